@@ -1,0 +1,2 @@
+//! Dockerfile to graph to image.
+#![forbid(unsafe_code)]

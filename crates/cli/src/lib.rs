@@ -1,0 +1,2 @@
+//! The commands, one file a verb.
+#![forbid(unsafe_code)]

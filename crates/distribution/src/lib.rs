@@ -1,0 +1,2 @@
+//! Registry client and registry server (OCI distribution specification 1.1).
+#![forbid(unsafe_code)]

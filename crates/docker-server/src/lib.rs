@@ -1,0 +1,2 @@
+//! Docker Engine API: routes, wire to domain, errors to statuses.
+#![forbid(unsafe_code)]

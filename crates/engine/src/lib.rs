@@ -1,0 +1,2 @@
+//! Containers, images, networks, volumes, exec, events, logs, stats as separate services.
+#![forbid(unsafe_code)]

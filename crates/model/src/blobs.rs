@@ -1,0 +1,55 @@
+//! The `Blobs` seam: immutable content, named by its digest.
+//!
+//! A blob is written to an ingest first, and becomes visible only when its digest was verified. An ingest
+//! has a name, so that a broken transfer goes on where it stopped. An ingest that is neither committed
+//! nor kept is gone when it is dropped.
+
+use crate::error::Result;
+use std::fs::File;
+use std::io::Write;
+use wharf_oci::digest::Digest;
+
+/// Content-addressed storage.
+///
+/// Errors: `NotFound` for an absent blob, `Invalid` when content does not match the digest it was promised
+/// under (the message names both), `Internal` for the disk's failures.
+pub trait Blobs: Send + Sync {
+    /// Starts or resumes an ingest. `offset()` tells what is already there.
+    fn ingest(&self, name: &str) -> Result<Box<dyn Ingest>>;
+    /// Opens a blob for reading.
+    fn open(&self, digest: &Digest) -> Result<File>;
+    /// The size in bytes, or `None` when absent.
+    fn size(&self, digest: &Digest) -> Result<Option<u64>>;
+    /// Removes a blob; nothing happens if it is absent.
+    fn remove(&self, digest: &Digest) -> Result<()>;
+    /// Every blob with its size in bytes.
+    fn list(&self) -> Result<Vec<(Digest, u64)>>;
+
+    /// Stores bytes already in memory and returns their digest.
+    fn put(&self, content: &[u8]) -> Result<Digest> {
+        let digest = Digest::sha256(content);
+        if self.size(&digest)?.is_some() {
+            return Ok(digest);
+        }
+        let mut ingest = self.ingest(&format!("put-{}", digest.hex()))?;
+        ingest.restart()?;
+        ingest
+            .write_all(content)
+            .map_err(|e| crate::Error::wrap(crate::ErrorKind::Internal, "write blob", e))?;
+        ingest.commit(Some(&digest))?;
+        Ok(digest)
+    }
+}
+
+/// A blob being written.
+pub trait Ingest: Write + Send {
+    /// Bytes written so far, by this and earlier attempts.
+    fn offset(&self) -> u64;
+    /// Throws away what was written and begins again at 0.
+    fn restart(&mut self) -> Result<()>;
+    /// Leaves what was written for a later attempt under the same name.
+    fn keep(self: Box<Self>) -> Result<()>;
+    /// Verifies and publishes: file synced, renamed, directory synced. Returns the digest of the content.
+    /// With `expected`, content of another digest is thrown away and is `Invalid`.
+    fn commit(self: Box<Self>, expected: Option<&Digest>) -> Result<Digest>;
+}

@@ -1,0 +1,191 @@
+//! The `Network` seam: bridges, endpoints, published ports, names.
+//!
+//! *Network*: a bridge of the host with its subnets, or a driver without one (`host`, `none`).
+//! *Endpoint*: one container's place in a network: interface, addresses, names. Lifecycle: `ensure` makes the
+//! kernel agree with a network's specification (at creation and after every restart, idempotent); `connect`
+//! gives a network namespace an endpoint; `publish` leads host ports to it; `unpublish` and `disconnect` undo
+//! those; `adopt` tells a new process about endpoints that are already there.
+//!
+//! All operations block on the kernel for at most a few milliseconds; asynchronous callers use a blocking
+//! thread.
+
+use crate::error::Result;
+use crate::ids::{ContainerId, NetworkId};
+use crate::ports::{PortMapping, PublishedPort};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::BorrowedFd;
+
+/// An address block with the address of the gateway in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// First address of the block.
+    pub base: IpAddr,
+    /// Length of the prefix in bits.
+    pub prefix: u8,
+    /// The bridge's own address.
+    pub gateway: IpAddr,
+    /// Addresses are allocated from this narrower block when set (`--ip-range`): base and prefix.
+    pub range: Option<(IpAddr, u8)>,
+}
+
+/// What makes a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A Linux bridge with NAT.
+    Bridge,
+    /// The host's own network namespace.
+    Host,
+    /// A namespace with nothing but loopback.
+    None,
+}
+
+/// A network as the user wants it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkSpec {
+    /// Its id.
+    pub id: NetworkId,
+    /// Its name, unique within the engine.
+    pub name: String,
+    /// What makes it.
+    pub driver: Driver,
+    /// Name of the bridge interface, at most 15 bytes. Empty unless the driver is a bridge.
+    pub bridge: String,
+    /// IPv4 first. Empty unless the driver is a bridge.
+    pub subnets: Vec<Subnet>,
+    /// No way out of the bridge, no published ports.
+    pub internal: bool,
+    /// Containers may talk to each other (`com.docker.network.bridge.enable_icc`).
+    pub icc: bool,
+    /// Source addresses are rewritten on the way out (`com.docker.network.bridge.enable_ip_masquerade`).
+    pub masquerade: bool,
+    /// Largest packet in bytes; 0 leaves the kernel's default.
+    pub mtu: u32,
+}
+
+/// A wish for an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointRequest {
+    /// The network to join.
+    pub network: NetworkId,
+    /// The container that joins.
+    pub container: ContainerId,
+    /// Name of the interface inside, such as `eth0`.
+    pub interface: String,
+    /// A fixed IPv4 address, else the next free one.
+    pub ipv4: Option<Ipv4Addr>,
+    /// A fixed IPv6 address, else one is derived when the network has an IPv6 subnet.
+    pub ipv6: Option<Ipv6Addr>,
+    /// A fixed MAC address, else one is derived from the IPv4 address.
+    pub mac: Option<[u8; 6]>,
+    /// Names that the network's DNS answers with this endpoint: container name, short id, aliases.
+    pub names: Vec<String>,
+    /// Whether the default routes go through this network.
+    pub default_route: bool,
+}
+
+/// An endpoint as it stands. Serialised into the container's record, so that it can be adopted later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The network.
+    pub network: NetworkId,
+    /// The container.
+    pub container: ContainerId,
+    /// Name of the interface inside.
+    pub interface: String,
+    /// Name of the host's end of the veth pair.
+    pub host_interface: String,
+    /// IPv4 address and prefix length.
+    pub ipv4: Option<(Ipv4Addr, u8)>,
+    /// IPv6 address and prefix length.
+    pub ipv6: Option<(Ipv6Addr, u8)>,
+    /// MAC address.
+    pub mac: [u8; 6],
+    /// IPv4 gateway.
+    pub gateway4: Option<Ipv4Addr>,
+    /// IPv6 gateway.
+    pub gateway6: Option<Ipv6Addr>,
+    /// Names that the network's DNS answers with this endpoint.
+    pub names: Vec<String>,
+    /// Whether the default routes go through this network.
+    #[serde(default)]
+    pub default_route: bool,
+}
+
+/// Networks of one engine. Every engine on a host has its own bridges and its own nftables table.
+///
+/// Errors: `NotFound` for an unknown network; `Conflict` when an address, subnet, interface or host port is
+/// taken (the message names it and says `port is already allocated` for ports); `Invalid` for an address
+/// outside the subnets; `Unsupported` when the kernel lacks a feature (the message names it); `Internal` else.
+pub trait Network: Send + Sync {
+    /// Makes the kernel agree with the specification; nothing happens where it already does.
+    fn ensure(&self, spec: &NetworkSpec) -> Result<()>;
+    /// Removes the bridge and its rules. `Conflict` while endpoints remain.
+    fn remove(&self, id: &NetworkId) -> Result<()>;
+    /// A subnet no interface or route of the host uses, from the engine's default pools
+    /// (172.17.0.0/16 … 172.31.0.0/16, then 192.168.0.0/20 blocks).
+    fn free_subnet(&self) -> Result<Subnet>;
+
+    /// Reserves addresses for an endpoint without touching the kernel. The reservation ends with `disconnect`.
+    fn reserve(&self, request: &EndpointRequest) -> Result<Endpoint>;
+    /// Creates the interface of a reserved endpoint inside a network namespace, with addresses, routes and
+    /// link up; loopback is brought up too. Nothing is left behind on failure.
+    fn connect(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()>;
+    /// Removes the interface (nothing happens if the kernel already did) and frees the addresses.
+    fn disconnect(&self, endpoint: &Endpoint) -> Result<()>;
+    /// Takes over an endpoint and its published ports that an earlier process made: addresses stay reserved,
+    /// host ports are held again, missing rules are restored.
+    fn adopt(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()>;
+
+    /// Leads host ports to an endpoint, all of them or none. Without an explicit address, one entry for
+    /// IPv4 and, where the host has IPv6, one for IPv6 with the same port.
+    fn publish(&self, endpoint: &Endpoint, mappings: &[PortMapping]) -> Result<Vec<PublishedPort>>;
+    /// Ends what `publish` began.
+    fn unpublish(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()>;
+
+    /// Bytes, packets, errors and drops of the endpoint, as the container sees them.
+    fn traffic(&self, endpoint: &Endpoint) -> Result<Traffic>;
+    /// Name servers, search domains and options for a container's `/etc/resolv.conf` in this network.
+    fn resolver(&self, network: &NetworkId) -> Result<ResolverConfig>;
+    /// Removes whatever an earlier process left that no record speaks of: interfaces, bridges, table elements.
+    fn sweep(&self, networks: &[NetworkSpec], endpoints: &[Endpoint]) -> Result<()>;
+    /// Removes everything this engine made in the kernel: its bridges and its nftables table.
+    fn teardown(&self) -> Result<()>;
+}
+
+/// Counters of an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Received bytes.
+    pub rx_bytes: u64,
+    /// Received packets.
+    pub rx_packets: u64,
+    /// Receive errors.
+    pub rx_errors: u64,
+    /// Received and dropped.
+    pub rx_dropped: u64,
+    /// Sent bytes.
+    pub tx_bytes: u64,
+    /// Sent packets.
+    pub tx_packets: u64,
+    /// Send errors.
+    pub tx_errors: u64,
+    /// Dropped while sending.
+    pub tx_dropped: u64,
+}
+
+/// Content of a container's `/etc/resolv.conf`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ResolverConfig {
+    /// `nameserver` lines, the network's own gateway first.
+    pub nameservers: Vec<IpAddr>,
+    /// The `search` line.
+    pub search: Vec<String>,
+    /// The `options` line.
+    pub options: Vec<String>,
+}
+
+/// Labels and driver options of a network, kept beside its specification.
+pub type Labels = BTreeMap<String, String>;

@@ -1,0 +1,116 @@
+//! The `Snapshots` seam: file trees made of layers.
+//!
+//! *Layer*: a committed, immutable change set, named by its chain id (OCI image specification, "Layer
+//! ChainID"). *Snapshot*: a writable tree on top of a chain of layers, named by a key of the caller (a
+//! container id, a build step). Lifecycle: `unpack` makes a layer from a tar; `prepare` makes a snapshot;
+//! `root` tells how to mount it; `commit` turns its changes into a layer; `remove` ends it.
+//!
+//! ```text
+//! tar ──unpack──▶ layer ──prepare──▶ snapshot ──commit──▶ layer
+//!                                       └──remove──▶ gone
+//! ```
+//!
+//! The snapshot side never mounts for a container: it returns a [`RootMount`], a plain value that the
+//! runtime makes inside the container's own mount namespace, so that no crash can leak it.
+
+use crate::error::Result;
+use serde::{Deserialize, Serialize};
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use wharf_oci::digest::{ChainId, DiffId};
+
+/// How the root file system of a container is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum RootMount {
+    /// An overlay: `lower` from the top down (may be empty directories), changes go to `upper`.
+    Overlay {
+        /// Read-only directories, topmost first. Never empty.
+        lower: Vec<PathBuf>,
+        /// The writable directory.
+        upper: PathBuf,
+        /// Overlay's scratch directory, on the same file system as `upper`.
+        work: PathBuf,
+    },
+    /// A plain directory, bind-mounted.
+    Bind {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// What a layer is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Names it with all the layers below it.
+    pub chain_id: ChainId,
+    /// The digest of its uncompressed tar.
+    pub diff_id: DiffId,
+    /// The layer below.
+    pub parent: Option<ChainId>,
+    /// Bytes of file content in it.
+    pub size: u64,
+}
+
+/// What happened to a path, as `docker diff` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ChangeKind {
+    /// Content or attributes differ (0 on the wire).
+    Modified,
+    /// Not in the layers below (1).
+    Added,
+    /// Hidden by a whiteout (2).
+    Deleted,
+}
+
+/// One changed path of a snapshot, absolute within it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathChange {
+    /// What happened.
+    pub kind: ChangeKind,
+    /// Where, starting with `/`.
+    pub path: PathBuf,
+}
+
+/// Layers and snapshots.
+///
+/// Errors: `NotFound` for an absent layer or snapshot; `Conflict` for a key that exists, or a layer that
+/// still has children or snapshots; `Invalid` for an archive that is malformed, hostile or of another digest
+/// than promised (the message names the entry); `Internal` for the disk's failures.
+/// A failed or killed operation leaves nothing visible; what it left on disk, `recover` removes.
+pub trait Snapshots: Send + Sync {
+    /// Makes a layer from an uncompressed tar with OCI whiteouts (OCI image specification, `layer.md`).
+    /// Reads to the end of the stream; content of another digest than `diff_id` makes no layer.
+    /// A layer that is already there is returned without reading.
+    fn unpack(&self, parent: Option<&ChainId>, diff_id: &DiffId, tar: &mut dyn Read) -> Result<Layer>;
+    /// The layer of a chain id.
+    fn layer(&self, chain: &ChainId) -> Result<Option<Layer>>;
+    /// Every layer.
+    fn layers(&self) -> Result<Vec<Layer>>;
+    /// Removes a layer that nothing stands on.
+    fn remove_layer(&self, chain: &ChainId) -> Result<()>;
+
+    /// Makes a writable snapshot over a layer, or over nothing.
+    fn prepare(&self, key: &str, parent: Option<&ChainId>) -> Result<RootMount>;
+    /// How to mount an existing snapshot.
+    fn root(&self, key: &str) -> Result<RootMount>;
+    /// How to mount the bare layer tree read-only for looking at (no snapshot needed): its directories,
+    /// topmost first.
+    fn view(&self, chain: &ChainId) -> Result<Vec<PathBuf>>;
+    /// Bytes the snapshot itself holds on disk.
+    fn size(&self, key: &str) -> Result<u64>;
+    /// The paths that differ from the layers below, sorted.
+    fn changes(&self, key: &str) -> Result<Vec<PathChange>>;
+    /// Writes the snapshot's changes as an uncompressed OCI layer tar. The same content gives the same
+    /// bytes.
+    fn export(&self, key: &str, out: &mut dyn Write) -> Result<()>;
+    /// Turns a snapshot into a layer without copying its files; the key is gone afterwards. `tar` is given
+    /// the layer's uncompressed tar as it is hashed.
+    fn commit(&self, key: &str, tar: &mut dyn Write) -> Result<Layer>;
+    /// Removes a snapshot; nothing happens if it is absent.
+    fn remove(&self, key: &str) -> Result<()>;
+    /// Every snapshot's key.
+    fn keys(&self) -> Result<Vec<String>>;
+    /// Undoes what a crash left half done. Called once, before anything else.
+    fn recover(&self) -> Result<()>;
+}

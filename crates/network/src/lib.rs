@@ -1,0 +1,2 @@
+//! Bridges, ports, addresses, DNS.
+#![forbid(unsafe_code)]

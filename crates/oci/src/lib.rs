@@ -1,0 +1,4 @@
+//! OCI and Docker image types: digests, references, manifests, image configuration.
+#![forbid(unsafe_code)]
+
+pub mod digest;

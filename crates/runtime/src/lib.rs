@@ -1,0 +1,2 @@
+//! The OCI runtime, the spawner and the container monitor: single-threaded, no async.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Blobs, layers, snapshots, volumes, records.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Shared fixtures of the end-to-end tests.
+#![forbid(unsafe_code)]
