@@ -2,3 +2,4 @@
 #![forbid(unsafe_code)]
 
 pub mod digest;
+pub mod runtime_spec;
