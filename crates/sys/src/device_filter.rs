@@ -148,7 +148,8 @@ pub fn attach(cgroup: BorrowedFd<'_>, rules: &[Rule]) -> io::Result<()> {
         replace_bpf_fd: 0,
     };
     // SAFETY: the attributes outlive the call.
-    let r = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attach, size_of::<AttachAttr>()) };
+    let r =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attach, size_of::<AttachAttr>()) };
     if r == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -158,8 +159,20 @@ mod tests {
 
     #[test]
     fn jumps_stay_inside_the_program() {
-        let rule = |allow, kind, major, minor| Rule { allow, kind, major, minor, read: true, write: true, mknod: allow };
-        let code = compile(&[rule(false, 'a', None, None), rule(true, 'c', Some(1), Some(3)), rule(true, 'b', None, None)]);
+        let rule = |allow, kind, major, minor| Rule {
+            allow,
+            kind,
+            major,
+            minor,
+            read: true,
+            write: true,
+            mknod: allow,
+        };
+        let code = compile(&[
+            rule(false, 'a', None, None),
+            rule(true, 'c', Some(1), Some(3)),
+            rule(true, 'b', None, None),
+        ]);
         for (at, i) in code.iter().enumerate() {
             let to = at as i64 + 1 + i64::from(i.offset);
             let jumps = matches!(i.code, JNE_IMM | JNE_REG | 0x15);

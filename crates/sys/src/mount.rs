@@ -61,7 +61,11 @@ pub struct Change {
 }
 
 /// Changes attributes of the mount behind a descriptor. Kernels before 5.12 answer ENOSYS.
-pub fn set_attributes(mount: BorrowedFd<'_>, change: Change, userns: Option<BorrowedFd<'_>>) -> io::Result<()> {
+pub fn set_attributes(
+    mount: BorrowedFd<'_>,
+    change: Change,
+    userns: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
     const AT_RECURSIVE: libc::c_int = 0x8000;
     let attr = MountAttr {
         set: change.set,

@@ -210,8 +210,7 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> io::Result<bool> {
     let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: as above.
     check(unsafe { libc::getrlimit(resource as _, &raw mut now) })?;
-    let lowered =
-        libc::rlimit { rlim_cur: soft.min(now.rlim_max), rlim_max: hard.min(now.rlim_max) };
+    let lowered = libc::rlimit { rlim_cur: soft.min(now.rlim_max), rlim_max: hard.min(now.rlim_max) };
     // SAFETY: as above.
     check(unsafe { libc::setrlimit(resource as _, &raw const lowered) })?;
     Ok(false)

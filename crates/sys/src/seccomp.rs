@@ -226,7 +226,8 @@ impl Filter {
         for rule in &self.rules {
             for number in rule.names.iter().filter_map(|n| arch.number(n)) {
                 newest = newest.max(number);
-                let entry = table.entry(number).or_insert_with(|| Outcome::Conditional(Vec::new(), self.default));
+                let entry =
+                    table.entry(number).or_insert_with(|| Outcome::Conditional(Vec::new(), self.default));
                 if let Outcome::Conditional(list, _) = entry {
                     if rule.conditions.is_empty() {
                         *entry = Outcome::Return(rule.action);
@@ -285,7 +286,8 @@ fn leaf(outcome: &Outcome) -> Vec<Instruction> {
     match outcome {
         Outcome::Return(action) => vec![op(RET, action.value())],
         Outcome::Conditional(rules, otherwise) => {
-            let mut code: Vec<_> = rules.iter().flat_map(|(conditions, action)| rule(conditions, *action)).collect();
+            let mut code: Vec<_> =
+                rules.iter().flat_map(|(conditions, action)| rule(conditions, *action)).collect();
             code.push(op(RET, otherwise.value()));
             code
         }
@@ -326,11 +328,12 @@ fn rule(conditions: &[Condition], action: Action) -> Vec<Instruction> {
 
 fn condition_steps(c: &Condition) -> Vec<(Instruction, To, To)> {
     let offset = 16 + 8 * u32::from(c.index);
-    let (low_at, high_at) = if cfg!(target_endian = "little") { (offset, offset + 4) } else { (offset + 4, offset) };
+    let (low_at, high_at) =
+        if cfg!(target_endian = "little") { (offset, offset + 4) } else { (offset + 4, offset) };
     let (low, high) = (c.value as u32, (c.value >> 32) as u32);
-    let plain = |i| (i, To::Next, To::Next);
-    let when = |code, k, t, f| (op(code, k), t, f);
     use To::{EndOfCondition as Ok, Fail, Next};
+    let plain = |i| (i, Next, Next);
+    let when = |code, k, t, f| (op(code, k), t, f);
     match c.compare {
         Compare::Eq => vec![
             plain(op(LOAD, high_at)),
@@ -480,13 +483,21 @@ mod tests {
                     Action::Allow,
                     vec![Condition { index: 0, compare: Compare::MaskedEq(0x7e02_0000), value: 0 }],
                 ),
-                rule(&["socket"], Action::Allow, vec![Condition { index: 0, compare: Compare::Ne, value: 40 }]),
+                rule(
+                    &["socket"],
+                    Action::Allow,
+                    vec![Condition { index: 0, compare: Compare::Ne, value: 40 }],
+                ),
                 rule(
                     &["personality"],
                     Action::Allow,
                     vec![Condition { index: 0, compare: Compare::Eq, value: 0x1_0000_0000 }],
                 ),
-                rule(&["personality"], Action::Trace(7), vec![Condition { index: 0, compare: Compare::Lt, value: 9 }]),
+                rule(
+                    &["personality"],
+                    Action::Trace(7),
+                    vec![Condition { index: 0, compare: Compare::Lt, value: 9 }],
+                ),
                 rule(&["openat2"], Action::Errno(38), vec![]),
             ],
         }

@@ -124,7 +124,9 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        for (text, expected) in [("TERM", 15), ("SIGKILL", 9), ("sigint", 2), ("3", 3), ("RTMIN+3", 37), ("RTMAX", 64)] {
+        for (text, expected) in
+            [("TERM", 15), ("SIGKILL", 9), ("sigint", 2), ("3", 3), ("RTMIN+3", 37), ("RTMAX", 64)]
+        {
             assert_eq!(number(text), Some(expected), "{text}");
         }
         for bad in ["", "0", "65", "NOPE", "RTMIN+99", "SIG", "RTMIN-1"] {

@@ -198,7 +198,8 @@ impl Cgroup {
         }
         if let Some(weight) = l.blkio_weight {
             let io_weight = 1 + (u64::from(weight) - 10) * 9999 / 990;
-            set("io.bfq.weight", &weight.to_string()).or_else(|_| set("io.weight", &io_weight.to_string()))?;
+            set("io.bfq.weight", &weight.to_string())
+                .or_else(|_| set("io.weight", &io_weight.to_string()))?;
         }
         for (key, list) in
             [("rbps", &l.read_bps), ("wbps", &l.write_bps), ("riops", &l.read_iops), ("wiops", &l.write_iops)]

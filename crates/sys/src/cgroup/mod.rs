@@ -32,7 +32,17 @@ pub enum Layout {
 
 /// The controllers of version 1 that a container is put under.
 const V1_CONTROLLERS: [&str; 11] = [
-    "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "hugetlb", "net_cls", "perf_event",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "memory",
+    "devices",
+    "freezer",
+    "blkio",
+    "pids",
+    "hugetlb",
+    "net_cls",
+    "perf_event",
 ];
 
 impl Layout {
@@ -107,7 +117,10 @@ impl Cgroup {
     /// Names a group without touching the kernel. `path` has no `..` in it and is relative to the roots.
     pub fn at(layout: Layout, path: &str) -> io::Result<Self> {
         if path.split('/').any(|part| part == "..") || path.trim_matches('/').is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("cgroup path {path:?} is not allowed")));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("cgroup path {path:?} is not allowed"),
+            ));
         }
         Ok(Self { layout, path: path.to_owned() })
     }
@@ -162,6 +175,17 @@ impl Cgroup {
                 controllers.iter().find(|(name, _)| name == controller).map(|(_, point)| point.join(path))
             }
         }
+    }
+
+    /// On version 1, the name of every hierarchy's mount with the group's directory in it; else nothing.
+    pub fn view_v1(&self) -> Vec<(String, PathBuf)> {
+        let Layout::V1 { controllers } = &self.layout else { return Vec::new() };
+        let mut points: Vec<&PathBuf> = controllers.iter().map(|(_, point)| point).collect();
+        points.sort();
+        points.dedup();
+        let path = self.path.trim_start_matches('/');
+        let name = |point: &Path| Some(point.file_name()?.to_str()?.to_owned());
+        points.into_iter().filter_map(|point| Some((name(point)?, point.join(path)))).collect()
     }
 
     /// Whether the group is there.
@@ -245,13 +269,16 @@ impl Cgroup {
             Layout::V2 { .. } => {
                 Ok(std::fs::read_to_string(directory.join("cgroup.events"))?.lines().any(|l| l == "frozen 1"))
             }
-            Layout::V1 { .. } => Ok(std::fs::read_to_string(directory.join("freezer.state"))?.trim() != "THAWED"),
+            Layout::V1 { .. } => {
+                Ok(std::fs::read_to_string(directory.join("freezer.state"))?.trim() != "THAWED")
+            }
         }
     }
 
     /// Sends a signal to every process of the group. SIGKILL goes through `cgroup.kill` where the kernel has it.
     pub fn signal_all(&self, signal: i32) -> io::Result<()> {
-        if let (Layout::V2 { .. }, libc::SIGKILL, Some(directory)) = (&self.layout, signal, self.directory_of(""))
+        if let (Layout::V2 { .. }, libc::SIGKILL, Some(directory)) =
+            (&self.layout, signal, self.directory_of(""))
             && write(&directory.join("cgroup.kill"), "1").is_ok()
         {
             return Ok(());
@@ -377,7 +404,10 @@ fn poll(what: &str, mut done: impl FnMut() -> io::Result<bool>) -> io::Result<()
     let mut waited_us = 0;
     while !done()? {
         if waited_us > 10_000_000 {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{what} did not follow within 10 s")));
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("{what} did not follow within 10 s"),
+            ));
         }
         std::thread::sleep(std::time::Duration::from_micros(pause_us));
         waited_us += pause_us;

@@ -129,7 +129,9 @@ fn v1_block(
     for line in text.lines() {
         let parts: Vec<&str> = line.split(' ').collect();
         let [device, operation, value] = parts[..] else { continue };
-        let (Some((major, minor)), Ok(value)) = (device_number(device), value.parse::<u64>()) else { continue };
+        let (Some((major, minor)), Ok(value)) = (device_number(device), value.parse::<u64>()) else {
+            continue;
+        };
         let entry = block.entry((major, minor)).or_insert(BlockBytes { major, minor, ..Default::default() });
         let (read, write) = fields(entry);
         match operation {
