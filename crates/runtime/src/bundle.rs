@@ -10,7 +10,7 @@ use wharf_sys::seccomp::{Action, Arch, Compare, Condition, Filter, Program, Rule
 /// The limits in kernel terms.
 pub fn limits(resources: &Resources) -> Result<Limits> {
     let mut limits = Limits {
-        devices: resources.devices.iter().map(device_rule).collect::<Result<_>>()?,
+        devices: device_rules(&resources.devices)?,
         unified: resources.unified.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
         pids: resources.pids.as_ref().map(|p| p.limit),
         ..Limits::default()
@@ -45,6 +45,30 @@ fn throttle(devices: &[ThrottleDevice]) -> Vec<DeviceLimit> {
         .iter()
         .map(|d| DeviceLimit { major: number(d.major), minor: number(d.minor), value: d.rate })
         .collect()
+}
+
+/// The configuration's rules, and then those for the devices every container gets (config-linux.md, "Default
+/// Devices"), whose nodes are made while the rules are already in force.
+fn device_rules(rules: &[DeviceRule]) -> Result<Vec<device_filter::Rule>> {
+    if rules.is_empty() {
+        return Ok(Vec::new());
+    }
+    let allow = |kind, major, minor, access: &str| device_filter::Rule {
+        allow: true,
+        kind,
+        major,
+        minor,
+        read: access.contains('r'),
+        write: access.contains('w'),
+        mknod: access.contains('m'),
+    };
+    let mut all = rules.iter().map(device_rule).collect::<Result<Vec<_>>>()?;
+    all.extend(['c', 'b'].map(|kind| allow(kind, None, None, "m")));
+    // null, zero, full, random, urandom; tty, console, ptmx; every pseudo-terminal.
+    all.extend([3, 5, 7, 8, 9].map(|minor| allow('c', Some(1), Some(minor), "rwm")));
+    all.extend([0, 1, 2].map(|minor| allow('c', Some(5), Some(minor), "rwm")));
+    all.push(allow('c', Some(136), None, "rwm"));
+    Ok(all)
 }
 
 fn device_rule(rule: &DeviceRule) -> Result<device_filter::Rule> {

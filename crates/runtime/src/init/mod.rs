@@ -124,11 +124,11 @@ fn prepare_and_exec(plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::convert
             process::place_fd(fd.as_fd(), number as i32).doing("place standard streams")?;
         }
     }
-    let mut built = rootfs::enter(&plan, built)?;
     set_names(plan.spec)?;
     rootfs::write_sysctls(&built, &linux.sysctl)?;
     identity::write_oom_score(&built, process.oom_score_adj)?;
-    rootfs::restrict(&mut built, linux)?;
+    rootfs::restrict(&built, linux)?;
+    rootfs::enter(&plan, built)?;
 
     tell(report.as_fd(), &Message::Ready, &[])?;
     wait_at(&plan.gate, report)?;

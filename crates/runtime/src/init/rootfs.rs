@@ -303,7 +303,7 @@ fn make_device(built: &Built, device: &Device) -> Result<()> {
 }
 
 /// Makes the built root the root of this process and lets go of the host's tree.
-pub fn enter(plan: &Plan<'_>, built: Built) -> Result<Built> {
+pub fn enter(plan: &Plan<'_>, built: Built) -> Result<()> {
     let what = "pivot into the root";
     rustix::process::fchdir(&built.root).doing(what)?;
     rustix::process::pivot_root(".", ".").doing(what)?;
@@ -328,7 +328,7 @@ pub fn enter(plan: &Plan<'_>, built: Built) -> Result<Built> {
         let options = options::Options { set: attr::RDONLY, ..Default::default() };
         mounts::change(built.root.as_fd(), &options).doing("make the root read-only")?;
     }
-    Ok(built)
+    Ok(())
 }
 
 /// Writes kernel parameters through the container's own procfs.
@@ -345,7 +345,7 @@ pub fn write_sysctls(built: &Built, sysctls: &BTreeMap<String, String>) -> Resul
 }
 
 /// Makes paths read-only and masks others.
-pub fn restrict(built: &mut Built, linux: &Linux) -> Result<()> {
+pub fn restrict(built: &Built, linux: &Linux) -> Result<()> {
     for path in &linux.readonly_paths {
         let what = || format!("make {path} read-only");
         let Some(at) = existing(built, path).doing(what())? else { continue };

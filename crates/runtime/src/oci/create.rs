@@ -104,6 +104,7 @@ fn create_container(root: &Path, args: &CreateArgs, foreground: Option<()>) -> R
         if let Some(cgroup) = &cgroup {
             let _ = cgroup.signal_all(9);
             let _ = cgroup.remove();
+            cgroup.remove_empty_parent();
         }
         let _ = std::fs::remove_dir_all(&directory);
     }

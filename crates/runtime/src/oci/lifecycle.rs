@@ -142,6 +142,7 @@ pub(super) fn destroy(root: &Path, record: &Record) -> Result<()> {
         }
         cgroup.signal_all(9).doing("end the container's processes")?;
         cgroup.remove().doing("remove the cgroup")?;
+        cgroup.remove_empty_parent();
     }
     let mut state = record.state(root)?;
     (state.status, state.pid) = ("stopped".to_owned(), None);
