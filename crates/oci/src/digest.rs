@@ -50,16 +50,15 @@ impl Digest {
 impl FromStr for Digest {
     type Err = DigestError;
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let length = match text.split_once(':') {
-            Some(("sha256", _)) => 64 + 7,
-            Some(("sha512", _)) => 128 + 7,
-            _ => 0,
-        };
-        if text.len() == length && text[7..].bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(DigestError(text.to_owned()))
-        }
+        let valid = text.split_once(':').is_some_and(|(algorithm, hex)| {
+            let digits = match algorithm {
+                "sha256" => 64,
+                "sha512" => 128,
+                _ => return false,
+            };
+            hex.len() == digits && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        });
+        if valid { Ok(Self(text.to_owned())) } else { Err(DigestError(text.to_owned())) }
     }
 }
 

@@ -2,3 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod digest;
+pub mod image_config;
+pub mod manifest;
+mod null;
+pub mod platform;
+pub mod reference;
