@@ -7,3 +7,4 @@ pub mod manifest;
 mod null;
 pub mod platform;
 pub mod reference;
+pub mod tar;
