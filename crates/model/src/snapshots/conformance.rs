@@ -1,0 +1,1 @@
+//! What every implementation of [`Snapshots`](super::Snapshots) does.
