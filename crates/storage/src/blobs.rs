@@ -237,7 +237,10 @@ impl Drop for FileIngest {
 mod tests {
     use super::*;
 
-    struct Temporary(FileBlobs, #[expect(dead_code, reason = "removes the directory when dropped")] tempfile::TempDir);
+    struct Temporary(
+        FileBlobs,
+        #[expect(dead_code, reason = "removes the directory when dropped")] tempfile::TempDir,
+    );
 
     impl Blobs for Temporary {
         fn ingest(&self, name: &str) -> Result<Box<dyn Ingest>> {
