@@ -4,15 +4,22 @@
 //! has a name, so that a broken transfer goes on where it stopped. An ingest that is neither committed
 //! nor kept is gone when it is dropped.
 
-use crate::error::Result;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
+
+use crate::error::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::io::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
 use wharf_oci::digest::Digest;
 
 /// Content-addressed storage.
 ///
 /// Errors: `NotFound` for an absent blob, `Invalid` when content does not match the digest it was promised
-/// under (the message names both), `Internal` for the disk's failures.
+/// under (the message names both), `Conflict` when an ingest of the same name is being written,
+/// `Internal` for the disk's failures.
 pub trait Blobs: Send + Sync {
     /// Starts or resumes an ingest. `offset()` tells what is already there.
     fn ingest(&self, name: &str) -> Result<Box<dyn Ingest>>;
@@ -27,18 +34,26 @@ pub trait Blobs: Send + Sync {
 
     /// Stores bytes already in memory and returns their digest.
     fn put(&self, content: &[u8]) -> Result<Digest> {
+        static ATTEMPT: AtomicU64 = AtomicU64::new(0);
         let digest = Digest::sha256(content);
         if self.size(&digest)?.is_some() {
             return Ok(digest);
         }
-        let mut ingest = self.ingest(&format!("put-{}", digest.hex()))?;
+        // A name of its own for each, so that two who store the same do not meet.
+        let attempt = ATTEMPT.fetch_add(1, Ordering::Relaxed);
+        let mut ingest = self.ingest(&format!("put-{}-{attempt}", digest.hex()))?;
         ingest.restart()?;
-        ingest
-            .write_all(content)
-            .map_err(|e| crate::Error::wrap(crate::ErrorKind::Internal, "write blob", e))?;
-        ingest.commit(Some(&digest))?;
-        Ok(digest)
+        ingest.write_all(content).map_err(|e| Error::wrap(ErrorKind::Internal, "write blob", e))?;
+        ingest.commit(Some(&digest))
     }
+}
+
+/// The error of content that is not what was promised.
+pub fn mismatch(promised: &Digest, real: &Digest) -> Error {
+    Error::invalid(format!(
+        "the content has the digest {real}, not {promised} as promised: it was damaged or changed on the way, \
+         fetch it again"
+    ))
 }
 
 /// A blob being written.

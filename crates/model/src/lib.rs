@@ -15,6 +15,7 @@ pub mod ports;
 pub mod records;
 pub mod snapshots;
 pub mod state;
+pub mod volumes;
 
 pub use error::{Error, ErrorKind, Result};
 pub use ids::{ContainerId, ExecId, NetworkId};

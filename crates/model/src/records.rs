@@ -4,6 +4,11 @@
 //! a kind. A batch applies wholly or not at all. Intent is written before its effect, so a restart finds
 //! every half-done thing and undoes or finishes it.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
+
 use crate::error::Result;
 
 /// The collection a record belongs to; also the namespace of names.
@@ -21,6 +26,8 @@ pub enum RecordKind {
     Volume,
     /// Layers, by chain id.
     Layer,
+    /// Snapshots, by key.
+    Snapshot,
     /// Build cache entries, by key digest.
     BuildCache,
     /// The engine's own: its id, schema.
@@ -37,6 +44,7 @@ impl RecordKind {
             Self::Network => "network",
             Self::Volume => "volume",
             Self::Layer => "layer",
+            Self::Snapshot => "snapshot",
             Self::BuildCache => "build-cache",
             Self::Engine => "engine",
         }

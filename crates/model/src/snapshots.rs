@@ -13,10 +13,13 @@
 //! The snapshot side never mounts for a container: it returns a [`RootMount`], a plain value that the
 //! runtime makes inside the container's own mount namespace, so that no crash can leak it.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use wharf_oci::digest::{ChainId, DiffId};
 
 /// How the root file system of a container is mounted.
@@ -72,6 +75,50 @@ pub struct PathChange {
     pub path: PathBuf,
 }
 
+/// A whole file tree: what a container of it would see.
+#[derive(Debug, Clone, Copy)]
+pub enum Tree<'a> {
+    /// A snapshot with the layers below it.
+    Snapshot(&'a str),
+    /// A layer with the layers below it.
+    Layer(&'a ChainId),
+}
+
+/// What is at a path of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathStat {
+    /// File type and permission bits, as `stat` has them.
+    pub mode: u32,
+    /// Bytes of content.
+    pub size: u64,
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// Seconds since 1970 when it was changed.
+    pub mtime: i64,
+    /// The target, when it is a symbolic link.
+    pub link: Option<PathBuf>,
+}
+
+impl PathStat {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.mode & 0o170_000 == 0o040_000
+    }
+}
+
+/// How files are put into a snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Owner and group for all, instead of those in the archive.
+    pub owner: Option<(u32, u32)>,
+    /// Permission bits for all, instead of those in the archive; not for symbolic links.
+    pub mode: Option<u32>,
+    /// Refuse, as `Conflict`, to put a file where a directory is, and the other way round.
+    pub keep_kinds: bool,
+}
+
 /// Layers and snapshots.
 ///
 /// Errors: `NotFound` for an absent layer or snapshot; `Conflict` for a key that exists, or a layer that
@@ -109,6 +156,20 @@ pub trait Snapshots: Send + Sync {
     fn commit(&self, key: &str, tar: &mut dyn Write) -> Result<Layer>;
     /// Removes a snapshot; nothing happens if it is absent.
     fn remove(&self, key: &str) -> Result<()>;
+    /// What is at a path of a tree; the path's last component is not followed when `follow` is not set.
+    /// Links are resolved within the tree. `None` when nothing is there.
+    fn stat(&self, tree: Tree<'_>, path: &Path, follow: bool) -> Result<Option<PathStat>>;
+    /// Writes what is at `path` of a tree as a tar whose names begin with `path`'s last component, or with
+    /// nothing for the root. Links on the way are resolved within the tree; a link at its end is archived as
+    /// a link. `NotFound` when nothing is there.
+    fn read_tar(&self, tree: Tree<'_>, path: &Path, out: &mut dyn Write) -> Result<()>;
+    /// Puts the entries of a tar (plain files, no whiteouts) below the directory `at` of a snapshot, which is
+    /// made with its parents if it is not there. Nothing outside the tree is ever touched. The snapshot must
+    /// not be mounted by anyone else.
+    fn write_tar(&self, key: &str, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()>;
+    /// Copies the content of the directory `path` of a tree into the empty directory `target` of the host,
+    /// with all attributes, and the directory's own. Nothing happens if `path` is not a directory.
+    fn populate(&self, tree: Tree<'_>, path: &Path, target: &Path) -> Result<()>;
     /// Every snapshot's key.
     fn keys(&self) -> Result<Vec<String>>;
     /// Undoes what a crash left half done. Called once, before anything else.

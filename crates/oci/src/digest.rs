@@ -20,13 +20,28 @@ impl Digest {
         Self::from_sha256(ring::digest::digest(&ring::digest::SHA256, content).as_ref())
     }
 
+    /// SHA-512 of bytes in memory.
+    pub fn sha512(content: &[u8]) -> Self {
+        Self::from_sha512(ring::digest::digest(&ring::digest::SHA512, content).as_ref())
+    }
+
     /// From the 32 bytes of a finished SHA-256.
     pub fn from_sha256(hash: &[u8]) -> Self {
-        let mut text = String::with_capacity(71);
-        text.push_str("sha256:");
+        Self::from_hash("sha256:", hash)
+    }
+
+    /// From the 64 bytes of a finished SHA-512.
+    pub fn from_sha512(hash: &[u8]) -> Self {
+        Self::from_hash("sha512:", hash)
+    }
+
+    fn from_hash(prefix: &str, hash: &[u8]) -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = String::with_capacity(prefix.len() + 2 * hash.len());
+        text.push_str(prefix);
         for byte in hash {
-            use fmt::Write;
-            let _ = write!(text, "{byte:02x}");
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
         }
         Self(text)
     }
@@ -50,16 +65,15 @@ impl Digest {
 impl FromStr for Digest {
     type Err = DigestError;
     fn from_str(text: &str) -> Result<Self, DigestError> {
-        let length = match text.split_once(':') {
-            Some(("sha256", _)) => 64 + 7,
-            Some(("sha512", _)) => 128 + 7,
-            _ => 0,
-        };
-        if text.len() == length && text[7..].bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(DigestError(text.to_owned()))
-        }
+        let valid = text.split_once(':').is_some_and(|(algorithm, hex)| {
+            let digits = match algorithm {
+                "sha256" => 64,
+                "sha512" => 128,
+                _ => return false,
+            };
+            hex.len() == digits && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        });
+        if valid { Ok(Self(text.to_owned())) } else { Err(DigestError(text.to_owned())) }
     }
 }
 

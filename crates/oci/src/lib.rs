@@ -2,4 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod digest;
+pub mod image_config;
+pub mod manifest;
+pub mod platform;
+pub mod reference;
 pub mod runtime_spec;
+pub mod tar;
+
+mod null;

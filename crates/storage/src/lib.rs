@@ -1,2 +1,9 @@
-//! Blobs, layers, snapshots, volumes, records.
+//! Blobs, layers, snapshots, volumes and records on a local file system.
 #![forbid(unsafe_code)]
+
+pub mod blobs;
+mod disk;
+pub mod records;
+pub mod root;
+pub mod snapshots;
+pub mod volumes;

@@ -1,0 +1,23 @@
+//! The `Volumes` seam: directories of the host that outlive containers, by name.
+
+use crate::error::Result;
+use std::path::PathBuf;
+
+/// Volumes of the `local` driver.
+///
+/// Errors: `Invalid` for a name that may not be one, `NotFound` for an absent volume, `Internal` for the
+/// disk's failures. Who uses a volume, and its labels, are the engine's to know.
+pub trait Volumes: Send + Sync {
+    /// Makes a volume, or finds the one that is there; returns its directory.
+    fn create(&self, name: &str) -> Result<PathBuf>;
+    /// A volume's directory.
+    fn path(&self, name: &str) -> Result<PathBuf>;
+    /// Removes a volume with its content; nothing happens if it is absent.
+    fn remove(&self, name: &str) -> Result<()>;
+    /// Every volume's name, sorted.
+    fn list(&self) -> Result<Vec<String>>;
+    /// Bytes of the files in a volume; a file with several names counts once.
+    fn size(&self, name: &str) -> Result<u64>;
+    /// Whether a volume holds nothing, so that an image's content may be copied into it.
+    fn is_empty(&self, name: &str) -> Result<bool>;
+}

@@ -1,0 +1,485 @@
+//! Layers unpacked into directories, snapshots as overlays of them.
+//!
+//! ```text
+//! <root>/t/<number>/fs     the files of a layer or a snapshot
+//! <root>/t/<number>/work   overlay's scratch directory, snapshots only
+//! <root>/empty             the lower directory of a snapshot of nothing
+//! ```
+//!
+//! Directories have short names because a mount's options are limited. The records are the truth: a directory
+//! that none names is what a crash left, and `recover` removes it. So nothing is renamed: a layer appears, and
+//! a snapshot becomes a layer, by one batch of records.
+//!
+//! Durability: files of layers are not synced one by one, which would make unpacking many times slower. A
+//! killed process loses nothing. After a power cut within the kernel's write-back time (30 s) a fresh layer
+//! may be incomplete; it is restored from its blob, which is synced.
+
+mod archive;
+mod changes;
+mod extract;
+mod hashing;
+mod inside;
+mod merged;
+mod trees;
+mod walk;
+
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use walk::size as tree_size;
+
+use crate::disk::{failed, make_dir, remove_tree};
+use archive::{Archiver, Times};
+use extract::{Extractor, Whiteouts, archive_error, extract};
+use hashing::{HashingReader, HashingWriter};
+use rustix::fd::{AsFd, OwnedFd};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wharf_model::records::{Change, Durability, RecordKind, Records};
+use wharf_model::snapshots::{Layer, PathChange, PathStat, RootMount, Snapshots, Tree, WriteOptions};
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::digest::{ChainId, DiffId};
+use wharf_oci::tar::Reader;
+
+/// Layers that may lie on each other: overlayfs takes 500 lower directories.
+const MAX_LAYERS: usize = 500;
+
+/// The `Snapshots` seam by unpacking: it works on every kernel that has overlayfs.
+pub struct UnpackedSnapshots {
+    root: PathBuf,
+    records: Arc<dyn Records>,
+    state: Mutex<State>,
+    next: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    layers: BTreeMap<ChainId, LayerRecord>,
+    snapshots: BTreeMap<String, SnapshotRecord>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct LayerRecord {
+    diff_id: DiffId,
+    parent: Option<ChainId>,
+    size: u64,
+    tree: u64,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct SnapshotRecord {
+    parent: Option<ChainId>,
+    tree: u64,
+}
+
+/// A directory that goes again unless it is recorded.
+struct Fresh {
+    number: u64,
+    path: PathBuf,
+    recorded: bool,
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if !self.recorded {
+            // What cannot be removed now, `recover` removes.
+            let _ = remove_tree(&self.path);
+        }
+    }
+}
+
+impl UnpackedSnapshots {
+    /// Opens the store below `root`, made if it is not there. Call `recover` before anything else.
+    pub fn open(root: &Path, records: Arc<dyn Records>) -> Result<Self> {
+        let trees = root.join("t");
+        make_dir(&trees)?;
+        // Programs in layers may be setuid; nobody on the host gets at them.
+        std::fs::set_permissions(&trees, std::fs::Permissions::from_mode(0o700))
+            .map_err(|e| failed("set the mode of", &trees, e))?;
+        make_dir(&root.join("empty"))?;
+        let mut state = State::default();
+        for (id, body) in records.list(RecordKind::Layer)? {
+            let chain = ChainId(id.parse().map_err(|e| broken("layer", &id, e))?);
+            state.layers.insert(chain, serde_json::from_slice(&body).map_err(|e| broken("layer", &id, e))?);
+        }
+        for (key, body) in records.list(RecordKind::Snapshot)? {
+            let record = serde_json::from_slice(&body).map_err(|e| broken("snapshot", &key, e))?;
+            state.snapshots.insert(key, record);
+        }
+        let root = root.to_owned();
+        let store = Self { root, records, state: Mutex::new(state), next: AtomicU64::new(0) };
+        let highest = store.tree_numbers()?.into_iter().max().unwrap_or(0);
+        store.next.store(highest + 1, Ordering::Relaxed);
+        Ok(store)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Changes to it are single insertions and removals: a panic leaves it whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tree(&self, number: u64) -> PathBuf {
+        self.root.join("t").join(number.to_string())
+    }
+
+    fn files(&self, number: u64) -> PathBuf {
+        self.tree(number).join("fs")
+    }
+
+    fn scratch(&self) -> PathBuf {
+        self.root.join("m")
+    }
+
+    fn tree_numbers(&self) -> Result<Vec<u64>> {
+        let trees = self.root.join("t");
+        let unreadable = |e| failed("list", &trees, e);
+        let mut numbers = Vec::new();
+        for entry in std::fs::read_dir(&trees).map_err(unreadable)? {
+            let name = entry.map_err(unreadable)?.file_name();
+            numbers.extend(name.to_str().and_then(|n| n.parse::<u64>().ok()));
+        }
+        Ok(numbers)
+    }
+
+    /// A new directory whose root looks like the one below it: overlay shows the topmost.
+    fn fresh(&self, below: Option<u64>) -> Result<Fresh> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let path = self.tree(number);
+        let files = self.files(number);
+        let mut builder = std::fs::DirBuilder::new();
+        builder.mode(0o700).create(&path).map_err(|e| failed("make directory", &path, e))?;
+        let fresh = Fresh { number, path, recorded: false };
+        builder.create(&files).map_err(|e| failed("make directory", &files, e))?;
+        let mut mode = 0o755;
+        if let Some(below) = below {
+            let below = self.files(below);
+            let metadata = std::fs::metadata(&below).map_err(|e| failed("stat", &below, e))?;
+            mode = metadata.mode() & 0o7777;
+            std::os::unix::fs::chown(&files, Some(metadata.uid()), Some(metadata.gid()))
+                .map_err(|e| failed("set the owner of", &files, e))?;
+        }
+        std::fs::set_permissions(&files, std::fs::Permissions::from_mode(mode))
+            .map_err(|e| failed("set the mode of", &files, e))?;
+        Ok(fresh)
+    }
+
+    /// The directories of a chain, topmost first; the empty one for no chain.
+    fn lower(&self, state: &State, chain: Option<&ChainId>) -> Result<Vec<PathBuf>> {
+        let mut lower = Vec::new();
+        let mut next = chain;
+        while let Some(chain) = next {
+            let record = state.layers.get(chain).ok_or_else(|| no_layer(chain))?;
+            lower.push(self.files(record.tree));
+            next = record.parent.as_ref();
+        }
+        if lower.len() > MAX_LAYERS {
+            return Err(Error::unsupported(format!(
+                "{} layers lie on each other, overlayfs takes {MAX_LAYERS}: build the image with fewer",
+                lower.len()
+            )));
+        }
+        if lower.is_empty() {
+            lower.push(self.root.join("empty"));
+        }
+        Ok(lower)
+    }
+
+    fn mount_of(&self, state: &State, record: &SnapshotRecord) -> Result<RootMount> {
+        let tree = self.tree(record.tree);
+        Ok(RootMount::Overlay {
+            lower: self.lower(state, record.parent.as_ref())?,
+            upper: tree.join("fs"),
+            work: tree.join("work"),
+        })
+    }
+
+    fn snapshot(&self, key: &str) -> Result<SnapshotRecord> {
+        self.state().snapshots.get(key).cloned().ok_or_else(|| no_snapshot(key))
+    }
+
+    fn upper(&self, record: &SnapshotRecord) -> Result<OwnedFd> {
+        let path = self.files(record.tree);
+        inside::open_root(&path).map_err(|e| failed("open", &path, e))
+    }
+
+    /// The root directory of a whole tree.
+    fn merged(&self, tree: Tree<'_>) -> Result<OwnedFd> {
+        let state = self.state();
+        let (mount, lower) = match tree {
+            Tree::Snapshot(key) => {
+                let record = state.snapshots.get(key).ok_or_else(|| no_snapshot(key))?;
+                (Some(self.mount_of(&state, record)?), vec![])
+            }
+            Tree::Layer(chain) => {
+                let mut lower = self.lower(&state, Some(chain))?;
+                // An overlay without an upper directory wants two lower ones.
+                lower.push(self.root.join("empty"));
+                (None, lower)
+            }
+        };
+        drop(state);
+        let opened = match mount {
+            Some(mount) => merged::open(&mount, &self.scratch()),
+            None => merged::view(&lower, &self.scratch()),
+        };
+        opened.map_err(|e| Error::wrap(ErrorKind::Internal, "mount the tree of a snapshot or layer", e))
+    }
+
+    fn write_layer(&self, number: u64, diff_id: &DiffId, tar: &mut dyn Read) -> Result<u64> {
+        let path = self.files(number);
+        let root = inside::open_root(&path).map_err(|e| failed("open", &path, e))?;
+        let mut reader = Reader::new(HashingReader::new(tar));
+        let mut extractor = Extractor::new(root.as_fd(), Whiteouts::Overlay);
+        let size = extract(&mut reader, &mut extractor)?;
+        reader.drain().map_err(|e| archive_error(e, "read the layer"))?;
+        let digest = reader.into_inner().finish();
+        if digest != diff_id.0 {
+            return Err(wharf_model::blobs::mismatch(&diff_id.0, &digest));
+        }
+        Ok(size)
+    }
+
+    /// Records a layer whose files are in place; another that was faster wins.
+    fn record_layer(
+        &self,
+        chain: ChainId,
+        record: LayerRecord,
+        fresh: Option<&mut Fresh>,
+        snapshot: Option<&str>,
+    ) -> Result<Layer> {
+        let mut state = self.state();
+        let mut batch = Vec::new();
+        let there = state.layers.get(&chain).cloned();
+        if let (None, Some(parent)) = (&there, &record.parent)
+            && !state.layers.contains_key(parent)
+        {
+            return Err(no_layer(parent));
+        }
+        if there.is_none() {
+            batch.push(Change::Put {
+                kind: RecordKind::Layer,
+                id: chain.to_string(),
+                body: document(&record)?,
+            });
+        }
+        if let Some(key) = snapshot {
+            batch.push(Change::Delete { kind: RecordKind::Snapshot, id: key.to_owned() });
+        }
+        self.records.commit(batch, Durability::Process)?;
+        if let Some(key) = snapshot {
+            state.snapshots.remove(key);
+        }
+        if let Some(there) = there {
+            return Ok(layer(&chain, &there));
+        }
+        if let Some(fresh) = fresh {
+            fresh.recorded = true;
+        }
+        let layer = layer(&chain, &record);
+        state.layers.insert(chain, record);
+        Ok(layer)
+    }
+
+    fn archive(&self, record: &SnapshotRecord, out: &mut dyn Write) -> Result<u64> {
+        let upper = self.upper(record)?;
+        let out = std::io::BufWriter::with_capacity(1 << 17, out);
+        let mut archiver = Archiver::new(out, Whiteouts::Overlay, Times::Seconds);
+        let unwritten = |e| Error::wrap(ErrorKind::Internal, "archive a snapshot's changes", e);
+        archiver.tree(&upper, b"").map_err(unwritten)?;
+        let size = archiver.size;
+        archiver.finish().and_then(|mut out| out.flush()).map_err(unwritten)?;
+        Ok(size)
+    }
+}
+
+fn layer(chain: &ChainId, record: &LayerRecord) -> Layer {
+    Layer {
+        chain_id: chain.clone(),
+        diff_id: record.diff_id.clone(),
+        parent: record.parent.clone(),
+        size: record.size,
+    }
+}
+
+fn document(record: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(record).map_err(|e| Error::wrap(ErrorKind::Internal, "write a record", e))
+}
+
+fn no_layer(chain: &ChainId) -> Error {
+    Error::not_found(format!("no layer {chain}"))
+}
+
+fn no_snapshot(key: &str) -> Error {
+    Error::not_found(format!("no snapshot {key}"))
+}
+
+fn broken(kind: &str, id: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::wrap(ErrorKind::Internal, format!("read the record of {kind} {id}"), error)
+}
+
+impl Snapshots for UnpackedSnapshots {
+    fn unpack(&self, parent: Option<&ChainId>, diff_id: &DiffId, tar: &mut dyn Read) -> Result<Layer> {
+        let chain = ChainId::extend(parent, diff_id);
+        let below = {
+            let state = self.state();
+            if let Some(record) = state.layers.get(&chain) {
+                return Ok(layer(&chain, record));
+            }
+            match parent {
+                Some(parent) => Some(state.layers.get(parent).ok_or_else(|| no_layer(parent))?.tree),
+                None => None,
+            }
+        };
+        let mut fresh = self.fresh(below)?;
+        let size = self.write_layer(fresh.number, diff_id, tar)?;
+        let (diff_id, parent) = (diff_id.clone(), parent.cloned());
+        let record = LayerRecord { diff_id, parent, size, tree: fresh.number };
+        self.record_layer(chain, record, Some(&mut fresh), None)
+    }
+
+    fn layer(&self, chain: &ChainId) -> Result<Option<Layer>> {
+        Ok(self.state().layers.get(chain).map(|record| layer(chain, record)))
+    }
+
+    fn layers(&self) -> Result<Vec<Layer>> {
+        Ok(self.state().layers.iter().map(|(chain, record)| layer(chain, record)).collect())
+    }
+
+    fn remove_layer(&self, chain: &ChainId) -> Result<()> {
+        let tree = {
+            let mut state = self.state();
+            let record = state.layers.get(chain).ok_or_else(|| no_layer(chain))?;
+            let tree = record.tree;
+            let held = |what: &str, by: String| {
+                Err(Error::conflict(format!("layer {chain} is used by {what} {by}")))
+            };
+            if let Some((child, _)) = state.layers.iter().find(|(_, r)| r.parent.as_ref() == Some(chain)) {
+                return held("the layer", child.to_string());
+            }
+            if let Some((key, _)) = state.snapshots.iter().find(|(_, r)| r.parent.as_ref() == Some(chain)) {
+                return held("the snapshot", key.clone());
+            }
+            let gone = Change::Delete { kind: RecordKind::Layer, id: chain.to_string() };
+            self.records.commit(vec![gone], Durability::Process)?;
+            state.layers.remove(chain);
+            tree
+        };
+        remove_tree(&self.tree(tree))
+    }
+
+    fn prepare(&self, key: &str, parent: Option<&ChainId>) -> Result<RootMount> {
+        let mut state = self.state();
+        if state.snapshots.contains_key(key) {
+            return Err(Error::conflict(format!("the snapshot {key} exists already")));
+        }
+        let below = match parent {
+            Some(parent) => Some(state.layers.get(parent).ok_or_else(|| no_layer(parent))?.tree),
+            None => None,
+        };
+        let mut fresh = self.fresh(below)?;
+        let work = fresh.path.join("work");
+        std::fs::create_dir(&work).map_err(|e| failed("make directory", &work, e))?;
+        let record = SnapshotRecord { parent: parent.cloned(), tree: fresh.number };
+        let mount = self.mount_of(&state, &record)?;
+        let put = Change::Put { kind: RecordKind::Snapshot, id: key.to_owned(), body: document(&record)? };
+        self.records.commit(vec![put], Durability::Process)?;
+        fresh.recorded = true;
+        state.snapshots.insert(key.to_owned(), record);
+        Ok(mount)
+    }
+
+    fn root(&self, key: &str) -> Result<RootMount> {
+        let state = self.state();
+        let record = state.snapshots.get(key).ok_or_else(|| no_snapshot(key))?;
+        self.mount_of(&state, record)
+    }
+
+    fn view(&self, chain: &ChainId) -> Result<Vec<PathBuf>> {
+        self.lower(&self.state(), Some(chain))
+    }
+
+    fn size(&self, key: &str) -> Result<u64> {
+        let record = self.snapshot(key)?;
+        walk::size(self.upper(&record)?).map_err(|e| failed("measure", &self.files(record.tree), e))
+    }
+
+    fn changes(&self, key: &str) -> Result<Vec<PathChange>> {
+        let record = self.snapshot(key)?;
+        let lower = self.lower(&self.state(), record.parent.as_ref())?;
+        changes::changes(&self.upper(&record)?, &lower)
+            .map_err(|e| failed("compare", &self.files(record.tree), e))
+    }
+
+    fn export(&self, key: &str, out: &mut dyn Write) -> Result<()> {
+        self.archive(&self.snapshot(key)?, out).map(drop)
+    }
+
+    fn commit(&self, key: &str, tar: &mut dyn Write) -> Result<Layer> {
+        let snapshot = self.snapshot(key)?;
+        let mut out = HashingWriter::new(tar);
+        let size = self.archive(&snapshot, &mut out)?;
+        let diff_id = DiffId(out.finish());
+        let chain = ChainId::extend(snapshot.parent.as_ref(), &diff_id);
+        let record = LayerRecord { diff_id, parent: snapshot.parent, size, tree: snapshot.tree };
+        let committed = self.record_layer(chain.clone(), record, None, Some(key))?;
+        // The same layer was there already: the snapshot's own files are not needed.
+        let kept = self.state().layers.get(&chain).is_some_and(|r| r.tree == snapshot.tree);
+        let tree = self.tree(snapshot.tree);
+        remove_tree(&if kept { tree.join("work") } else { tree })?;
+        Ok(committed)
+    }
+
+    fn remove(&self, key: &str) -> Result<()> {
+        let tree = {
+            let mut state = self.state();
+            let Some(record) = state.snapshots.get(key) else { return Ok(()) };
+            let tree = record.tree;
+            let gone = Change::Delete { kind: RecordKind::Snapshot, id: key.to_owned() };
+            self.records.commit(vec![gone], Durability::Process)?;
+            state.snapshots.remove(key);
+            tree
+        };
+        remove_tree(&self.tree(tree))
+    }
+
+    fn stat(&self, tree: Tree<'_>, path: &Path, follow: bool) -> Result<Option<PathStat>> {
+        trees::stat(self.merged(tree)?.as_fd(), path, follow)
+    }
+
+    fn read_tar(&self, tree: Tree<'_>, path: &Path, out: &mut dyn Write) -> Result<()> {
+        trees::read_tar(self.merged(tree)?.as_fd(), path, out, Times::Nanoseconds)
+    }
+
+    fn write_tar(&self, key: &str, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {
+        trees::write_tar(self.merged(Tree::Snapshot(key))?.as_fd(), at, tar, options)
+    }
+
+    fn populate(&self, tree: Tree<'_>, path: &Path, target: &Path) -> Result<()> {
+        trees::populate(self.merged(tree)?.as_fd(), path, target)
+    }
+
+    fn keys(&self) -> Result<Vec<String>> {
+        Ok(self.state().snapshots.keys().cloned().collect())
+    }
+
+    fn recover(&self) -> Result<()> {
+        merged::recover(&self.scratch())
+            .map_err(|e| failed("unmount what is left in", &self.scratch(), e))?;
+        let state = self.state();
+        let recorded: Vec<u64> =
+            state.layers.values().map(|r| r.tree).chain(state.snapshots.values().map(|r| r.tree)).collect();
+        for number in self.tree_numbers()? {
+            if !recorded.contains(&number) {
+                remove_tree(&self.tree(number))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! Reading and writing files of whole trees: `docker cp`, COPY, volumes.
+
+use super::archive::{Archiver, Times};
+use super::extract::{Extractor, Whiteouts, extract};
+use super::inside;
+use super::walk::Node;
+use crate::disk::failed;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use wharf_model::snapshots::{PathStat, WriteOptions};
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::tar::Reader;
+
+fn joined(parts: &[&[u8]]) -> Vec<u8> {
+    parts.join(&b'/')
+}
+
+fn absent(path: &Path) -> Error {
+    Error::not_found(format!("could not find the file {} in the tree", path.display()))
+}
+
+/// Links that go in circles lead nowhere, like those to nothing.
+fn open(root: BorrowedFd<'_>, path: &[u8], flags: OFlags, shown: &Path) -> Result<Option<OwnedFd>> {
+    match inside::open(root, path, flags) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(Errno::NAMETOOLONG | Errno::INVAL) => {
+            Err(Error::invalid(format!("no path: {}", shown.display())))
+        }
+        Err(e) => Err(failed("open in the tree", shown, e)),
+    }
+}
+
+pub(super) fn stat(root: BorrowedFd<'_>, path: &Path, follow: bool) -> Result<Option<PathStat>> {
+    let flags = if follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
+    let Some(found) = open(root, &joined(&inside::absolute(path)), flags, path)? else { return Ok(None) };
+    let stat = rustix::fs::fstat(&found).map_err(|e| failed("stat in the tree", path, e))?;
+    let link = match inside::file_type(&stat) {
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(&found, "", Vec::new());
+            let target = target.map_err(|e| failed("read the link", path, e))?;
+            Some(OsString::from_vec(target.into_bytes()).into())
+        }
+        _ => None,
+    };
+    Ok(Some(PathStat {
+        mode: stat.st_mode,
+        size: u64::try_from(stat.st_size).unwrap_or_default(),
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: stat.st_mtime,
+        link,
+    }))
+}
+
+pub(super) fn read_tar(root: BorrowedFd<'_>, path: &Path, out: &mut dyn Write, times: Times) -> Result<()> {
+    let parts = inside::absolute(path);
+    let unreadable =
+        |e: io::Error| Error::wrap(ErrorKind::Internal, format!("archive {}", path.display()), e);
+    let mut archiver = Archiver::new(out, Whiteouts::Plain, times);
+    let (parent, name) = match parts.split_last() {
+        Some((name, parents)) => (joined(parents), *name),
+        None => (Vec::new(), &b"."[..]),
+    };
+    let Some(dir) = open(root, &parent, OFlags::RDONLY | OFlags::DIRECTORY, path)? else {
+        return Err(absent(path));
+    };
+    let found = inside::stat(&dir, name).map_err(|e| unreadable(e.into()))?;
+    let Some(stat) = found else { return Err(absent(path)) };
+    let node = Node { dir: dir.as_fd(), name, path: name, stat };
+    archiver.node(&node, name.to_vec()).map_err(unreadable)?;
+    if node.is_directory() {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let below = inside::open(&dir, name, flags).map_err(|e| unreadable(e.into()))?;
+        let prefix = if parts.is_empty() { &b""[..] } else { name };
+        archiver.tree(&below, prefix).map_err(unreadable)?;
+    }
+    archiver.finish().map_err(unreadable)?;
+    Ok(())
+}
+
+pub(super) fn write_tar(
+    root: BorrowedFd<'_>,
+    at: &Path,
+    tar: &mut dyn Read,
+    options: WriteOptions,
+) -> Result<()> {
+    let parts = inside::absolute(at);
+    inside::make_dirs(root, &parts, false).map_err(|e| {
+        match e.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => {
+                Error::wrap(ErrorKind::Invalid, format!("{} is no directory in the tree", at.display()), e)
+            }
+            _ => failed("make directory in the tree", at, e),
+        }
+    })?;
+    let mut reader = Reader::new(io::BufReader::with_capacity(1 << 17, tar));
+    let mut extractor = Extractor::new(root, Whiteouts::Plain).below(&parts, options);
+    extract(&mut reader, &mut extractor)?;
+    Ok(())
+}
+
+/// Through a pipe, so that reading and writing go side by side.
+pub(super) fn populate(root: BorrowedFd<'_>, path: &Path, target: &Path) -> Result<()> {
+    let parts = inside::absolute(path);
+    let Some(source) = open(root, &joined(&parts), OFlags::RDONLY | OFlags::DIRECTORY, path)? else {
+        return Ok(());
+    };
+    let target_root = inside::open_root(target).map_err(|e| failed("open", target, e))?;
+    let (mut output, input) = io::pipe().map_err(|e| failed("make a pipe to", target, e))?;
+    let (read, written) = std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut input = io::BufWriter::with_capacity(1 << 16, input);
+            read_tar(source.as_fd(), Path::new("/"), &mut input, Times::Nanoseconds)?;
+            input.flush().map_err(|e| Error::wrap(ErrorKind::Internal, "copy into a volume", e))
+        });
+        let written = write_tar(target_root.as_fd(), Path::new("/"), &mut output, WriteOptions::default());
+        // Without a reader the other side ends too.
+        drop(output);
+        (reader.join(), written)
+    });
+    written?;
+    read.map_err(|_| Error::internal(format!("the copy of {} broke off", path.display())))?
+}
