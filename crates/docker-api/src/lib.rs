@@ -4,6 +4,7 @@
 //! use them. `client` speaks HTTP to an engine.
 #![forbid(unsafe_code)]
 
+pub mod client;
 pub mod types;
 
 /// The version of the API that the types follow and the client asks for.
