@@ -1,2 +1,64 @@
 //! Docker Engine API: routes, wire to domain, errors to statuses.
+//!
+//! ```text
+//! socket ─▶ serve (version prefix) ─▶ routes ─▶ handler: wire → domain ─▶ engine
+//! ```
 #![forbid(unsafe_code)]
+
+pub mod containers;
+mod convert;
+mod error;
+mod events;
+mod networks;
+mod params;
+mod routes;
+mod serve;
+mod stream;
+mod system;
+mod volumes;
+
+pub use error::ApiError;
+pub use routes::router;
+pub use serve::{API_VERSION, MIN_API_VERSION, serve_unix};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use wharf_engine::containers::Containers;
+use wharf_engine::events::Events;
+use wharf_engine::execs::Execs;
+use wharf_engine::networks::Networks;
+use wharf_engine::volumes::VolumeService;
+
+/// What the handlers serve.
+#[derive(Clone)]
+pub struct Api {
+    /// Containers.
+    pub containers: Arc<Containers>,
+    /// Further processes.
+    pub execs: Arc<Execs>,
+    /// Networks.
+    pub networks: Arc<Networks>,
+    /// Volumes.
+    pub volumes: Arc<VolumeService>,
+    /// What happens.
+    pub events: Events,
+    /// What the engine is.
+    pub about: Arc<About>,
+}
+
+/// What the engine tells of itself.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// The engine's id.
+    pub id: String,
+    /// Our version.
+    pub version: String,
+    /// Directory of all data.
+    pub data_root: PathBuf,
+    /// 1 or 2.
+    pub cgroup_version: u8,
+    /// How root file systems are made.
+    pub storage: String,
+    /// Debug output is on.
+    pub debug: bool,
+}

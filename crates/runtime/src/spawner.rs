@@ -13,8 +13,8 @@ use wharf_sys::mount::{Change, attr, set_attributes};
 use wharf_sys::process::{self, Cloned, SingleThreaded};
 use wharf_sys::{signals, socket};
 
-/// The descriptor that the daemon leaves open for the spawner.
-pub const SOCKET_NUMBER: i32 = 3;
+/// The daemon's socket is the spawner's standard input.
+const SOCKET_NUMBER: i32 = 0;
 const SEALED: &str = "WHARF_SEALED";
 
 /// Runs until the daemon goes away. Returns the exit code.
@@ -33,7 +33,7 @@ fn run() -> Result<()> {
     if std::env::var_os(SEALED).is_none() {
         return Err(reexec_sealed());
     }
-    process::close_inherited_from(SOCKET_NUMBER as u32 + 1).doing("close descriptors")?;
+    process::close_inherited_from(3).doing("close descriptors")?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).doing("mark the socket")?;
     rustix::process::setsid().doing("start a session")?;
     // Nobody may read or trace what monitors do inside a container before they execute its program.

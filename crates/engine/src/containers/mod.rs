@@ -8,7 +8,6 @@
 
 mod actor;
 mod archive;
-mod commit;
 mod create;
 mod filesystem;
 mod files;
@@ -20,7 +19,7 @@ mod stats;
 
 pub use actor::{Command, StopRequest};
 pub use create::Created;
-pub use stats::Sample;
+pub use stats::{Sample, host_memory};
 
 use crate::events::Events;
 use crate::execs::Execs;

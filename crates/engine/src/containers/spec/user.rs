@@ -6,7 +6,7 @@ use wharf_model::{Error, Result};
 use wharf_oci::runtime_spec::User;
 
 /// A resolved user.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Identity {
     /// Numbers.
     pub user: User,

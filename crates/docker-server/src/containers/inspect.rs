@@ -1,0 +1,211 @@
+//! `GET /containers/{id}/json`.
+
+use crate::Api;
+use crate::convert::{endpoint_id, mac_text};
+use crate::error::ApiResult;
+use crate::params::Params;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use std::collections::BTreeMap;
+use wharf_docker_api::types::StrSlice;
+use wharf_docker_api::types::container::{
+    Config, CreateRequest, GraphDriver, Inspect, MountPoint, NetworkSettings, PortBinding, State as WireState,
+};
+use wharf_docker_api::types::host_config::HostConfig;
+use wharf_docker_api::types::network::EndpointSettings;
+use wharf_engine::clock::rfc3339;
+use wharf_model::container::{ContainerRecord, NetworkMode};
+use wharf_model::network::Endpoint;
+use wharf_model::state::Status;
+
+pub(crate) async fn inspect(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
+    let record = api.containers.find(&id)?.record();
+    let mut inspect = wire(&api, &record);
+    if params.flag("size") {
+        inspect.size_rw = Some(api.containers.size(&record).await? as i64);
+    }
+    Ok(Json(inspect).into_response())
+}
+
+fn wire(api: &Api, record: &ContainerRecord) -> Inspect {
+    let command = record.command();
+    let (path, args) = command.split_first().map(|(p, a)| (p.clone(), a.to_vec())).unwrap_or_default();
+    let file = |name: &str| api.containers.directory_of(&record.id).join(name).display().to_string();
+    let (config, host_config) = as_asked(record);
+    let execs = api.execs.of(&record.id);
+    Inspect {
+        id: record.id.to_string(),
+        created: rfc3339(record.created_ns),
+        path,
+        args,
+        state: state(record),
+        image: record.image.to_string(),
+        resolv_conf_path: file("resolv.conf"),
+        hostname_path: file("hostname"),
+        hosts_path: file("hosts"),
+        log_path: if record.spec.log.driver == "none" { String::new() } else { api.containers.log_file(record).display().to_string() },
+        name: format!("/{}", record.name),
+        restart_count: record.restart_count.into(),
+        driver: api.about.storage.clone(),
+        platform: "linux".to_owned(),
+        exec_ids: (!execs.is_empty()).then_some(execs),
+        host_config,
+        graph_driver: GraphDriver { data: None, name: api.about.storage.clone() },
+        mounts: mounts(record),
+        config,
+        network_settings: network_settings(record),
+        ..Inspect::default()
+    }
+}
+
+fn state(record: &ContainerRecord) -> WireState {
+    WireState {
+        status: record.status.as_str().to_owned(),
+        running: record.status.is_running() || record.status == Status::Restarting,
+        paused: record.status == Status::Paused,
+        restarting: record.status == Status::Restarting,
+        oom_killed: record.oom_killed,
+        dead: false,
+        pid: record.pid.into(),
+        exit_code: record.exit_code.into(),
+        error: record.error.clone(),
+        started_at: rfc3339(record.started_ns),
+        finished_at: rfc3339(record.finished_ns),
+        health: None,
+    }
+}
+
+/// The request the container was created with, completed by the image and Docker's defaults.
+fn as_asked(record: &ContainerRecord) -> (Config, HostConfig) {
+    let asked: CreateRequest = serde_json::from_value(record.spec.origin.clone()).unwrap_or_default();
+    let (mut config, mut host) = (asked.config, asked.host_config);
+    let image = &record.image_config;
+    if config.hostname.is_empty() && record.spec.network != NetworkMode::Host {
+        record.id.short().clone_into(&mut config.hostname);
+    }
+    config.env = Some(record.env());
+    if config.entrypoint.is_none() {
+        config.entrypoint = image.entrypoint.clone().map(StrSlice);
+        config.cmd = config.cmd.or_else(|| image.cmd.clone().map(StrSlice));
+    }
+    if config.working_dir.is_empty() {
+        config.working_dir.clone_from(&image.working_dir);
+    }
+    if config.user.is_empty() {
+        config.user.clone_from(&image.user);
+    }
+    if config.stop_signal.is_empty() {
+        config.stop_signal = image.stop_signal.clone().unwrap_or_default();
+    }
+    config.labels = Some(record.spec.labels.clone());
+    let mut exposed = config.exposed_ports.unwrap_or_default();
+    exposed.extend(image.exposed_ports.iter().map(|p| (p.clone(), Some(Default::default()))));
+    config.exposed_ports = (!exposed.is_empty()).then_some(exposed);
+    if !image.volumes.is_empty() {
+        let volumes = config.volumes.get_or_insert_default();
+        volumes.extend(image.volumes.iter().map(|v| (v.clone(), Some(Default::default()))));
+    }
+    host.network_mode = network_mode(record);
+    if host.log_config.kind.is_empty() {
+        host.log_config.kind.clone_from(&record.spec.log.driver);
+        host.log_config.config.get_or_insert_default();
+    }
+    if host.restart_policy.name.is_empty() {
+        "no".clone_into(&mut host.restart_policy.name);
+    }
+    if host.shm_size == 0 {
+        host.shm_size = 64 << 20;
+    }
+    if host.ipc_mode.is_empty() {
+        "private".clone_into(&mut host.ipc_mode);
+    }
+    if host.cgroupns_mode.is_empty() {
+        "private".clone_into(&mut host.cgroupns_mode);
+    }
+    if host.runtime.is_empty() {
+        "wharf".clone_into(&mut host.runtime);
+    }
+    (config, host)
+}
+
+pub(super) fn network_mode(record: &ContainerRecord) -> String {
+    match &record.spec.network {
+        NetworkMode::Bridge => "bridge".to_owned(),
+        NetworkMode::Host => "host".to_owned(),
+        NetworkMode::None => "none".to_owned(),
+        NetworkMode::Container(name) => format!("container:{name}"),
+        NetworkMode::Named(name) => name.clone(),
+    }
+}
+
+pub(super) fn mounts(record: &ContainerRecord) -> Vec<MountPoint> {
+    let of = |m: &wharf_model::container::ResolvedMount| MountPoint {
+        kind: m.kind.clone(),
+        name: m.name.clone(),
+        source: m.source.display().to_string(),
+        destination: m.target.clone(),
+        driver: if m.kind == "volume" { "local".to_owned() } else { String::new() },
+        mode: if m.read_write { String::new() } else { "ro".to_owned() },
+        rw: m.read_write,
+        propagation: if m.kind == "bind" { "rprivate".to_owned() } else { String::new() },
+    };
+    record.mounts.iter().map(of).collect()
+}
+
+pub(super) fn endpoint(record: &ContainerRecord, name: &str, e: &Endpoint) -> EndpointSettings {
+    let aliases = record.spec.endpoints.get(name).map(|s| s.aliases.clone()).filter(|a| !a.is_empty());
+    EndpointSettings {
+        aliases,
+        mac_address: mac_text(e.mac),
+        network_id: e.network.to_string(),
+        endpoint_id: endpoint_id(e),
+        gateway: e.gateway4.map(|g| g.to_string()).unwrap_or_default(),
+        ip_address: e.ipv4.map(|(a, _)| a.to_string()).unwrap_or_default(),
+        ip_prefix_len: e.ipv4.map_or(0, |(_, p)| p.into()),
+        ipv6_gateway: e.gateway6.map(|g| g.to_string()).unwrap_or_default(),
+        global_ipv6_address: e.ipv6.map(|(a, _)| a.to_string()).unwrap_or_default(),
+        global_ipv6_prefix_len: e.ipv6.map_or(0, |(_, p)| p.into()),
+        dns_names: Some(e.names.clone()),
+        ..EndpointSettings::default()
+    }
+}
+
+fn network_settings(record: &ContainerRecord) -> NetworkSettings {
+    let networks: BTreeMap<String, EndpointSettings> = match &record.spec.network {
+        NetworkMode::Host => BTreeMap::from([("host".to_owned(), EndpointSettings::default())]),
+        NetworkMode::None => BTreeMap::from([("none".to_owned(), EndpointSettings::default())]),
+        _ if record.endpoints.is_empty() => {
+            BTreeMap::from([(network_mode(record), EndpointSettings::default())])
+        }
+        _ => record.endpoints.iter().map(|(name, e)| (name.clone(), endpoint(record, name, e))).collect(),
+    };
+    let first = networks.get("bridge").cloned().unwrap_or_default();
+    let sandbox_key = if record.pid > 0 { format!("/proc/{}/ns/net", record.pid) } else { String::new() };
+    NetworkSettings {
+        sandbox_id: if record.pid > 0 { record.id.to_string() } else { String::new() },
+        sandbox_key,
+        ports: ports(record),
+        endpoint_id: first.endpoint_id,
+        gateway: first.gateway,
+        ip_address: first.ip_address,
+        ip_prefix_len: first.ip_prefix_len,
+        mac_address: first.mac_address,
+        networks,
+        ..NetworkSettings::default()
+    }
+}
+
+fn ports(record: &ContainerRecord) -> BTreeMap<String, Option<Vec<PortBinding>>> {
+    let mut ports: BTreeMap<String, Option<Vec<PortBinding>>> = BTreeMap::new();
+    if !record.status.is_running() {
+        return ports;
+    }
+    let exposed = record.image_config.exposed_ports.iter().cloned().chain(record.spec.exposed.iter().map(ToString::to_string));
+    ports.extend(exposed.map(|p| (p, None)));
+    for p in &record.published {
+        let binding = PortBinding { host_ip: p.host_ip.to_string(), host_port: p.host_port.to_string() };
+        ports.entry(p.container.to_string()).or_default().get_or_insert_default().push(binding);
+    }
+    ports
+}

@@ -1,0 +1,182 @@
+//! `GET /containers/json`.
+
+use crate::Api;
+use crate::error::{ApiError, ApiResult};
+use crate::params::{Filters, Params};
+use axum::Json;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use std::sync::Arc;
+use wharf_docker_api::types::container::{Port, Summary, SummaryHostConfig, SummaryNetworkSettings};
+use wharf_engine::clock::now_ns;
+use wharf_model::container::ContainerRecord;
+use wharf_model::ports::ContainerPort;
+use wharf_model::state::Status;
+
+const FILTERS: [&str; 18] = [
+    "ancestor", "before", "expose", "exited", "health", "id", "is-task", "isolation", "label", "label!", "name", "network",
+    "publish", "since", "status", "volume", "annotation", "driver",
+];
+
+pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
+    let filters = params.filters(&FILTERS)?;
+    for status in filters.values("status") {
+        if !matches!(status.as_str(), "created" | "restarting" | "running" | "removing" | "paused" | "exited" | "dead") {
+            return Err(ApiError::bad_request(format!("invalid value for status filter ({status})")));
+        }
+    }
+    let limit: Option<usize> = params.number::<i64>("limit")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+    let all = params.flag("all") || limit.is_some() || !filters.values("status").is_empty() || !filters.values("exited").is_empty();
+    let bounds = Bounds::find(&api, &filters)?;
+    let mut summaries = Vec::new();
+    for record in api.containers.list().iter().map(|h| h.record()) {
+        if !all && !record.status.is_running() && record.status != Status::Restarting {
+            continue;
+        }
+        if !bounds.allow(&record) || !matches(&api, &record, &filters) {
+            continue;
+        }
+        let mut summary = summary(&record);
+        if params.flag("size") {
+            summary.size_rw = Some(api.containers.size(&record).await? as i64);
+        }
+        summaries.push(summary);
+        if limit == Some(summaries.len()) {
+            break;
+        }
+    }
+    Ok(Json(summaries).into_response())
+}
+
+/// `before` and `since`: creation times of other containers.
+struct Bounds(Option<i128>, Option<i128>);
+
+impl Bounds {
+    fn find(api: &Api, filters: &Filters) -> ApiResult<Self> {
+        let created = |name: &str| match filters.values(name).first() {
+            Some(other) => Ok::<_, ApiError>(Some(api.containers.find(other)?.record().created_ns)),
+            None => Ok(None),
+        };
+        Ok(Self(created("before")?, created("since")?))
+    }
+
+    fn allow(&self, record: &ContainerRecord) -> bool {
+        self.0.is_none_or(|t| record.created_ns < t) && self.1.is_none_or(|t| record.created_ns > t)
+    }
+}
+
+fn matches(api: &Api, record: &Arc<ContainerRecord>, filters: &Filters) -> bool {
+    let ended = matches!(record.status, Status::Exited);
+    let network = |v: &String| {
+        let id = api.networks.find(v).map(|n| n.spec.id).ok();
+        record.endpoints.iter().any(|(name, e)| name == v || Some(&e.network) == id.as_ref())
+    };
+    filters.allows("id", |v| record.id.as_str().starts_with(v.as_str()))
+        && filters.allows("name", |v| record.name.contains(v.trim_start_matches(['^', '/']).trim_end_matches('$')))
+        && filters.allows("status", |v| v == record.status.as_str())
+        && filters.allows("exited", |v| ended && v.parse() == Ok(record.exit_code))
+        && filters.allows("ancestor", |v| {
+            record.spec.image == *v || record.image.as_str() == v || record.image.hex().starts_with(v.as_str())
+                || record.spec.image.split(':').next() == Some(v)
+        })
+        && filters.allows("volume", |v| record.mounts.iter().any(|m| m.name == *v || m.target == *v || m.source.to_str() == Some(v)))
+        && filters.allows("network", network)
+        && filters.allows("publish", |v| port_matches(v, record.published.iter().map(|p| p.container)))
+        && filters.allows("expose", |v| port_matches(v, record.spec.exposed.iter().copied()))
+        && filters.allows("health", |v| v == "none")
+        && filters.labels(&record.spec.labels)
+}
+
+fn port_matches(wanted: &str, mut ports: impl Iterator<Item = ContainerPort>) -> bool {
+    wanted.parse::<ContainerPort>().is_ok_and(|w| ports.any(|p| p == w))
+}
+
+fn summary(record: &Arc<ContainerRecord>) -> Summary {
+    let network_mode = super::inspect::network_mode(record);
+    let networks = record.endpoints.iter().map(|(name, e)| (name.clone(), super::inspect::endpoint(record, name, e)));
+    Summary {
+        id: record.id.to_string(),
+        names: vec![format!("/{}", record.name)],
+        image: record.spec.image.clone(),
+        image_id: record.image.to_string(),
+        command: record.command().join(" "),
+        created: (record.created_ns / 1_000_000_000) as i64,
+        ports: ports(record),
+        size_rw: None,
+        size_root_fs: None,
+        labels: record.spec.labels.clone(),
+        state: record.status.as_str().to_owned(),
+        status: status_text(record, now_ns()),
+        host_config: SummaryHostConfig { network_mode, annotations: None },
+        network_settings: SummaryNetworkSettings { networks: networks.collect() },
+        mounts: super::inspect::mounts(record),
+    }
+}
+
+fn ports(record: &ContainerRecord) -> Vec<Port> {
+    let mut ports: Vec<Port> = record
+        .published
+        .iter()
+        .map(|p| Port {
+            ip: p.host_ip.to_string(),
+            private_port: p.container.port,
+            public_port: p.host_port,
+            kind: p.container.protocol.to_string(),
+        })
+        .collect();
+    if record.status.is_running() {
+        let image = record.image_config.exposed_ports.iter().filter_map(|p| p.parse::<ContainerPort>().ok());
+        let exposed: std::collections::BTreeSet<ContainerPort> = record.spec.exposed.iter().copied().chain(image).collect();
+        for port in exposed.iter().filter(|p| !record.published.iter().any(|q| q.container == **p)) {
+            ports.push(Port { ip: String::new(), private_port: port.port, public_port: 0, kind: port.protocol.to_string() });
+        }
+    }
+    ports
+}
+
+/// `Up 5 minutes`, `Exited (0) 2 hours ago`.
+fn status_text(record: &ContainerRecord, now: i128) -> String {
+    let ago = |then: i128| human_duration(((now - then).max(0) / 1_000_000_000) as u64);
+    match record.status {
+        Status::Created | Status::Starting => "Created".to_owned(),
+        Status::Running => format!("Up {}", ago(record.started_ns)),
+        Status::Paused => format!("Up {} (Paused)", ago(record.started_ns)),
+        Status::Restarting => format!("Restarting ({}) {} ago", record.exit_code, ago(record.finished_ns)),
+        Status::Removing => "Removal In Progress".to_owned(),
+        Status::Exited if record.finished_ns == 0 => "Created".to_owned(),
+        Status::Exited => format!("Exited ({}) {} ago", record.exit_code, ago(record.finished_ns)),
+    }
+}
+
+/// A duration in one unit, in the words Docker uses.
+fn human_duration(seconds: u64) -> String {
+    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
+    match seconds {
+        0 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..60 => format!("{seconds} seconds"),
+        _ if minutes == 1 => "About a minute".to_owned(),
+        _ if minutes < 60 => format!("{minutes} minutes"),
+        _ if hours == 1 => "About an hour".to_owned(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
+        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
+        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", hours / 24 / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (seconds, text) in [
+            (0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (61, "About a minute"), (180, "3 minutes"),
+            (3600, "About an hour"), (7200, "2 hours"), (200_000, "2 days"), (2_000_000, "3 weeks"), (9_000_000, "3 months"),
+        ] {
+            assert_eq!(human_duration(seconds), text);
+        }
+    }
+}

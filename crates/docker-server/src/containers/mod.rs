@@ -1,0 +1,13 @@
+//! `/containers` and `/exec`.
+
+pub(crate) mod archive;
+pub(crate) mod attach;
+pub(crate) mod create;
+pub(crate) mod exec;
+pub(crate) mod inspect;
+pub(crate) mod lifecycle;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod stats;
+pub(crate) mod top;
+pub(crate) mod wait;

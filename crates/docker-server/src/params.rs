@@ -1,0 +1,178 @@
+//! Query parameters and JSON bodies as Docker reads them.
+
+use crate::error::{ApiError, ApiResult};
+use axum::body::{Body, Bytes};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+/// A JSON body is at most this long; Docker's own limit is 4 MiB for create.
+const BODY_LIMIT: usize = 8 << 20;
+
+/// The query of a request, in order, with repetitions.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl<S: Sync> FromRequestParts<S> for Params {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(parts.uri.query().unwrap_or_default()))
+    }
+}
+
+impl Params {
+    pub(crate) fn parse(query: &str) -> Self {
+        Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
+    }
+
+    /// The first value; empty reads as absent.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
+    }
+
+    /// Every value.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(n, v)| n == name && !v.is_empty()).map(|(_, v)| v.as_str()).collect()
+    }
+
+    /// Docker's booleans: anything but these words is true.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|v| !matches!(v.trim().to_ascii_lowercase().as_str(), "0" | "no" | "false" | "none"))
+    }
+
+    /// As [`Params::flag`], true when absent.
+    pub(crate) fn flag_or_true(&self, name: &str) -> bool {
+        self.get(name).is_none() || self.flag(name)
+    }
+
+    /// A number.
+    pub(crate) fn number<T: std::str::FromStr>(&self, name: &str) -> ApiResult<Option<T>> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(text) => text.parse().map(Some).map_err(|_| {
+                ApiError::bad_request(format!("invalid value {text:?} of parameter {name}: a number is expected"))
+            }),
+        }
+    }
+
+    /// A point in time: seconds with a fraction, or RFC 3339. Nanoseconds since the epoch.
+    pub(crate) fn time(&self, name: &str) -> ApiResult<Option<i128>> {
+        let Some(text) = self.get(name).filter(|t| *t != "0") else { return Ok(None) };
+        parse_time(text)
+            .map(Some)
+            .ok_or_else(|| ApiError::bad_request(format!("invalid value {text:?} of parameter {name}: a time is expected")))
+    }
+
+    /// The `filters` parameter.
+    pub(crate) fn filters(&self, known: &[&str]) -> ApiResult<Filters> {
+        Filters::parse(self.get("filters").unwrap_or_default(), known)
+    }
+}
+
+fn parse_time(text: &str) -> Option<i128> {
+    if let Some(ns) = wharf_engine::clock::parse_rfc3339(text) {
+        return Some(ns);
+    }
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i128 = seconds.parse().ok()?;
+    let digits: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
+    Some(seconds * 1_000_000_000 + digits.parse::<i128>().ok()?)
+}
+
+/// Filters: each name with the values of which one must match.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filters(BTreeMap<String, Vec<String>>);
+
+impl Filters {
+    /// `{"name":["a"]}`, or the older `{"name":{"a":true}}`.
+    pub(crate) fn parse(text: &str, known: &[&str]) -> ApiResult<Self> {
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        let invalid = || ApiError::bad_request(format!("invalid filter: {text}"));
+        let value: BTreeMap<String, serde_json::Value> = serde_json::from_str(text).map_err(|_| invalid())?;
+        let mut filters = BTreeMap::new();
+        for (name, values) in value {
+            if !known.contains(&name.as_str()) {
+                return Err(ApiError::bad_request(format!("invalid filter '{name}'")));
+            }
+            let list = match values {
+                serde_json::Value::Array(list) => list
+                    .into_iter()
+                    .map(|v| v.as_str().map(str::to_owned).ok_or_else(invalid))
+                    .collect::<Result<Vec<_>, _>>()?,
+                serde_json::Value::Object(map) => map.into_iter().map(|(key, _)| key).collect(),
+                _ => return Err(invalid()),
+            };
+            filters.insert(name, list);
+        }
+        Ok(Self(filters))
+    }
+
+    /// The values of a filter; empty when it is not set.
+    pub(crate) fn values(&self, name: &str) -> &[String] {
+        self.0.get(name).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether a filter is not set, or one of its values satisfies.
+    pub(crate) fn allows(&self, name: &str, satisfies: impl FnMut(&String) -> bool) -> bool {
+        let values = self.values(name);
+        values.is_empty() || values.iter().any(satisfies)
+    }
+
+    /// `label=key` and `label=key=value`; all must hold.
+    pub(crate) fn labels(&self, labels: &BTreeMap<String, String>) -> bool {
+        let holds = |wanted: &String| match wanted.split_once('=') {
+            Some((key, value)) => labels.get(key).is_some_and(|v| v == value),
+            None => labels.contains_key(wanted),
+        };
+        self.values("label").iter().all(holds) && !self.values("label!").iter().any(holds)
+    }
+}
+
+/// Reads a whole JSON body. Unknown fields are ignored; an empty body reads as `{}`.
+pub(crate) async fn json<T: DeserializeOwned>(body: Body) -> ApiResult<T> {
+    let bytes = bytes(body).await?;
+    let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+    serde_json::from_slice(text).map_err(|e| ApiError::bad_request(format!("invalid JSON: {e}")))
+}
+
+pub(crate) async fn bytes(body: Body) -> ApiResult<Bytes> {
+    axum::body::to_bytes(body, BODY_LIMIT)
+        .await
+        .map_err(|e| ApiError::bad_request(format!("read the body (at most {BODY_LIMIT} bytes): {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_booleans() {
+        let p = Params::parse("a=1&b=0&c=False&d=yes&e=");
+        assert!(p.flag("a") && !p.flag("b") && !p.flag("c") && p.flag("d") && !p.flag("e") && !p.flag("f"));
+        assert!(p.flag_or_true("f") && !p.flag_or_true("b"));
+    }
+
+    #[test]
+    fn filters_in_both_forms() {
+        for text in [r#"{"label":["a=b"],"name":["x"]}"#, r#"{"label":{"a=b":true},"name":{"x":true}}"#] {
+            let filters = Filters::parse(text, &["label", "name"]).unwrap();
+            assert_eq!(filters.values("name"), ["x"]);
+            assert!(filters.labels(&BTreeMap::from([("a".into(), "b".into())])));
+            assert!(!filters.labels(&BTreeMap::new()));
+        }
+        assert!(Filters::parse(r#"{"nope":["x"]}"#, &["name"]).is_err());
+        assert!(Filters::parse("[", &["name"]).is_err());
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(parse_time("1.5"), Some(1_500_000_000));
+        assert_eq!(parse_time("1700000000"), Some(1_700_000_000_000_000_000));
+        assert_eq!(parse_time("1970-01-01T00:00:01Z"), Some(1_000_000_000));
+        assert_eq!(parse_time("soon"), None);
+    }
+}

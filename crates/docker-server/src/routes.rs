@@ -1,0 +1,51 @@
+//! Which handler serves which path.
+
+use crate::{Api, containers, events, networks, system, volumes};
+use axum::Router;
+use axum::routing::{delete, get, post};
+
+/// The router of the whole API, without images and builds: those are merged in by who wires the engine.
+pub fn router(api: Api) -> Router {
+    use containers::{archive, attach, create, exec, inspect, lifecycle, list, logs, stats, top, wait};
+    Router::new()
+        .route("/_ping", get(system::ping).head(system::ping))
+        .route("/version", get(system::version))
+        .route("/info", get(system::info))
+        .route("/events", get(events::events))
+        .route("/containers/json", get(list::list))
+        .route("/containers/create", post(create::create))
+        .route("/containers/prune", post(lifecycle::prune))
+        .route("/containers/{id}", delete(lifecycle::remove))
+        .route("/containers/{id}/json", get(inspect::inspect))
+        .route("/containers/{id}/start", post(lifecycle::start))
+        .route("/containers/{id}/stop", post(lifecycle::stop))
+        .route("/containers/{id}/restart", post(lifecycle::restart))
+        .route("/containers/{id}/kill", post(lifecycle::kill))
+        .route("/containers/{id}/pause", post(lifecycle::pause))
+        .route("/containers/{id}/unpause", post(lifecycle::unpause))
+        .route("/containers/{id}/rename", post(lifecycle::rename))
+        .route("/containers/{id}/update", post(lifecycle::update))
+        .route("/containers/{id}/resize", post(lifecycle::resize))
+        .route("/containers/{id}/wait", post(wait::wait))
+        .route("/containers/{id}/attach", post(attach::attach))
+        .route("/containers/{id}/logs", get(logs::logs))
+        .route("/containers/{id}/top", get(top::top))
+        .route("/containers/{id}/stats", get(stats::stats))
+        .route("/containers/{id}/changes", get(archive::changes))
+        .route("/containers/{id}/export", get(archive::export))
+        .route("/containers/{id}/archive", get(archive::get).put(archive::put).head(archive::head))
+        .route("/containers/{id}/exec", post(exec::create))
+        .route("/exec/{id}/start", post(exec::start))
+        .route("/exec/{id}/resize", post(exec::resize))
+        .route("/exec/{id}/json", get(exec::inspect))
+        .route("/networks", get(networks::list))
+        .route("/networks/create", post(networks::create))
+        .route("/networks/prune", post(networks::prune))
+        .route("/networks/{id}", get(networks::inspect).delete(networks::remove))
+        .route("/volumes", get(volumes::list))
+        .route("/volumes/create", post(volumes::create))
+        .route("/volumes/prune", post(volumes::prune))
+        .route("/volumes/{name}", get(volumes::inspect).delete(volumes::remove))
+        .fallback(system::not_found)
+        .with_state(api)
+}

@@ -1,0 +1,115 @@
+//! `/_ping`, `/version`, `/info`, and what there is not.
+
+use crate::Api;
+use crate::error::{ApiError, ApiResult};
+use crate::serve::{API_VERSION, MIN_API_VERSION};
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use std::collections::BTreeMap;
+use wharf_docker_api::types::system::{Component, Info, Platform, Plugins, Runtime, Version};
+use wharf_engine::clock::{now_ns, rfc3339};
+use wharf_model::state::Status;
+
+pub(crate) async fn ping() -> Response {
+    let mut response = "OK".into_response();
+    let headers = response.headers_mut();
+    headers.insert("Builder-Version", HeaderValue::from_static("1"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
+    headers.insert("Swarm", HeaderValue::from_static("inactive"));
+    response
+}
+
+pub(crate) async fn not_found(request: Request) -> ApiError {
+    if request.uri().path() == "/" {
+        return ApiError::new(StatusCode::NOT_FOUND, "page not found");
+    }
+    ApiError::new(StatusCode::NOT_FOUND, format!("{} {} is not served by this engine", request.method(), request.uri().path()))
+}
+
+fn arch() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
+}
+
+pub(crate) async fn version(State(api): State<Api>) -> ApiResult {
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let details = BTreeMap::from([
+        ("ApiVersion".to_owned(), API_VERSION.to_owned()),
+        ("MinAPIVersion".to_owned(), MIN_API_VERSION.to_owned()),
+        ("Arch".to_owned(), arch().to_owned()),
+        ("Os".to_owned(), "linux".to_owned()),
+        ("KernelVersion".to_owned(), kernel.clone()),
+    ]);
+    let version = Version {
+        platform: Platform { name: "Wharf".to_owned() },
+        components: vec![Component { name: "Engine".to_owned(), version: api.about.version.clone(), details: Some(details) }],
+        version: api.about.version.clone(),
+        api_version: API_VERSION.to_owned(),
+        min_api_version: MIN_API_VERSION.to_owned(),
+        os: "linux".to_owned(),
+        arch: arch().to_owned(),
+        kernel_version: kernel,
+        ..Version::default()
+    };
+    Ok(Json(version).into_response())
+}
+
+pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
+    let statuses: Vec<Status> = api.containers.list().iter().map(|h| h.record().status).collect();
+    let count = |wanted: fn(&Status) -> bool| statuses.iter().filter(|s| wanted(s)).count() as i64;
+    let uname = rustix::system::uname();
+    let names = |list: &[&str]| Some(list.iter().map(ToString::to_string).collect());
+    let info = Info {
+        id: api.about.id.clone(),
+        containers: statuses.len() as i64,
+        containers_running: count(|s| *s == Status::Running),
+        containers_paused: count(|s| *s == Status::Paused),
+        containers_stopped: count(|s| !s.is_running()),
+        driver: api.about.storage.clone(),
+        driver_status: vec![["Backing".to_owned(), "unpacked layers".to_owned()]],
+        plugins: Plugins {
+            volume: names(&["local"]),
+            network: names(&["bridge", "host", "null"]),
+            authorization: None,
+            log: names(&["json-file", "none"]),
+        },
+        memory_limit: true,
+        swap_limit: true,
+        cpu_cfs_period: true,
+        cpu_cfs_quota: true,
+        cpu_shares: true,
+        cpu_set: true,
+        pids_limit: true,
+        ipv4_forwarding: true,
+        debug: api.about.debug,
+        system_time: rfc3339(now_ns()),
+        logging_driver: "json-file".to_owned(),
+        cgroup_driver: "cgroupfs".to_owned(),
+        cgroup_version: api.about.cgroup_version.to_string(),
+        kernel_version: uname.release().to_string_lossy().into_owned(),
+        operating_system: operating_system(),
+        os_type: "linux".to_owned(),
+        architecture: uname.machine().to_string_lossy().into_owned(),
+        index_server_address: "https://index.docker.io/v1/".to_owned(),
+        ncpu: std::thread::available_parallelism().map_or(1, |n| n.get() as i64),
+        mem_total: wharf_engine::containers::host_memory() as i64,
+        docker_root_dir: api.about.data_root.display().to_string(),
+        name: uname.nodename().to_string_lossy().into_owned(),
+        server_version: api.about.version.clone(),
+        runtimes: BTreeMap::from([("wharf".to_owned(), Runtime { path: "wharf".to_owned(), ..Runtime::default() })]),
+        default_runtime: "wharf".to_owned(),
+        live_restore_enabled: true,
+        init_binary: "wharf".to_owned(),
+        security_options: vec!["name=seccomp,profile=builtin".to_owned(), "name=cgroupns".to_owned()],
+        swarm: wharf_docker_api::types::system::Swarm { local_node_state: "inactive".to_owned(), ..Default::default() },
+        ..Info::default()
+    };
+    Ok(Json(info).into_response())
+}
+
+fn operating_system() -> String {
+    let text = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = text.lines().find_map(|l| l.strip_prefix("PRETTY_NAME="));
+    name.map_or_else(|| "Linux".to_owned(), |n| n.trim_matches('"').to_owned())
+}

@@ -1,0 +1,414 @@
+//! Networks: the engine's own bridge, users' bridges, and containers' places in them.
+
+use crate::clock::now_ns;
+use crate::events::Events;
+use crate::random;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
+use std::sync::{Arc, PoisonError, RwLock};
+use wharf_model::container::{ContainerRecord, ContainerSpec, EndpointSpec, NetworkMode};
+use wharf_model::ids::is_valid_name;
+use wharf_model::network::{
+    Driver, Endpoint, EndpointRequest, Network, NetworkSpec, ResolverConfig, Subnet, Traffic,
+};
+use wharf_model::ports::{ContainerPort, PortMapping, PublishedPort};
+use wharf_model::records::{Change, Durability, RecordKind, Records};
+use wharf_model::{Error, ErrorKind, NetworkId, Result};
+
+/// A network with what only people look at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NetworkRecord {
+    /// What the kernel is told.
+    pub spec: NetworkSpec,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Options of the driver, as given.
+    pub options: BTreeMap<String, String>,
+    /// Nanoseconds since the epoch.
+    pub created_ns: i128,
+    /// IPv6 was asked for.
+    pub ipv6: bool,
+    /// Containers may join it by hand (swarm); only shown.
+    pub attachable: bool,
+}
+
+/// A wish for a network.
+#[derive(Debug, Clone, Default)]
+pub struct NewNetwork {
+    /// Its name.
+    pub name: String,
+    /// `bridge`, or empty for it.
+    pub driver: String,
+    /// Address blocks; without any the engine chooses one.
+    pub subnets: Vec<Subnet>,
+    /// No way out.
+    pub internal: bool,
+    /// Containers may not talk to each other.
+    pub isolated: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Options of the driver.
+    pub options: BTreeMap<String, String>,
+    /// IPv6 was asked for.
+    pub ipv6: bool,
+    /// Only shown.
+    pub attachable: bool,
+}
+
+/// The engine's own bridge.
+#[derive(Debug, Clone)]
+pub struct DefaultBridge {
+    /// Name of the interface.
+    pub interface: String,
+    /// Its address block; `None` lets the engine choose a free one.
+    pub subnet: Option<Subnet>,
+}
+
+/// The service.
+pub struct Networks {
+    driver: Arc<dyn Network>,
+    records: Arc<dyn Records>,
+    events: Events,
+    known: RwLock<Vec<NetworkRecord>>,
+}
+
+const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
+
+impl Networks {
+    /// Loads the networks, makes the predefined ones where they are missing, and brings the kernel in line.
+    pub fn open(driver: Arc<dyn Network>, records: Arc<dyn Records>, events: Events, own: &DefaultBridge) -> Result<Self> {
+        let mut known = Vec::new();
+        for (id, body) in records.list(RecordKind::Network)? {
+            let record: NetworkRecord = serde_json::from_slice(&body)
+                .map_err(|e| Error::wrap(ErrorKind::Internal, format!("read the record of network {id}"), e))?;
+            known.push(record);
+        }
+        let networks = Self { driver, records, events, known: RwLock::new(known) };
+        for name in PREDEFINED {
+            networks.provide_predefined(name, own)?;
+        }
+        for record in networks.list() {
+            networks.driver.ensure(&record.spec)?;
+        }
+        Ok(networks)
+    }
+
+    fn provide_predefined(&self, name: &str, own: &DefaultBridge) -> Result<()> {
+        let existing = self.list().into_iter().find(|r| r.spec.name == name);
+        let driver = match name {
+            "host" => Driver::Host,
+            "none" => Driver::None,
+            _ => Driver::Bridge,
+        };
+        let is_bridge = driver == Driver::Bridge;
+        let subnet = match (&own.subnet, &existing) {
+            (Some(subnet), _) => Some(subnet.clone()),
+            (None, Some(record)) => record.spec.subnets.first().cloned(),
+            (None, None) if is_bridge => Some(self.driver.free_subnet()?),
+            (None, None) => None,
+        };
+        let spec = NetworkSpec {
+            id: match &existing {
+                Some(record) => record.spec.id.clone(),
+                None => NetworkId::from_bytes(random::bytes()?),
+            },
+            name: name.to_owned(),
+            driver,
+            bridge: if is_bridge { own.interface.clone() } else { String::new() },
+            subnets: subnet.filter(|_| is_bridge).into_iter().collect(),
+            internal: false,
+            icc: true,
+            masquerade: true,
+            mtu: 0,
+        };
+        let created_ns = existing.as_ref().map_or_else(now_ns, |r| r.created_ns);
+        let record = NetworkRecord {
+            spec,
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
+            created_ns,
+            ipv6: false,
+            attachable: false,
+        };
+        if existing.as_ref() == Some(&record) { Ok(()) } else { self.keep(record) }
+    }
+
+    fn keep(&self, record: NetworkRecord) -> Result<()> {
+        let (kind, id) = (RecordKind::Network, record.spec.id.to_string());
+        let body = serde_json::to_vec(&record)
+            .map_err(|e| Error::wrap(ErrorKind::Internal, "encode the network's record", e))?;
+        let claim = Change::Claim { kind, name: record.spec.name.clone(), id: id.clone() };
+        self.records.commit(vec![claim, Change::Put { kind, id, body }], Durability::Process)?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|r| r.spec.id != record.spec.id);
+        known.push(record);
+        Ok(())
+    }
+
+    /// All networks, oldest first.
+    pub fn list(&self) -> Vec<NetworkRecord> {
+        let mut all = self.known.read().unwrap_or_else(PoisonError::into_inner).clone();
+        all.sort_by_key(|r| r.created_ns);
+        all
+    }
+
+    /// Finds one by id, name, or the beginning of its id.
+    pub fn find(&self, name: &str) -> Result<NetworkRecord> {
+        let all = self.list();
+        let exact = all.iter().find(|r| r.spec.id.as_str() == name || r.spec.name == name);
+        if let Some(record) = exact {
+            return Ok(record.clone());
+        }
+        let mut matching = all.iter().filter(|r| !name.is_empty() && r.spec.id.as_str().starts_with(name));
+        match (matching.next(), matching.next()) {
+            (Some(record), None) => Ok(record.clone()),
+            (Some(_), Some(_)) => Err(Error::invalid(format!("network {name} is ambiguous: several ids begin so"))),
+            _ => Err(Error::not_found(format!("network {name} not found"))),
+        }
+    }
+
+    /// Makes a network.
+    pub fn create(&self, wish: NewNetwork) -> Result<NetworkRecord> {
+        if !is_valid_name(&wish.name) && wish.name.len() != 1 {
+            return Err(Error::invalid(format!("invalid network name {:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", wish.name)));
+        }
+        if PREDEFINED.contains(&wish.name.as_str()) {
+            return Err(Error::new(ErrorKind::Forbidden, format!("operation is not permitted on predefined {} network", wish.name)));
+        }
+        if !matches!(wish.driver.as_str(), "" | "bridge" | "default") {
+            return Err(Error::unsupported(format!("network driver {:?} is not supported yet: bridge is", wish.driver)));
+        }
+        if self.list().iter().any(|r| r.spec.name == wish.name) {
+            return Err(Error::conflict(format!("network with name {} already exists", wish.name)));
+        }
+        let id = NetworkId::from_bytes(random::bytes()?);
+        let mut subnets = wish.subnets;
+        if !subnets.iter().any(|s| s.base.is_ipv4()) {
+            subnets.insert(0, self.driver.free_subnet()?);
+        }
+        let option = |key: &str| wish.options.get(key).map(String::as_str);
+        let mtu = option("com.docker.network.driver.mtu").map(str::parse).transpose();
+        let spec = NetworkSpec {
+            bridge: option("com.docker.network.bridge.name").map_or_else(|| format!("wh{}", &id.as_str()[..12]), str::to_owned),
+            name: wish.name,
+            driver: Driver::Bridge,
+            subnets,
+            internal: wish.internal,
+            icc: !wish.isolated && option("com.docker.network.bridge.enable_icc") != Some("false"),
+            masquerade: option("com.docker.network.bridge.enable_ip_masquerade") != Some("false"),
+            mtu: mtu.map_err(|e| Error::wrap(ErrorKind::Invalid, "com.docker.network.driver.mtu", e))?.unwrap_or(0),
+            id,
+        };
+        if spec.bridge.len() > 15 {
+            return Err(Error::invalid(format!("bridge name {:?} is longer than the 15 bytes of the kernel", spec.bridge)));
+        }
+        let record = NetworkRecord {
+            spec,
+            labels: wish.labels,
+            options: wish.options,
+            created_ns: now_ns(),
+            ipv6: wish.ipv6,
+            attachable: wish.attachable,
+        };
+        // Intent first: a crash after this line makes the bridge at the next start.
+        self.keep(record.clone())?;
+        if let Err(e) = self.driver.ensure(&record.spec) {
+            self.drop_record(&record)?;
+            return Err(e);
+        }
+        self.publish("create", &record, None);
+        Ok(record)
+    }
+
+    /// Removes a network that nobody is in.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let record = self.find(name)?;
+        if PREDEFINED.contains(&record.spec.name.as_str()) {
+            let message = format!("{} is a pre-defined network and cannot be removed", record.spec.name);
+            return Err(Error::new(ErrorKind::Forbidden, message));
+        }
+        self.driver.remove(&record.spec.id).map_err(|e| match e.kind() {
+            ErrorKind::Conflict => Error::new(
+                ErrorKind::Forbidden,
+                format!("error while removing network: network {} id {} has active endpoints", record.spec.name, record.spec.id),
+            ),
+            _ => e,
+        })?;
+        self.drop_record(&record)?;
+        self.publish("destroy", &record, None);
+        Ok(())
+    }
+
+    fn drop_record(&self, record: &NetworkRecord) -> Result<()> {
+        let kind = RecordKind::Network;
+        let changes = vec![
+            Change::Delete { kind, id: record.spec.id.to_string() },
+            Change::Release { kind, name: record.spec.name.clone() },
+        ];
+        self.records.commit(changes, Durability::Process)?;
+        self.known.write().unwrap_or_else(PoisonError::into_inner).retain(|r| r.spec.id != record.spec.id);
+        Ok(())
+    }
+
+    fn publish(&self, action: &str, record: &NetworkRecord, container: Option<&str>) {
+        let mut attributes = BTreeMap::from([
+            ("name".to_owned(), record.spec.name.clone()),
+            ("type".to_owned(), driver_name(&record.spec.driver).to_owned()),
+        ]);
+        attributes.extend(container.map(|id| ("container".to_owned(), id.to_owned())));
+        self.events.publish("network", action, record.spec.id.as_str(), attributes);
+    }
+
+    /// The names of the networks a container joins.
+    fn names(spec: &ContainerSpec) -> BTreeSet<String> {
+        let first = match &spec.network {
+            NetworkMode::Bridge => "bridge".to_owned(),
+            NetworkMode::Named(name) => name.clone(),
+            NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => return BTreeSet::new(),
+        };
+        spec.endpoints.keys().filter(|n| *n != "default").cloned().chain([first]).collect()
+    }
+
+    /// Fails when a container asks for a network that is not there.
+    pub fn check(&self, spec: &ContainerSpec) -> Result<()> {
+        Self::names(spec).iter().try_for_each(|name| self.find(name).map(drop))
+    }
+
+    /// Reserves a container's places. All or none.
+    pub fn reserve(&self, record: &ContainerRecord) -> Result<Vec<(String, Endpoint)>> {
+        let first = match &record.spec.network {
+            NetworkMode::Named(name) => name.as_str(),
+            _ => "bridge",
+        };
+        let mut names: Vec<String> = Self::names(&record.spec).into_iter().collect();
+        names.sort_by_key(|n| n != first);
+        let mut reserved = Vec::new();
+        for (number, name) in names.iter().enumerate() {
+            match self.reserve_one(record, name, number) {
+                Ok(endpoint) => reserved.push(endpoint),
+                Err(e) => {
+                    self.release(&reserved, &[])?;
+                    return Err(e);
+                }
+            }
+        }
+        Ok(reserved)
+    }
+
+    fn reserve_one(&self, record: &ContainerRecord, name: &str, number: usize) -> Result<(String, Endpoint)> {
+        let network = self.find(name)?;
+        let none = EndpointSpec::default();
+        let wish = record.spec.endpoints.get(name).or_else(|| record.spec.endpoints.get(&network.spec.name));
+        let wish = wish.unwrap_or(&none);
+        let mut names = vec![record.name.clone(), record.id.short().to_owned()];
+        names.extend(wish.aliases.iter().cloned());
+        if !record.spec.hostname.is_empty() {
+            names.push(record.spec.hostname.clone());
+        }
+        let endpoint = self.driver.reserve(&EndpointRequest {
+            network: network.spec.id.clone(),
+            container: record.id.clone(),
+            interface: format!("eth{number}"),
+            ipv4: wish.ipv4,
+            ipv6: wish.ipv6,
+            mac: wish.mac,
+            names,
+            default_route: number == 0 && !network.spec.internal,
+        })?;
+        Ok((network.spec.name, endpoint))
+    }
+
+    /// Connects a container's reserved places to the namespace of a process, and publishes its ports.
+    pub fn connect(&self, record: &ContainerRecord, pid: i32) -> Result<Vec<PublishedPort>> {
+        if record.endpoints.is_empty() {
+            return Ok(Vec::new());
+        }
+        let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))
+            .map_err(|e| Error::wrap(ErrorKind::Internal, "open the container's network namespace", e))?;
+        for (name, endpoint) in &record.endpoints {
+            self.driver.connect(endpoint, namespace.as_fd())?;
+            if let Ok(network) = self.find(name) {
+                self.publish("connect", &network, Some(record.id.as_str()));
+            }
+        }
+        let mappings = mappings(record);
+        let Some((_, endpoint)) = record.endpoints.first().filter(|_| !mappings.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        self.driver.publish(endpoint, &mappings).map_err(|e| {
+            Error::wrap(
+                e.kind(),
+                format!("failed to set up container networking: driver failed programming external connectivity on endpoint {}", record.name),
+                e,
+            )
+        })
+    }
+
+    /// Gives places and ports back. Goes on after a failure, and reports the first.
+    pub fn release(&self, endpoints: &[(String, Endpoint)], published: &[PublishedPort]) -> Result<()> {
+        let mut results = Vec::new();
+        if let Some((_, first)) = endpoints.first().filter(|_| !published.is_empty()) {
+            results.push(self.driver.unpublish(first, published));
+        }
+        for (name, endpoint) in endpoints {
+            results.push(self.driver.disconnect(endpoint));
+            if let Ok(network) = self.find(name) {
+                self.publish("disconnect", &network, Some(endpoint.container.as_str()));
+            }
+        }
+        results.into_iter().collect()
+    }
+
+    /// Takes over the places of a running container of an earlier process.
+    pub fn adopt(&self, record: &ContainerRecord) -> Result<()> {
+        for (number, (_, endpoint)) in record.endpoints.iter().enumerate() {
+            let published: &[PublishedPort] = if number == 0 { &record.published } else { &[] };
+            self.driver.adopt(endpoint, published)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what earlier processes left in the kernel that no record speaks of.
+    pub fn sweep(&self, endpoints: &[Endpoint]) -> Result<()> {
+        let specs: Vec<NetworkSpec> = self.list().into_iter().map(|r| r.spec).collect();
+        self.driver.sweep(&specs, endpoints)
+    }
+
+    /// The resolver of a container's first network; `None` without one.
+    pub fn resolver(&self, record: &ContainerRecord) -> Result<Option<ResolverConfig>> {
+        match record.endpoints.first() {
+            Some((_, endpoint)) => self.driver.resolver(&endpoint.network).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Counters of a container's places by interface.
+    pub fn traffic(&self, record: &ContainerRecord) -> Result<Vec<(String, Traffic)>> {
+        record.endpoints.iter().map(|(_, e)| Ok((e.interface.clone(), self.driver.traffic(e)?))).collect()
+    }
+}
+
+/// The driver's name on the wire.
+pub fn driver_name(driver: &Driver) -> &'static str {
+    match driver {
+        Driver::Bridge => "bridge",
+        Driver::Host => "host",
+        Driver::None => "null",
+    }
+}
+
+/// What a container publishes: as asked, and with `-P` every documented port that was not.
+fn mappings(record: &ContainerRecord) -> Vec<PortMapping> {
+    let mut mappings = record.spec.ports.clone();
+    if record.spec.publish_all {
+        let image = record.image_config.exposed_ports.iter().filter_map(|p| p.parse::<ContainerPort>().ok());
+        let exposed: BTreeSet<ContainerPort> = record.spec.exposed.iter().copied().chain(image).collect();
+        for container in exposed {
+            if !mappings.iter().any(|m| m.container == container) {
+                mappings.push(PortMapping { container, host_ip: None, host_ports: None });
+            }
+        }
+    }
+    mappings
+}

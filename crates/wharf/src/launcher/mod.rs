@@ -1,0 +1,224 @@
+//! The `Launcher` seam on monitors: translates between the engine's words and the runtime's.
+
+mod connection;
+mod spawner;
+mod translate;
+
+use async_trait::async_trait;
+use connection::{ask, connect};
+use spawner::Spawner;
+use std::io;
+use std::path::{Path, PathBuf};
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use wharf_model::launcher::{
+    ExecSpec, ExecStarted, FailedStage, LaunchSpec, Launcher, MonitorEvent, StreamSet, Usage, Watch,
+};
+use wharf_model::{ContainerId, Error, ErrorKind, Result};
+use wharf_oci::runtime_spec::{Resources, Seccomp};
+use wharf_runtime::bundle;
+use wharf_runtime::protocol::{EXIT_FILE, Exec, Exit, LAUNCH_FILE, Reply, Request};
+use wharf_sys::cgroup::{Cgroup, Layout};
+
+/// Containers under monitors, with their run directories below one directory.
+pub(crate) struct MonitorLauncher {
+    directory: PathBuf,
+    filters: PathBuf,
+    spawner: Spawner,
+    layout: Layout,
+}
+
+fn internal(what: impl Into<String>, error: io::Error) -> Error {
+    Error::wrap(ErrorKind::Internal, what, error)
+}
+
+impl MonitorLauncher {
+    /// Starts the spawner. Run directories are made below `exec_root`.
+    pub(crate) fn new(exec_root: &Path, layout: Layout) -> Result<Self> {
+        let (directory, filters) = (exec_root.join("containers"), exec_root.join("seccomp"));
+        for d in [&directory, &filters] {
+            std::fs::create_dir_all(d).map_err(|e| internal(format!("make {}", d.display()), e))?;
+        }
+        let spawner = Spawner::start().map_err(|e| internal("start the spawner", e))?;
+        Ok(Self { directory, filters, spawner, layout })
+    }
+
+    fn run_directory(&self, id: &ContainerId) -> PathBuf {
+        self.directory.join(id.as_str())
+    }
+
+    fn cgroup(&self, path: &str) -> Result<Cgroup> {
+        Cgroup::at(self.layout.clone(), path).map_err(|e| internal("name the cgroup", e))
+    }
+
+    /// Removes run directories of containers that no record speaks of, and what runs in their cgroups.
+    pub(crate) async fn sweep(&self, known: &[ContainerId], cgroup_parent: &str) -> Result<()> {
+        let entries = std::fs::read_dir(&self.directory).map_err(|e| internal("read the run directories", e))?;
+        for entry in entries.flatten() {
+            let id = entry.file_name().to_str().and_then(|name| name.parse::<ContainerId>().ok());
+            if let Some(id) = id.filter(|id| !known.contains(id)) {
+                tracing::warn!(container = %id, "remove what an earlier engine left");
+                self.clean(&id, &format!("/{cgroup_parent}/{id}")).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The file of a compiled filter; compiled once for each different one.
+    fn filter_file(&self, seccomp: &Seccomp) -> Result<PathBuf> {
+        let json = serde_json::to_vec(seccomp).map_err(|e| Error::wrap(ErrorKind::Internal, "encode the filter", e))?;
+        let file = self.filters.join(wharf_oci::digest::Digest::sha256(&json).hex());
+        if !file.exists() {
+            let program = bundle::compile(seccomp).map_err(|e| Error::invalid(e.message))?;
+            let part = file.with_extension(format!("{:?}", std::thread::current().id()));
+            let written = std::fs::write(&part, program.to_bytes()).and_then(|()| std::fs::rename(&part, &file));
+            written.map_err(|e| internal("keep the compiled filter", e))?;
+        }
+        Ok(file)
+    }
+
+    fn write_launch(&self, spec: LaunchSpec) -> Result<PathBuf> {
+        let directory = self.run_directory(&spec.id);
+        match std::fs::create_dir(&directory) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(internal(format!("make {}", directory.display()), e));
+            }
+            _ => {}
+        }
+        let seccomp_file = spec.seccomp.as_ref().map(|s| self.filter_file(s)).transpose()?;
+        let launch = translate::launch(spec, seccomp_file);
+        let bytes = serde_json::to_vec(&launch).map_err(|e| Error::wrap(ErrorKind::Internal, "encode the launch", e))?;
+        std::fs::write(directory.join(LAUNCH_FILE), bytes).map_err(|e| internal("write the launch", e))?;
+        Ok(directory)
+    }
+
+    fn follow(&self, id: &ContainerId, stream: UnixStream) -> Watch {
+        let (sender, events) = mpsc::unbounded_channel();
+        let (go, going) = mpsc::unbounded_channel();
+        tokio::spawn(connection::follow(stream, self.run_directory(id), sender, going));
+        Watch { events, go }
+    }
+
+    async fn request(&self, id: &ContainerId, request: &Request) -> Result<(Reply, UnixStream)> {
+        let directory = self.run_directory(id);
+        let stream = connect(&directory).await.map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                Error::not_found(format!("container {} is not running", id.short()))
+            }
+            _ => internal("connect to the monitor", e),
+        })?;
+        ask(stream, request).await.map_err(|e| internal("ask the monitor", e))
+    }
+}
+
+/// How an ended container ended, from the file its monitor left.
+fn read_exit(directory: &Path) -> Option<Exit> {
+    serde_json::from_slice(&std::fs::read(directory.join(EXIT_FILE)).ok()?).ok()
+}
+
+#[async_trait]
+impl Launcher for MonitorLauncher {
+    async fn launch(&self, spec: LaunchSpec) -> Result<Watch> {
+        let id = spec.id.clone();
+        let directory = self.write_launch(spec)?;
+        let stream = self.spawner.launch(&directory).map_err(|e| internal("ask the spawner", e))?;
+        Ok(self.follow(&id, stream))
+    }
+
+    async fn adopt(&self, id: &ContainerId) -> Result<Option<Watch>> {
+        let directory = self.run_directory(id);
+        if let Ok(mut stream) = connect(&directory).await
+            && connection::say(&mut stream, &Request::Watch).await.is_ok()
+        {
+            return Ok(Some(self.follow(id, stream)));
+        }
+        let Some(exit) = read_exit(&directory) else { return Ok(None) };
+        let (sender, events) = mpsc::unbounded_channel();
+        // The receiver is right here.
+        let _ = sender.send(MonitorEvent::Exited(translate::exit(&exit)));
+        Ok(Some(Watch { events, go: mpsc::unbounded_channel().0 }))
+    }
+
+    async fn attach(&self, id: &ContainerId, streams: StreamSet) -> Result<UnixStream> {
+        match self.request(id, &Request::Attach(translate::streams(streams))).await? {
+            (Reply::Ok, stream) => Ok(stream),
+            (reply, _) => Err(translate::refusal(reply)),
+        }
+    }
+
+    async fn exec(&self, id: &ContainerId, exec: ExecSpec) -> Result<Result<ExecStarted, (FailedStage, String)>> {
+        let request = Request::Exec(Exec {
+            id: exec.id,
+            process: exec.process,
+            seccomp_file: exec.seccomp.as_ref().map(|s| self.filter_file(s)).transpose()?,
+            streams: translate::streams(exec.streams),
+        });
+        match self.request(id, &request).await? {
+            (Reply::Started { pid }, stream) => Ok(Ok(ExecStarted { pid, stream })),
+            (Reply::Failed { stage, message }, _) => Ok(Err((translate::stage(stage), message))),
+            (reply, _) => Err(translate::refusal(reply)),
+        }
+    }
+
+    async fn signal(&self, id: &ContainerId, signal: i32) -> Result<()> {
+        match self.request(id, &Request::Signal { signal }).await? {
+            (Reply::Ok, _) => Ok(()),
+            (reply, _) => Err(translate::refusal(reply)),
+        }
+    }
+
+    async fn resize(&self, id: &ContainerId, exec: Option<&str>, rows: u16, columns: u16) -> Result<()> {
+        let request = Request::Resize { exec: exec.map(str::to_owned), rows, columns };
+        match self.request(id, &request).await? {
+            (Reply::Ok, _) => Ok(()),
+            (reply, _) => Err(translate::refusal(reply)),
+        }
+    }
+
+    async fn freeze(&self, _: &ContainerId, cgroup: &str, frozen: bool) -> Result<()> {
+        let cgroup = self.cgroup(cgroup)?;
+        blocking(move || cgroup.freeze(frozen).map_err(|e| internal(if frozen { "pause" } else { "unpause" }, e))).await
+    }
+
+    async fn update(&self, cgroup: &str, resources: &Resources) -> Result<()> {
+        let cgroup = self.cgroup(cgroup)?;
+        let limits = bundle::limits(resources).map_err(|e| Error::invalid(e.message))?;
+        blocking(move || cgroup.apply(&limits).map_err(|e| internal("set the limits", e))).await
+    }
+
+    async fn usage(&self, cgroup: &str) -> Result<Usage> {
+        let cgroup = self.cgroup(cgroup)?;
+        blocking(move || Ok(translate::usage(cgroup.stats()))).await
+    }
+
+    async fn processes(&self, cgroup: &str) -> Result<Vec<i32>> {
+        let cgroup = self.cgroup(cgroup)?;
+        blocking(move || cgroup.processes().map_err(|e| internal("list the processes", e))).await
+    }
+
+    async fn clean(&self, id: &ContainerId, cgroup: &str) -> Result<()> {
+        let (directory, cgroup) = (self.run_directory(id), self.cgroup(cgroup)?);
+        blocking(move || {
+            if cgroup.exists() {
+                cgroup.signal_all(9).map_err(|e| internal("end the remaining processes", e))?;
+                cgroup.remove().map_err(|e| internal("remove the cgroup", e))?;
+            }
+            match std::fs::remove_dir_all(&directory) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(internal("remove the run directory", e)),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+
+    fn signal_number(&self, name: &str) -> Option<i32> {
+        wharf_sys::signals::number(name)
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::internal(format!("a worker failed: {e}"))),
+    }
+}

@@ -1,0 +1,56 @@
+//! The daemon's side of the spawner: started by exec, asked over a socket, started again when it died.
+
+use rustix::fd::{AsFd, OwnedFd};
+use std::io;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use tokio::net::UnixStream;
+use wharf_sys::socket;
+
+struct Running {
+    socket: OwnedFd,
+    process: Child,
+}
+
+/// The spawner process.
+pub(super) struct Spawner(Mutex<Running>);
+
+impl Spawner {
+    pub(super) fn start() -> io::Result<Self> {
+        Ok(Self(Mutex::new(spawn()?)))
+    }
+
+    /// Asks for a monitor of a run directory; returns its control connection.
+    pub(super) fn launch(&self, directory: &Path) -> io::Result<UnixStream> {
+        let (ours, theirs) = socket::stream_pair()?;
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = wharf_runtime::spawner::request(running.socket.as_fd(), directory, theirs.as_fd());
+        if let Err(e) = asked {
+            tracing::error!("the spawner is gone ({e}), starting another");
+            // Reaps it; it is dead, its socket is closed.
+            let _ = running.process.kill();
+            let _ = running.process.wait();
+            *running = spawn()?;
+            wharf_runtime::spawner::request(running.socket.as_fd(), directory, theirs.as_fd())?;
+        }
+        let stream = std::os::unix::net::UnixStream::from(ours);
+        stream.set_nonblocking(true)?;
+        UnixStream::from_std(stream)
+    }
+}
+
+impl Drop for Spawner {
+    fn drop(&mut self) {
+        let running = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // It ends by itself when its socket closes; this is sooner.
+        let _ = running.process.kill();
+        let _ = running.process.wait();
+    }
+}
+
+fn spawn() -> io::Result<Running> {
+    let (ours, theirs) = socket::message_pair()?;
+    let process = Command::new("/proc/self/exe").arg("spawner").env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()?;
+    Ok(Running { socket: ours, process })
+}

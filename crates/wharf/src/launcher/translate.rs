@@ -1,0 +1,75 @@
+//! Between the engine's values and the runtime's protocol.
+
+use std::path::PathBuf;
+use wharf_model::launcher::{ExitStatus, FailedStage, LaunchSpec, MonitorEvent, StreamSet, Usage};
+use wharf_model::snapshots::RootMount;
+use wharf_model::{Error, ErrorKind};
+use wharf_runtime::error::Stage;
+use wharf_runtime::protocol::{Event, Exit, Launch, LogFile, Reply, Rootfs, Streams};
+use wharf_sys::cgroup::Stats;
+
+pub(super) fn launch(spec: LaunchSpec, seccomp_file: Option<PathBuf>) -> Launch {
+    Launch {
+        id: spec.id.to_string(),
+        spec: spec.spec,
+        root: match spec.root {
+            RootMount::Overlay { lower, upper, work } => Rootfs::Overlay { lower, upper, work },
+            RootMount::Bind { path } => Rootfs::Bind { path },
+        },
+        seccomp_file,
+        log: spec.log.map(|(path, max_size, max_files)| LogFile { path, max_size, max_files }),
+        open_stdin: spec.open_stdin,
+        stdin_once: spec.stdin_once,
+        init: spec.init,
+    }
+}
+
+pub(super) fn streams(streams: StreamSet) -> Streams {
+    Streams { stdin: streams.stdin, stdout: streams.stdout, stderr: streams.stderr }
+}
+
+pub(super) fn stage(stage: Stage) -> FailedStage {
+    match stage {
+        Stage::Setup => FailedStage::Setup,
+        Stage::NotFound => FailedStage::NotFound,
+        Stage::NotExecutable => FailedStage::NotExecutable,
+    }
+}
+
+pub(super) fn exit(exit: &Exit) -> ExitStatus {
+    ExitStatus { code: exit.code, at_ns: exit.at_ns, oom_killed: exit.oom_killed }
+}
+
+pub(super) fn event(event: Event) -> MonitorEvent {
+    match event {
+        Event::Cloned { pid } => MonitorEvent::Cloned { pid },
+        Event::Ready => MonitorEvent::Ready,
+        Event::Running { pid } => MonitorEvent::Running { pid },
+        Event::Failed { stage: at, message } => MonitorEvent::Failed { stage: stage(at), message },
+        Event::Exited(e) => MonitorEvent::Exited(exit(&e)),
+        Event::Warning { message } => MonitorEvent::Warning(message),
+        Event::ExecExited { id, code } => MonitorEvent::ExecExited { id, code },
+    }
+}
+
+pub(super) fn refusal(reply: Reply) -> Error {
+    match reply {
+        Reply::Failed { message, .. } => Error::new(ErrorKind::Internal, message),
+        other => Error::internal(format!("the monitor said {other:?}")),
+    }
+}
+
+pub(super) fn usage(stats: Stats) -> Usage {
+    Usage {
+        cpu_ns: (stats.cpu_total_ns, stats.cpu_user_ns, stats.cpu_system_ns),
+        throttling: stats.throttling,
+        memory: stats.memory,
+        memory_peak: stats.memory_peak,
+        memory_limit: stats.memory_limit,
+        memory_stat: stats.memory_stat,
+        memory_failures: stats.memory_failures,
+        pids: stats.pids,
+        pids_limit: stats.pids_limit,
+        block: stats.block.iter().map(|b| (b.major, b.minor, b.read, b.write, b.reads, b.writes)).collect(),
+    }
+}
