@@ -4,7 +4,9 @@
 pub mod digest;
 pub mod image_config;
 pub mod manifest;
-mod null;
 pub mod platform;
 pub mod reference;
+pub mod runtime_spec;
 pub mod tar;
+
+mod null;

@@ -1,0 +1,224 @@
+//! What a container's first process does before it becomes the program.
+
+pub mod console;
+mod copy_up;
+pub mod identity;
+pub mod lookup;
+pub mod mounts;
+pub mod options;
+pub mod rootfs;
+
+use crate::error::{Doing, Error, Result, Stage};
+use crate::protocol::Rootfs;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use wharf_oci::runtime_spec::{NamespaceKind, Spec};
+use wharf_sys::process::{self, flag};
+use wharf_sys::seccomp::Program;
+use wharf_sys::socket;
+
+/// What init tells its parent. One message each over a socket that keep boundaries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// From the intermediate process: the process id of the real one.
+    Pid(i32),
+    /// The master side of the terminal comes along as a descriptor.
+    Console,
+    /// Prepared; waits to go on.
+    Ready,
+    /// Failed; the process ends now.
+    Failed(Error),
+}
+
+/// Sends a message to the parent.
+pub fn tell(sync: BorrowedFd<'_>, message: &Message, fds: &[BorrowedFd<'_>]) -> Result<()> {
+    let bytes = serde_json::to_vec(message).doing("encode a message")?;
+    socket::send(sync, &bytes, fds).doing("tell the monitor")
+}
+
+/// Receives a message of init; `None` when it executed its program (or died).
+pub fn hear(sync: BorrowedFd<'_>) -> Result<Option<(Message, Vec<OwnedFd>)>> {
+    let mut buffer = [0u8; 16 * 1024];
+    let (n, fds) = match socket::receive(sync, &mut buffer) {
+        Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
+        other => other.doing("hear from init")?,
+    };
+    if n == 0 {
+        return Ok(None);
+    }
+    let message = serde_json::from_slice(&buffer[..n]).doing("decode a message of init")?;
+    Ok(Some((message, fds)))
+}
+
+/// How init learns that it may execute the program.
+pub enum Gate {
+    /// Any message on the sync socket.
+    Sync,
+    /// A connection to this listening socket (`wharf oci start`); it is told of failures and closed by exec.
+    Listener(OwnedFd),
+}
+
+/// What init needs beyond the configuration.
+pub struct Plan<'a> {
+    /// The configuration.
+    pub spec: &'a Spec,
+    /// The root file system.
+    pub root: &'a Rootfs,
+    /// Directory that the root is mounted on for a moment; nothing is left there.
+    pub mount_point: &'a Path,
+    /// stdin, stdout, stderr without a terminal.
+    pub stdio: Option<[OwnedFd; 3]>,
+    /// Membership files of the cgroup (version 1).
+    pub cgroup_files: Vec<OwnedFd>,
+    /// The directories of the container's cgroup with their names, for `/sys/fs/cgroup` of version 1.
+    pub cgroup_view: Vec<(String, std::path::PathBuf)>,
+    /// The system call filter.
+    pub seccomp: Option<(Program, u64)>,
+    /// When to go on.
+    pub gate: Gate,
+    /// How many descriptors from 3 on the program inherits.
+    pub preserve_fds: u32,
+    /// Our own program, to be process 1 of the container.
+    pub init_program: Option<OwnedFd>,
+    /// Ends with its parent.
+    pub die_with_parent: bool,
+}
+
+/// Runs in the new process and never returns.
+pub fn run(plan: Plan<'_>, sync: OwnedFd) -> ! {
+    let mut report = sync;
+    let error = match prepare_and_exec(plan, &mut report) {
+        Err(e) => e,
+        Ok(never) => match never {},
+    };
+    // When the parent is gone there is nobody to tell.
+    let _ = tell(report.as_fd(), &Message::Failed(error), &[]);
+    process::exit_now(1)
+}
+
+fn prepare_and_exec(plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::convert::Infallible> {
+    let linux =
+        plan.spec.linux.as_ref().ok_or_else(|| Error::setup("the configuration has no linux section"))?;
+    let process =
+        plan.spec.process.as_ref().ok_or_else(|| Error::setup("the configuration has no process"))?;
+    process::default_signals();
+    join_cgroup(&plan.cgroup_files).doing("join the cgroup")?;
+    join_namespaces(plan.spec)?;
+    if creates(plan.spec, NamespaceKind::Cgroup) {
+        process::unshare(flag::NEWCGROUP).doing("create the cgroup namespace")?;
+    }
+    rustix::process::setsid().doing("start a session")?;
+    if creates(plan.spec, NamespaceKind::Network) {
+        process::loopback_up().doing("bring up the loopback interface")?;
+    }
+
+    let built = rootfs::build(&plan)?;
+    if process.terminal {
+        let console = console::create(&built, process.console_size)?;
+        tell(report.as_fd(), &Message::Console, &[console.master.as_fd()])?;
+        console::take(&console)?;
+    } else if let Some(stdio) = &plan.stdio {
+        for (number, fd) in stdio.iter().enumerate() {
+            process::place_fd(fd.as_fd(), number as i32).doing("place standard streams")?;
+        }
+    }
+    set_names(plan.spec)?;
+    rootfs::write_sysctls(&built, &linux.sysctl)?;
+    identity::write_oom_score(&built, process.oom_score_adj)?;
+    rootfs::restrict(&built, linux)?;
+    rootfs::enter(&plan, built)?;
+
+    tell(report.as_fd(), &Message::Ready, &[])?;
+    wait_at(&plan.gate, report)?;
+    identity::join_keyring()?;
+    let program = identity::take_on(process, plan.seccomp.as_ref())?;
+    if plan.die_with_parent {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+            .doing("tie the container to its monitor")?;
+    }
+    process::close_on_exec_from(3 + plan.preserve_fds).doing("close descriptors")?;
+    let error = match &plan.init_program {
+        None => process::exec(&program.path, &program.args, &program.env),
+        Some(init) => crate::reaper::exec(init.as_fd(), &program),
+    };
+    Err(lookup::refused(&process.args, &error))
+}
+
+/// Whether the configuration creates a namespace of this kind.
+pub fn creates(spec: &Spec, kind: NamespaceKind) -> bool {
+    let namespaces = spec.linux.as_ref().map(|l| l.namespaces.as_slice()).unwrap_or_default();
+    namespaces.iter().any(|n| n.kind == kind && n.path.is_empty())
+}
+
+/// The flag of clone3(2) for a kind of namespace.
+pub fn flag_of(kind: NamespaceKind) -> u64 {
+    match kind {
+        NamespaceKind::Pid => flag::NEWPID,
+        NamespaceKind::Network => flag::NEWNET,
+        NamespaceKind::Mount => flag::NEWNS,
+        NamespaceKind::Ipc => flag::NEWIPC,
+        NamespaceKind::Uts => flag::NEWUTS,
+        NamespaceKind::User => flag::NEWUSER,
+        NamespaceKind::Cgroup => flag::NEWCGROUP,
+        NamespaceKind::Time => 0x80,
+    }
+}
+
+/// Writes `0`, meaning the writer itself, to each membership file.
+pub fn join_cgroup(files: &[OwnedFd]) -> rustix::io::Result<()> {
+    for file in files {
+        rustix::io::write(file, b"0")?;
+    }
+    Ok(())
+}
+
+fn join_namespaces(spec: &Spec) -> Result<()> {
+    let namespaces = spec.linux.as_ref().map(|l| l.namespaces.as_slice()).unwrap_or_default();
+    // The PID namespace was joined by the intermediate process: it only takes effect on children.
+    for namespace in namespaces.iter().filter(|n| !n.path.is_empty() && n.kind != NamespaceKind::Pid) {
+        let what = || format!("join namespace {}", namespace.path);
+        let fd = std::fs::File::open(&namespace.path).doing(what())?;
+        process::setns(fd.as_fd(), flag_of(namespace.kind)).doing(what())?;
+    }
+    Ok(())
+}
+
+fn set_names(spec: &Spec) -> Result<()> {
+    if !creates(spec, NamespaceKind::Uts) {
+        return Ok(());
+    }
+    if !spec.hostname.is_empty() {
+        process::set_hostname(&spec.hostname).doing(format_args!("set host name {:?}", spec.hostname))?;
+    }
+    if !spec.domainname.is_empty() {
+        process::set_domainname(&spec.domainname)
+            .doing(format_args!("set domain name {:?}", spec.domainname))?;
+    }
+    Ok(())
+}
+
+fn wait_at(gate: &Gate, report: &mut OwnedFd) -> Result<()> {
+    let mut buffer = [0u8; 16];
+    match gate {
+        Gate::Sync => {
+            let (n, _) = socket::receive(report.as_fd(), &mut buffer).doing("wait for the start")?;
+            if n == 0 {
+                return Err(Error::setup("the start was given up"));
+            }
+        }
+        Gate::Listener(listener) => {
+            // From here on whoever starts the container is told of failures, not who created it.
+            *report = rustix::net::acceptfrom_with(listener, rustix::net::SocketFlags::CLOEXEC)
+                .map(|(fd, _)| fd)
+                .doing("wait for the start")?;
+        }
+    }
+    Ok(())
+}
+
+/// The error of a stage after set-up.
+pub(crate) fn staged(stage: Stage, message: String) -> Error {
+    Error { stage, message }
+}

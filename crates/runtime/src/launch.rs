@@ -1,0 +1,165 @@
+//! The parent's side of a start: the cgroup, the new process, and what it reports.
+
+use crate::error::{Doing, Error, Result};
+use crate::init::{self, Plan};
+use rustix::fd::{AsFd, OwnedFd};
+use wharf_oci::runtime_spec::{NamespaceKind, Spec};
+use wharf_sys::cgroup::{Cgroup, Layout};
+use wharf_sys::process::{self, Cloned, SingleThreaded, flag};
+use wharf_sys::socket;
+
+/// A container's first process on its way.
+pub struct Child {
+    /// Process id on the host.
+    pub pid: i32,
+    /// Refers to it for good.
+    pub pidfd: OwnedFd,
+    /// Its reports come from here, and `Go` is sent there.
+    pub sync: OwnedFd,
+}
+
+/// The namespaces that clone3 creates; the cgroup namespace comes later, when the process is in its cgroup.
+pub fn clone_flags(spec: &Spec) -> Result<u64> {
+    let linux = spec.linux.as_ref().ok_or_else(|| Error::setup("the configuration has no linux section"))?;
+    let mut flags = 0;
+    for namespace in linux.namespaces.iter().filter(|n| n.path.is_empty()) {
+        match namespace.kind {
+            NamespaceKind::Cgroup => {}
+            NamespaceKind::User => {
+                return Err(Error::setup("a new user namespace is not supported yet: run without one"));
+            }
+            NamespaceKind::Time => return Err(Error::setup("a new time namespace is not supported")),
+            kind => flags |= init::flag_of(kind),
+        }
+    }
+    if flags & flag::NEWNS == 0 {
+        return Err(Error::setup("the configuration creates no mount namespace: one is needed for a root"));
+    }
+    Ok(flags)
+}
+
+/// Starts the first process. It joins the cgroup, builds its root and then waits at the plan's gate.
+pub fn start(proof: &SingleThreaded, mut plan: Plan<'_>, cgroup: Option<&Cgroup>) -> Result<Child> {
+    let flags = clone_flags(plan.spec)?;
+    let into = match cgroup {
+        Some(cgroup) => {
+            plan.cgroup_files = Vec::new();
+            let target = cgroup.clone_target().doing("open the cgroup")?;
+            if target.is_none() {
+                plan.cgroup_files = cgroup.membership_files().doing("open the cgroup")?;
+            }
+            target
+        }
+        None => None,
+    };
+    let (ours, theirs) = socket::message_pair().doing("make a socket pair")?;
+    let joined = plan.spec.linux.as_ref().and_then(|l| {
+        l.namespaces
+            .iter()
+            .find(|n| n.kind == NamespaceKind::Pid && !n.path.is_empty())
+            .map(|n| n.path.clone())
+    });
+    if let Some(path) = joined {
+        return start_in_pid_namespace(proof, plan, &path, flags, into, (ours, theirs));
+    }
+    match process::clone(proof, flags, into.as_ref().map(AsFd::as_fd)).doing("create the namespaces")? {
+        Cloned::Child => {
+            drop(ours);
+            init::run(plan, theirs)
+        }
+        Cloned::Parent { pid, pidfd } => Ok(Child { pid, pidfd, sync: ours }),
+    }
+}
+
+/// A PID namespace is joined by children only, so an intermediate process joins it and starts the real one
+/// as its sibling.
+fn start_in_pid_namespace(
+    proof: &SingleThreaded,
+    plan: Plan<'_>,
+    path: &str,
+    flags: u64,
+    into: Option<OwnedFd>,
+    (ours, theirs): (OwnedFd, OwnedFd),
+) -> Result<Child> {
+    let namespace = std::fs::File::open(path).doing(format_args!("join namespace {path}"))?;
+    match process::clone(proof, 0, None).doing("fork")? {
+        Cloned::Child => {
+            drop(ours);
+            let cloned = process::setns(namespace.as_fd(), flag::NEWPID)
+                .and_then(|()| process::clone(proof, flags | flag::PARENT, into.as_ref().map(AsFd::as_fd)));
+            match cloned {
+                Ok(Cloned::Child) => init::run(plan, theirs),
+                other => hand_over(other, &theirs, &format!("join namespace {path}")),
+            }
+        }
+        Cloned::Parent { pid, .. } => {
+            drop(theirs);
+            await_sibling(pid, ours)
+        }
+    }
+}
+
+/// The intermediate process's last act: tells the parent who the real one is.
+pub(crate) fn hand_over(cloned: std::io::Result<Cloned>, sync: &OwnedFd, what: &str) -> ! {
+    let message = match cloned {
+        Ok(Cloned::Parent { pid, .. }) => init::Message::Pid(pid),
+        Ok(Cloned::Child) => process::exit_now(1),
+        Err(e) => init::Message::Failed(Error::setup(format!("{what}: {e}"))),
+    };
+    let told = init::tell(sync.as_fd(), &message, &[]);
+    process::exit_now(i32::from(told.is_err()))
+}
+
+/// Reaps the intermediate process and learns of the real one.
+pub(crate) fn await_sibling(intermediate: i32, sync: OwnedFd) -> Result<Child> {
+    let heard = init::hear(sync.as_fd());
+    reap(intermediate)?;
+    match heard? {
+        Some((init::Message::Pid(pid), _)) => {
+            let raw = rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::setup("no process id"))?;
+            let pidfd = rustix::process::pidfd_open(raw, rustix::process::PidfdFlags::empty())
+                .doing("open the process")?;
+            Ok(Child { pid, pidfd, sync })
+        }
+        Some((init::Message::Failed(error), _)) => Err(error),
+        _ => Err(Error::setup("the intermediate process ended without a word")),
+    }
+}
+
+/// Waits for one child and returns its exit code.
+pub fn reap(pid: i32) -> Result<i32> {
+    let raw = rustix::process::Pid::from_raw(pid);
+    loop {
+        match rustix::process::waitpid(raw, rustix::process::WaitOptions::empty()) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(Some((_, status))) => return Ok(exit_code(status)),
+            Ok(None) => {}
+            Err(e) => return Err(Error::setup(format!("wait for process {pid}: {e}"))),
+        }
+    }
+}
+
+/// The exit code as shells and Docker count: 128 + n after signal n.
+pub fn exit_code(status: rustix::process::WaitStatus) -> i32 {
+    status.exit_status().or_else(|| status.terminating_signal().map(|s| 128 + s)).unwrap_or(255)
+}
+
+/// The cgroup of a configuration; `None` when it names none.
+pub fn cgroup_of(spec: &Spec, id: &str) -> Result<Option<Cgroup>> {
+    let path = spec.linux.as_ref().map(|l| l.cgroups_path.as_str()).unwrap_or_default();
+    // systemd's form is slice:prefix:name; we are no client of systemd and make the same path ourselves.
+    let path = match path.split(':').collect::<Vec<_>>()[..] {
+        [slice, prefix, name] => {
+            format!("{}/{prefix}-{name}.scope", if slice.is_empty() { "system.slice" } else { slice })
+        }
+        _ if path.is_empty() => format!("/wharf-oci/{id}"),
+        _ => path.to_owned(),
+    };
+    let layout = Layout::detect().doing("find the cgroup hierarchies")?;
+    Cgroup::at(layout, &path).map(Some).doing("name the cgroup")
+}
+
+/// What `/sys/fs/cgroup` of a container shows on version 1: each mount's name with the container's directory.
+pub fn cgroup_view(cgroup: &Cgroup) -> Vec<(String, std::path::PathBuf)> {
+    cgroup.view_v1()
+}

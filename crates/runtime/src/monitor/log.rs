@@ -1,0 +1,225 @@
+//! The container's log in Docker's json-file format: one JSON object a line.
+
+use crate::protocol::LogFile;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+/// A longer line is written in pieces without a newline at the end, as Docker does.
+const LINE_LIMIT: usize = 16 * 1024;
+
+/// An open log.
+pub(crate) struct Log {
+    spec: LogFile,
+    file: File,
+    size: u64,
+    /// Unfinished lines of stdout and stderr.
+    partial: [Vec<u8>; 2],
+    /// The first failure, kept for the exit report; output goes on to clients.
+    pub(crate) failure: Option<String>,
+}
+
+impl Log {
+    pub(crate) fn open(spec: LogFile) -> io::Result<Self> {
+        let file = open(&spec)?;
+        let size = file.metadata()?.len();
+        Ok(Self { spec, file, size, partial: [Vec::new(), Vec::new()], failure: None })
+    }
+
+    /// Adds output of stream 1 or 2.
+    pub(crate) fn write(&mut self, stream: u8, mut bytes: &[u8]) {
+        let time = Timestamp::now();
+        let partial = &mut self.partial[usize::from(stream == 2)];
+        let mut out = Vec::with_capacity(bytes.len() + 128);
+        while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
+            partial.extend_from_slice(&bytes[..=end]);
+            bytes = &bytes[end + 1..];
+            entries(&mut out, stream, partial, &time);
+            partial.clear();
+        }
+        partial.extend_from_slice(bytes);
+        while partial.len() >= LINE_LIMIT {
+            let rest = partial.split_off(LINE_LIMIT);
+            entry(&mut out, stream, partial, &time);
+            *partial = rest;
+        }
+        self.append(&out);
+    }
+
+    /// Writes unfinished lines.
+    pub(crate) fn finish(&mut self) {
+        let mut out = Vec::new();
+        for (index, partial) in self.partial.iter_mut().enumerate() {
+            if !partial.is_empty() {
+                entry(&mut out, index as u8 + 1, partial, &Timestamp::now());
+                partial.clear();
+            }
+        }
+        self.append(&out);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        if let Err(e) = self.try_append(bytes) {
+            self.failure.get_or_insert(format!("write the log {}: {e}", self.spec.path.display()));
+        }
+    }
+
+    fn try_append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.spec.max_size > 0 && self.size > 0 && self.size + bytes.len() as u64 > self.spec.max_size {
+            self.rotate()?;
+        }
+        self.file.write_all(bytes)?;
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let name = |n: u32| match n {
+            0 => self.spec.path.clone(),
+            n => self.spec.path.with_added_extension(n.to_string()),
+        };
+        for n in (1..self.spec.max_files.max(1)).rev() {
+            match std::fs::rename(name(n - 1), name(n)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        if self.spec.max_files <= 1 {
+            std::fs::remove_file(&self.spec.path)?;
+        }
+        self.file = open(&self.spec)?;
+        self.size = 0;
+        Ok(())
+    }
+}
+
+fn open(spec: &LogFile) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    OpenOptions::new().append(true).create(true).mode(0o640).open(&spec.path)
+}
+
+/// A whole line, in pieces where it is too long.
+fn entries(out: &mut Vec<u8>, stream: u8, line: &[u8], time: &Timestamp) {
+    for piece in line.chunks(LINE_LIMIT) {
+        entry(out, stream, piece, time);
+    }
+}
+
+fn entry(out: &mut Vec<u8>, stream: u8, text: &[u8], time: &Timestamp) {
+    out.extend_from_slice(b"{\"log\":\"");
+    escape(out, &String::from_utf8_lossy(text));
+    out.extend_from_slice(b"\",\"stream\":\"");
+    out.extend_from_slice(if stream == 2 { b"stderr" } else { b"stdout" });
+    out.extend_from_slice(b"\",\"time\":\"");
+    out.extend_from_slice(time.0.as_bytes());
+    out.extend_from_slice(b"\"}\n");
+}
+
+fn escape(out: &mut Vec<u8>, text: &str) {
+    for c in text.chars() {
+        match c {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            c if (c as u32) < 0x20 || c == '\u{7f}' => {
+                out.extend_from_slice(format!("\\u{:04x}", c as u32).as_bytes());
+            }
+            c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+/// RFC 3339 with nanoseconds, UTC.
+struct Timestamp(String);
+
+impl Timestamp {
+    fn now() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(rfc3339(since.as_secs(), since.subsec_nanos()))
+    }
+}
+
+/// The time as RFC 3339 writes it.
+pub(crate) fn now_rfc3339() -> String {
+    Timestamp::now().0
+}
+
+/// Seconds since the epoch as a date (the civil-from-days algorithm for the proleptic Gregorian calendar).
+fn rfc3339(seconds: u64, nanos: u32) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_in(directory: &std::path::Path, max_size: u64, max_files: u32) -> Log {
+        Log::open(LogFile { path: directory.join("x-json.log"), max_size, max_files }).unwrap()
+    }
+
+    #[test]
+    fn lines_are_kept_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = log_in(directory.path(), 0, 1);
+        log.write(1, b"hel");
+        log.write(2, b"\"oops\"\n");
+        log.write(1, b"lo\nrest");
+        log.finish();
+        let text = std::fs::read_to_string(directory.path().join("x-json.log")).unwrap();
+        let entries: Vec<serde_json::Value> =
+            text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let logs: Vec<_> =
+            entries.iter().map(|e| (e["stream"].as_str().unwrap(), e["log"].as_str().unwrap())).collect();
+        assert_eq!(logs, [("stderr", "\"oops\"\n"), ("stdout", "hello\n"), ("stdout", "rest")]);
+    }
+
+    #[test]
+    fn long_lines_come_in_pieces() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = log_in(directory.path(), 0, 1);
+        log.write(1, &vec![b'x'; LINE_LIMIT * 2 + 5]);
+        log.write(1, b"\n");
+        let text = std::fs::read_to_string(directory.path().join("x-json.log")).unwrap();
+        let lengths: Vec<usize> = text
+            .lines()
+            .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap()["log"].as_str().unwrap().len())
+            .collect();
+        assert_eq!(lengths, [LINE_LIMIT, LINE_LIMIT, 6]);
+    }
+
+    #[test]
+    fn rotation_keeps_the_newest() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = log_in(directory.path(), 200, 2);
+        for n in 0..10 {
+            log.write(1, format!("line {n}\n").as_bytes());
+        }
+        let names: Vec<_> =
+            std::fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names.len(), 2, "{names:?}");
+        let newest = std::fs::read_to_string(directory.path().join("x-json.log")).unwrap();
+        assert!(newest.contains("line 9"));
+    }
+
+    #[test]
+    fn dates() {
+        assert_eq!(rfc3339(0, 0), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(rfc3339(951_827_696, 5), "2000-02-29T12:34:56.000000005Z");
+        assert_eq!(rfc3339(4_102_444_799, 999_999_999), "2099-12-31T23:59:59.999999999Z");
+    }
+}

@@ -1,0 +1,294 @@
+//! The monitor: one small process a container, from its start to its end.
+//!
+//! It owns the container's terminal or pipes, keeps the log, reaps the exit status, and serves attach, exec,
+//! signals and resizes on a socket in the run directory. It does not depend on the daemon.
+//!
+//! ```text
+//!  preparing ──Ready──▶ Waiting ──Go──▶ Starting ──exec──▶ Running ──exit──▶ Draining ──▶ ended
+//!      └───────────────────┴───── failure, or the daemon gone before Go ──▶ undone, ended
+//! ```
+
+mod client;
+mod log;
+mod requests;
+mod session;
+mod start;
+
+use crate::error::{Doing, Error, Result};
+use crate::init::{self, Message};
+use crate::launch::{Child, exit_code};
+use crate::protocol::{EXIT_FILE, Event, Exit, SOCKET_FILE};
+use client::Line;
+pub(crate) use log::now_rfc3339;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::process::{WaitOptions, waitpid};
+use session::Session;
+pub(crate) use start::await_ready;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+use wharf_sys::cgroup::Cgroup;
+use wharf_sys::process::SingleThreaded;
+use wharf_sys::signals;
+
+/// How long output that clients do not read keeps an ended container's monitor alive.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Waiting,
+    Starting,
+    Running,
+    Draining(Instant),
+}
+
+/// The state of one container's monitor.
+pub(crate) struct Monitor<'a> {
+    proof: &'a SingleThreaded,
+    directory: PathBuf,
+    cgroup: Cgroup,
+    child: Child,
+    signals: OwnedFd,
+    listener: OwnedFd,
+    /// Connections that speak in lines. The first is the daemon's that launched us, while it lasts.
+    lines: Vec<Line>,
+    /// The container's own streams first, then those of execs.
+    sessions: Vec<Session>,
+    phase: Phase,
+}
+
+/// What became ready in one turn of the loop. The numbers are positions in the lists of [`Monitor`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Signals,
+    Listener,
+    Sync,
+    Line(usize),
+    Output(usize, usize),
+    Stdin(usize),
+    Client(usize, usize),
+}
+
+/// Runs in the forked process until the container has ended. Returns the exit code.
+pub fn main(proof: &SingleThreaded, directory: &Path, control: OwnedFd) -> i32 {
+    let mut control = Line::new(control, true);
+    let failure = match start::prepare(proof, directory, &mut control) {
+        Ok(mut monitor) => {
+            monitor.lines.push(control);
+            monitor.announce(&Event::Ready);
+            match monitor.run() {
+                Ok(()) => return 0,
+                Err(e) => {
+                    monitor.undo();
+                    monitor.announce(&Event::Failed { stage: e.stage, message: e.message });
+                    return 1;
+                }
+            }
+        }
+        Err(e) => e,
+    };
+    control.queue(&event_line(&Event::Failed { stage: failure.stage, message: failure.message }));
+    // When the daemon is gone there is nobody to tell.
+    let _ = control.flush();
+    1
+}
+
+/// An event as a line.
+pub(crate) fn event_line(event: &Event) -> Vec<u8> {
+    // Events are plain data, which always serialise.
+    let mut line = serde_json::to_vec(event).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+impl Monitor<'_> {
+    fn announce(&mut self, event: &Event) {
+        let line = event_line(event);
+        for watcher in self.lines.iter_mut().filter(|l| l.watching) {
+            watcher.queue(&line);
+            // A watcher that went away is dropped by the loop.
+            let _ = watcher.flush();
+        }
+    }
+
+    /// The loop. An error means that the container did not come to run.
+    fn run(&mut self) -> Result<()> {
+        loop {
+            if let Phase::Draining(since) = self.phase
+                && (self.sessions.iter().all(Session::is_flushed) || since.elapsed() > DRAIN_LIMIT)
+            {
+                return self.finish();
+            }
+            for (source, events) in self.wait().doing("poll")? {
+                self.serve(source, events)?;
+            }
+            self.tidy()?;
+        }
+    }
+
+    fn wait(&self) -> rustix::io::Result<Vec<(Source, PollFlags)>> {
+        let interests = self.interests();
+        let mut fds: Vec<PollFd<'_>> =
+            interests.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+        let limit = matches!(self.phase, Phase::Draining(_)).then_some(Timespec { tv_sec: 1, tv_nsec: 0 });
+        match rustix::event::poll(&mut fds, limit.as_ref()) {
+            Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let ready = interests.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
+        Ok(ready.map(|((source, ..), fd)| (*source, fd.revents())).collect())
+    }
+
+    fn interests(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
+        let mut all = vec![
+            (Source::Signals, self.signals.as_fd(), PollFlags::IN),
+            (Source::Listener, self.listener.as_fd(), PollFlags::IN),
+        ];
+        if self.phase == Phase::Starting {
+            all.push((Source::Sync, self.child.sync.as_fd(), PollFlags::IN));
+        }
+        for (n, line) in self.lines.iter().enumerate() {
+            if let Some(fd) = line.as_fd() {
+                all.push((Source::Line(n), fd, line.interest()));
+            }
+        }
+        for (s, session) in self.sessions.iter().enumerate() {
+            if !session.is_congested() {
+                for (o, output) in session.outputs.iter().enumerate() {
+                    all.push((Source::Output(s, o), output.fd.as_fd(), PollFlags::IN));
+                }
+            }
+            if let Some(fd) = session.stdin_waiting() {
+                all.push((Source::Stdin(s), fd, PollFlags::OUT));
+            }
+            for (c, client) in session.clients.iter().enumerate() {
+                all.push((Source::Client(s, c), client.as_fd(), client.interest(session.takes_input())));
+            }
+        }
+        all
+    }
+
+    fn serve(&mut self, source: Source, events: PollFlags) -> Result<()> {
+        match source {
+            Source::Signals => self.reap(),
+            Source::Listener => {
+                self.accept();
+                Ok(())
+            }
+            Source::Sync => self.hear_init(),
+            Source::Line(n) => self.serve_line(n, events),
+            Source::Output(s, o) => {
+                self.sessions[s].read_output(o);
+                Ok(())
+            }
+            Source::Stdin(s) => {
+                self.sessions[s].write_stdin();
+                Ok(())
+            }
+            Source::Client(s, c) => {
+                self.sessions[s].serve_client(c, events);
+                Ok(())
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        use rustix::net::{SocketFlags, acceptfrom_with};
+        // A client that went away between poll and accept is no concern.
+        if let Ok((fd, _)) = acceptfrom_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            self.lines.push(Line::new(fd, false));
+        }
+    }
+
+    fn hear_init(&mut self) -> Result<()> {
+        match init::hear(self.child.sync.as_fd())? {
+            None => {
+                self.phase = Phase::Running;
+                self.announce(&Event::Running { pid: self.child.pid });
+                wharf_sys::process::trim_heap();
+                Ok(())
+            }
+            Some((Message::Failed(error), _)) => Err(error),
+            Some((other, _)) => Err(Error::setup(format!("unexpected message {other:?} of init"))),
+        }
+    }
+
+    fn reap(&mut self) -> Result<()> {
+        while signals::next_signal(self.signals.as_fd()).doing("read signals")?.is_some() {}
+        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+            let (pid, code) = (pid.as_raw_nonzero().get(), exit_code(status));
+            let Some(session) = self.sessions.iter_mut().find(|s| s.pid == pid && s.code.is_none()) else {
+                continue;
+            };
+            session.end(code);
+            match session.id.clone() {
+                Some(id) => self.announce(&Event::ExecExited { id, code }),
+                None => {
+                    if self.phase == Phase::Starting {
+                        self.hear_init()?;
+                    }
+                    self.phase = Phase::Draining(Instant::now());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what ended in this turn.
+    fn tidy(&mut self) -> Result<()> {
+        if self.phase == Phase::Waiting && self.lines.first().is_none_or(|l| l.ended) {
+            return Err(Error::setup("the engine went away before the start"));
+        }
+        self.lines.retain(|l| !l.ended);
+        for session in &mut self.sessions {
+            session.tidy();
+        }
+        let mut first = true;
+        self.sessions.retain(|s| std::mem::take(&mut first) || s.code.is_none() || !s.is_flushed());
+        Ok(())
+    }
+
+    /// The container has ended: its outcome is kept, its cgroup removed, and who watches is told.
+    fn finish(&mut self) -> Result<()> {
+        let exit = Exit {
+            code: self.sessions[0].code.unwrap_or(255),
+            at_ns: now_ns(),
+            oom_killed: self.cgroup.oom_kills().unwrap_or(0) > 0,
+        };
+        let kept = self.keep(&exit);
+        let removed = self.remove_traces();
+        if let Some(e) = [kept, removed].into_iter().find_map(std::result::Result::err) {
+            self.announce(&Event::Warning { message: e.to_string() });
+        }
+        self.announce(&Event::Exited(exit));
+        Ok(())
+    }
+
+    fn keep(&self, exit: &Exit) -> Result<()> {
+        let what = "write the exit code";
+        let bytes = serde_json::to_vec(exit).doing(what)?;
+        let part = self.directory.join("exit.part");
+        std::fs::write(&part, bytes).doing(what)?;
+        std::fs::rename(&part, self.directory.join(EXIT_FILE)).doing(what)
+    }
+
+    fn remove_traces(&self) -> Result<()> {
+        // Processes that share the host's PID namespace outlive their first one.
+        let left = self.cgroup.signal_all(9);
+        let removed = self.cgroup.remove().doing("remove the cgroup");
+        let socket =
+            std::fs::remove_file(self.directory.join(SOCKET_FILE)).doing("remove the monitor's socket");
+        left.doing("end the remaining processes").and(removed).and(socket)
+    }
+
+    fn undo(&mut self) {
+        // The process may be gone already; reaping tells.
+        let _ = signals::send_pidfd(self.child.pidfd.as_fd(), 9);
+        let _ = crate::launch::reap(self.child.pid);
+        let _ = self.remove_traces();
+    }
+}
+
+fn now_ns() -> i128 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i128)
+}

@@ -1,0 +1,182 @@
+//! What clients ask a monitor for.
+
+use super::session::{Output, Session};
+use super::{Monitor, Phase, event_line};
+use crate::bundle;
+use crate::error::{Doing, Error, Result};
+use crate::init::console;
+use crate::protocol::{Event, Exec, Reply, Request, Streams};
+use crate::tenant;
+use rustix::event::PollFlags;
+use rustix::fd::{AsFd, OwnedFd};
+use wharf_sys::{signals, socket};
+
+impl Monitor<'_> {
+    pub(super) fn serve_line(&mut self, index: usize, events: PollFlags) -> Result<()> {
+        let line = &mut self.lines[index];
+        if events.contains(PollFlags::OUT) {
+            // A failure marks the line ended.
+            let _ = line.flush();
+        }
+        if !events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            return Ok(());
+        }
+        line.fill();
+        while let Some(text) = self.lines[index].next() {
+            match serde_json::from_slice(&text) {
+                Ok(request) => self.answer(index, request)?,
+                Err(e) => self.reply(index, &failed(&Error::setup(format!("not a request: {e}")))),
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, index: usize, request: Request) -> Result<()> {
+        match request {
+            Request::Go => return self.go(),
+            Request::Watch => {
+                self.lines[index].watching = true;
+                let event = match self.phase {
+                    Phase::Waiting | Phase::Starting => Event::Ready,
+                    Phase::Running | Phase::Draining(_) => Event::Running { pid: self.child.pid },
+                };
+                self.lines[index].queue(&event_line(&event));
+                // A failure marks the line ended.
+                let _ = self.lines[index].flush();
+            }
+            Request::Attach(streams) => self.attach(index, streams),
+            Request::Exec(exec) => self.exec(index, exec),
+            Request::Signal { signal } => {
+                let sent = signals::send_pidfd(self.child.pidfd.as_fd(), signal).doing("send the signal");
+                self.reply(index, &outcome(sent));
+            }
+            Request::Resize { exec, rows, columns } => {
+                let resized = self.resize(exec.as_deref(), rows, columns);
+                self.reply(index, &outcome(resized));
+            }
+        }
+        Ok(())
+    }
+
+    fn reply(&mut self, index: usize, reply: &Reply) {
+        let line = &mut self.lines[index];
+        line.queue(&reply_line(reply));
+        // A failure marks the line ended.
+        let _ = line.flush();
+    }
+
+    fn go(&mut self) -> Result<()> {
+        if self.phase == Phase::Waiting {
+            self.phase = Phase::Starting;
+            socket::send(self.child.sync.as_fd(), b"go", &[]).doing("let the container start")?;
+        }
+        Ok(())
+    }
+
+    fn attach(&mut self, index: usize, streams: Streams) {
+        self.reply(index, &Reply::Ok);
+        let session = &mut self.sessions[0];
+        if let Some((client, input)) = self.lines[index].take_client(streams, session.is_framed()) {
+            session.add_client(client, &input);
+        }
+    }
+
+    fn exec(&mut self, index: usize, exec: Exec) {
+        let Exec { id, process, seccomp_file, streams } = exec;
+        let started = match self.phase {
+            Phase::Running => self.start_tenant(&id, &process, seccomp_file.as_deref(), streams),
+            _ => Err(Error::setup("the container is not running")),
+        };
+        match started {
+            Ok(mut session) => {
+                self.reply(index, &Reply::Started { pid: session.pid });
+                if streams == Streams::default() {
+                    self.lines[index].ended = true;
+                } else if let Some((client, input)) =
+                    self.lines[index].take_client(streams, session.is_framed())
+                {
+                    session.add_client(client, &input);
+                }
+                self.sessions.push(session);
+            }
+            Err(e) => self.reply(index, &failed(&e)),
+        }
+    }
+
+    fn start_tenant(
+        &self,
+        id: &str,
+        process: &wharf_oci::runtime_spec::Process,
+        seccomp_file: Option<&std::path::Path>,
+        streams: Streams,
+    ) -> Result<Session> {
+        let (stdio, ours) = if process.terminal {
+            (None, None)
+        } else {
+            pipes(streams.stdin).map(|(a, b)| (Some(a), Some(b)))?
+        };
+        let plan = tenant::Plan {
+            process,
+            container: self.child.pidfd.as_fd(),
+            cgroup: Some(&self.cgroup),
+            stdio,
+            seccomp: seccomp_file.map(bundle::load_filter).transpose()?,
+            preserve_fds: 0,
+        };
+        let tenant = tenant::start(self.proof, plan)?;
+        let id = Some(id.to_owned());
+        match (tenant.terminal, ours) {
+            (Some(master), _) => Session::with_terminal(id, tenant.pid, master).doing("take the terminal"),
+            (None, Some(ours)) => Ok(Session::with_pipes(id, tenant.pid, ours.stdin, ours.outputs, true)),
+            (None, None) => Err(Error::setup("the exec made no terminal")),
+        }
+    }
+
+    fn resize(&self, exec: Option<&str>, rows: u16, columns: u16) -> Result<()> {
+        let session = self.sessions.iter().find(|s| s.id.as_deref() == exec);
+        let terminal = session.and_then(|s| s.terminal.as_ref());
+        let terminal = terminal.ok_or_else(|| Error::setup("there is no terminal to resize"))?;
+        console::resize(terminal, rows, columns).doing("resize the terminal")
+    }
+}
+
+fn outcome(result: Result<()>) -> Reply {
+    match result {
+        Ok(()) => Reply::Ok,
+        Err(e) => failed(&e),
+    }
+}
+
+fn failed(error: &Error) -> Reply {
+    Reply::Failed { stage: error.stage, message: error.message.clone() }
+}
+
+fn reply_line(reply: &Reply) -> Vec<u8> {
+    // Replies are plain data, which always serialise.
+    let mut line = serde_json::to_vec(reply).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+/// Our ends of a process's pipes.
+pub(super) struct Ours {
+    pub(super) stdin: Option<OwnedFd>,
+    pub(super) outputs: Vec<Output>,
+}
+
+/// Pipes for a process: its three ends, and ours, which do not block.
+pub(super) fn pipes(stdin: bool) -> Result<([OwnedFd; 3], Ours)> {
+    let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).doing("make a pipe");
+    let quick = |fd: OwnedFd| rustix::io::ioctl_fionbio(&fd, true).map(|()| fd).doing("make a pipe");
+    let (in_read, in_write) = if stdin {
+        let (read, write) = pipe()?;
+        (read, Some(quick(write)?))
+    } else {
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+        (rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty()).doing("open /dev/null")?, None)
+    };
+    let ((out_read, out_write), (err_read, err_write)) = (pipe()?, pipe()?);
+    let outputs =
+        vec![Output { stream: 1, fd: quick(out_read)? }, Output { stream: 2, fd: quick(err_read)? }];
+    Ok(([in_read, out_write, err_write], Ours { stdin: in_write, outputs }))
+}

@@ -1,0 +1,202 @@
+//! The way from a run directory to a container that waits for `Go`.
+
+use super::client::Line;
+use super::log::Log;
+use super::requests::{Ours, pipes};
+use super::session::Session;
+use super::{Monitor, Phase, event_line};
+use crate::bundle;
+use crate::error::{Doing, Error, Result};
+use crate::init::{self, Gate, Message, Plan};
+use crate::launch::{self, Child};
+use crate::protocol::{Event, LAUNCH_FILE, Launch, SOCKET_FILE};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use std::path::Path;
+use wharf_sys::cgroup::Cgroup;
+use wharf_sys::process::{self, SingleThreaded};
+use wharf_sys::signals;
+
+/// Prepares the container. On failure nothing is left.
+pub(super) fn prepare<'a>(
+    proof: &'a SingleThreaded,
+    directory: &Path,
+    control: &mut Line,
+) -> Result<Monitor<'a>> {
+    detach().doing("leave the engine's session")?;
+    let launch: Launch = {
+        let file = directory.join(LAUNCH_FILE);
+        let bytes = std::fs::read(&file).doing(format_args!("read {}", file.display()))?;
+        serde_json::from_slice(&bytes).doing(format_args!("read {}", file.display()))?
+    };
+    let signals = signals::signal_fd(&[17]).doing("watch for signals")?;
+    let log = launch.log.clone().map(Log::open).transpose().doing("open the log")?;
+    let cgroup = launch::cgroup_of(&launch.spec, &launch.id)?
+        .ok_or_else(|| Error::setup("the configuration names no cgroup"))?;
+    cgroup.create().doing("make the cgroup")?;
+    let started = listen(directory)
+        .and_then(|listener| Ok((listener, start(proof, directory, &launch, &cgroup, control)?)));
+    let (listener, (child, mut session)) = match started {
+        Ok(started) => started,
+        Err(e) => {
+            let _ = std::fs::remove_file(directory.join(SOCKET_FILE));
+            return Err(with_clean_up(e, cgroup.remove().doing("remove the cgroup")));
+        }
+    };
+    session.log = log;
+    Ok(Monitor {
+        proof,
+        directory: directory.to_owned(),
+        cgroup,
+        child,
+        signals,
+        listener,
+        lines: Vec::new(),
+        sessions: vec![session],
+        phase: Phase::Waiting,
+    })
+}
+
+/// Keeps the failure and the failure of the clean-up.
+fn with_clean_up(error: Error, clean_up: Result<()>) -> Error {
+    match clean_up {
+        Ok(()) => error,
+        Err(e) => Error { message: format!("{} (and cleaning up: {})", error.message, e.message), ..error },
+    }
+}
+
+/// Out of the daemon's session and off its standard streams, so that it can end without us noticing.
+fn detach() -> std::io::Result<()> {
+    process::default_signals();
+    for signal in [1, 2, 13, 15] {
+        signals::ignore(signal);
+    }
+    rustix::process::setsid()?;
+    rustix::process::chdir("/")?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    rustix::thread::set_name(c"wharf-monitor")?;
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    for number in 0..3 {
+        process::place_fd(null.as_fd(), number)?;
+    }
+    Ok(())
+}
+
+/// The socket is bound through the directory's descriptor: the path may be longer than a socket address.
+fn listen(directory: &Path) -> Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+    use std::os::fd::AsRawFd;
+    let what = "listen on the monitor's socket";
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let at = rustix::fs::open(directory, flags, Mode::empty()).doing(what)?;
+    match rustix::fs::unlinkat(&at, SOCKET_FILE, rustix::fs::AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+        Err(e) => return Err(Error::setup(format!("{what}: {e}"))),
+    }
+    let fd = socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )
+    .doing(what)?;
+    let path = format!("/proc/self/fd/{}/{SOCKET_FILE}", at.as_raw_fd());
+    bind(&fd, &SocketAddrUnix::new(path.as_str()).doing(what)?).doing(what)?;
+    rustix::fs::chmodat(&at, SOCKET_FILE, Mode::from_raw_mode(0o600), rustix::fs::AtFlags::empty())
+        .doing(what)?;
+    // As many as may connect between two turns of the loop.
+    listen(&fd, 128).doing(what)?;
+    Ok(fd)
+}
+
+fn start(
+    proof: &SingleThreaded,
+    directory: &Path,
+    launch: &Launch,
+    cgroup: &Cgroup,
+    control: &mut Line,
+) -> Result<(Child, Session)> {
+    let spec = &launch.spec;
+    let terminal = spec.process.as_ref().is_some_and(|p| p.terminal);
+    let (stdio, ours) =
+        if terminal { (None, None) } else { pipes(launch.open_stdin).map(|(a, b)| (Some(a), Some(b)))? };
+    let seccomp = match (&launch.seccomp_file, &spec.linux) {
+        (Some(file), _) => Some(bundle::load_filter(file)?),
+        (None, Some(linux)) => bundle::filter(linux)?,
+        (None, None) => None,
+    };
+    let mount_point = directory.join("rootfs");
+    match std::fs::create_dir(&mount_point) {
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::setup(format!("make {}: {e}", mount_point.display())));
+        }
+        _ => {}
+    }
+    let init_program = launch.init.then(own_program).transpose()?;
+    let plan = Plan {
+        spec,
+        root: &launch.root,
+        mount_point: &mount_point,
+        stdio,
+        cgroup_files: Vec::new(),
+        cgroup_view: launch::cgroup_view(cgroup),
+        seccomp,
+        gate: Gate::Sync,
+        preserve_fds: 0,
+        init_program,
+        die_with_parent: true,
+    };
+    let child = launch::start(proof, plan, Some(cgroup))?;
+    let session = prepared(&child, launch, cgroup, control, ours);
+    if session.is_err() {
+        // It may have ended by itself; reaping tells.
+        let _ = signals::send_pidfd(child.pidfd.as_fd(), 9);
+        launch::reap(child.pid)?;
+    }
+    session.map(|session| (child, session))
+}
+
+fn prepared(
+    child: &Child,
+    launch: &Launch,
+    cgroup: &Cgroup,
+    control: &mut Line,
+    ours: Option<Ours>,
+) -> Result<Session> {
+    control.queue(&event_line(&Event::Cloned { pid: child.pid }));
+    control.flush().doing("tell the engine")?;
+    if let Some(resources) = launch.spec.linux.as_ref().and_then(|l| l.resources.as_ref()) {
+        cgroup.apply(&bundle::limits(resources)?).doing("set the limits")?;
+    }
+    let master = await_ready(child)?;
+    match (master, ours) {
+        (Some(master), _) => Session::with_terminal(None, child.pid, master).doing("take the terminal"),
+        (None, Some(ours)) => {
+            Ok(Session::with_pipes(None, child.pid, ours.stdin, ours.outputs, launch.stdin_once))
+        }
+        (None, None) => Err(Error::setup("the container made no terminal")),
+    }
+}
+
+/// Hears init until it waits at the gate. Returns its terminal.
+pub(crate) fn await_ready(child: &Child) -> Result<Option<OwnedFd>> {
+    let mut master = None;
+    loop {
+        match init::hear(child.sync.as_fd())? {
+            Some((Message::Ready, _)) => return Ok(master),
+            Some((Message::Console, mut fds)) => master = fds.pop(),
+            Some((Message::Failed(error), _)) => return Err(error),
+            Some((Message::Pid(_), _)) => {}
+            None => {
+                return Err(Error::setup(
+                    "init ended during the preparation: see the limits of memory and processes",
+                ));
+            }
+        }
+    }
+}
+
+fn own_program() -> Result<OwnedFd> {
+    rustix::fs::open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .doing("open our own program")
+}

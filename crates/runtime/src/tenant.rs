@@ -1,0 +1,129 @@
+//! A further process in a running container: `exec`.
+
+use crate::error::{Doing, Error, Result};
+use crate::init::{self, Message, console, identity};
+use crate::launch::{self, Child};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
+use wharf_oci::runtime_spec::Process;
+use wharf_sys::cgroup::Cgroup;
+use wharf_sys::process::{self, Cloned, SingleThreaded, flag};
+use wharf_sys::seccomp::Program;
+use wharf_sys::socket;
+
+/// What a further process needs.
+pub struct Plan<'a> {
+    /// What to run.
+    pub process: &'a Process,
+    /// The container's first process.
+    pub container: BorrowedFd<'a>,
+    /// The container's cgroup.
+    pub cgroup: Option<&'a Cgroup>,
+    /// stdin, stdout, stderr without a terminal.
+    pub stdio: Option<[OwnedFd; 3]>,
+    /// The system call filter.
+    pub seccomp: Option<(Program, u64)>,
+    /// How many descriptors from 3 on the program inherits.
+    pub preserve_fds: u32,
+}
+
+/// A further process that runs.
+pub struct Tenant {
+    /// Process id on the host.
+    pub pid: i32,
+    /// The master side of its terminal.
+    pub terminal: Option<OwnedFd>,
+}
+
+/// Starts the process and returns when it executes its program.
+pub fn start(proof: &SingleThreaded, plan: Plan<'_>) -> Result<Tenant> {
+    let (files, into) = match plan.cgroup {
+        Some(cgroup) => match cgroup.clone_target().doing("open the cgroup")? {
+            Some(target) => (Vec::new(), Some(target)),
+            None => (cgroup.membership_files().doing("open the cgroup")?, None),
+        },
+        None => (Vec::new(), None),
+    };
+    let (ours, theirs) = socket::message_pair().doing("make a socket pair")?;
+    match process::clone(proof, 0, None).doing("fork")? {
+        Cloned::Child => {
+            drop(ours);
+            intermediate(proof, plan, &files, into, theirs)
+        }
+        Cloned::Parent { pid, .. } => {
+            drop((theirs, plan.stdio));
+            await_exec(launch::await_sibling(pid, ours)?)
+        }
+    }
+}
+
+/// Joins the container and starts the process as a child of the monitor.
+fn intermediate(
+    proof: &SingleThreaded,
+    plan: Plan<'_>,
+    files: &[OwnedFd],
+    into: Option<OwnedFd>,
+    sync: OwnedFd,
+) -> ! {
+    let all = flag::NEWNS | flag::NEWUTS | flag::NEWIPC | flag::NEWPID | flag::NEWNET | flag::NEWCGROUP;
+    let cloned = init::join_cgroup(files)
+        .map_err(std::io::Error::from)
+        .and_then(|()| process::setns(plan.container, all))
+        .and_then(|()| process::clone(proof, flag::PARENT, into.as_ref().map(AsFd::as_fd)));
+    match cloned {
+        Ok(Cloned::Child) => {
+            let error = match become_program(plan, &sync) {
+                Err(e) => e,
+                Ok(never) => match never {},
+            };
+            let told = init::tell(sync.as_fd(), &Message::Failed(error), &[]);
+            process::exit_now(i32::from(told.is_err()) + 126)
+        }
+        other => launch::hand_over(other, &sync, "join the container"),
+    }
+}
+
+fn await_exec(child: Child) -> Result<Tenant> {
+    let mut terminal = None;
+    loop {
+        match init::hear(child.sync.as_fd())? {
+            None => return Ok(Tenant { pid: child.pid, terminal }),
+            Some((Message::Console, mut fds)) => terminal = fds.pop(),
+            Some((Message::Failed(error), _)) => {
+                launch::reap(child.pid)?;
+                return Err(error);
+            }
+            Some((other, _)) => return Err(Error::setup(format!("unexpected message {other:?}"))),
+        }
+    }
+}
+
+fn become_program(plan: Plan<'_>, sync: &OwnedFd) -> Result<std::convert::Infallible> {
+    process::default_signals();
+    rustix::process::setsid().doing("start a session")?;
+    if plan.process.terminal {
+        let console = console::open(&devpts()?, "ptmx", plan.process.console_size)?;
+        init::tell(sync.as_fd(), &Message::Console, &[console.master.as_fd()])?;
+        console::take(&console)?;
+    } else if let Some(stdio) = &plan.stdio {
+        for (number, fd) in stdio.iter().enumerate() {
+            process::place_fd(fd.as_fd(), number as i32).doing("place standard streams")?;
+        }
+    }
+    identity::join_keyring()?;
+    let program = identity::take_on(plan.process, plan.seccomp.as_ref())?;
+    process::close_on_exec_from(3 + plan.preserve_fds).doing("close descriptors")?;
+    let error = process::exec(&program.path, &program.args, &program.env);
+    Err(init::lookup::refused(&plan.process.args, &error))
+}
+
+/// Opens the container's `/dev/pts`, making sure that it is one: the container may have put anything there.
+fn devpts() -> Result<OwnedFd> {
+    const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::open("/dev/pts", flags, Mode::empty()).doing("open /dev/pts")?;
+    if rustix::fs::fstatfs(&fd).doing("look at /dev/pts")?.f_type as i64 != DEVPTS_SUPER_MAGIC {
+        return Err(Error::setup("/dev/pts of the container is no devpts: it cannot have a terminal"));
+    }
+    Ok(fd)
+}
