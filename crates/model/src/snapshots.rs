@@ -15,6 +15,8 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
 
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
@@ -159,6 +161,9 @@ pub trait Snapshots: Send + Sync {
     /// What is at a path of a tree; the path's last component is not followed when `follow` is not set.
     /// Links are resolved within the tree. `None` when nothing is there.
     fn stat(&self, tree: Tree<'_>, path: &Path, follow: bool) -> Result<Option<PathStat>>;
+    /// The content of a regular file of a tree, at most `limit` bytes of it; links are resolved within the tree.
+    /// `None` when no regular file is there.
+    fn read_file(&self, tree: Tree<'_>, path: &Path, limit: u64) -> Result<Option<Vec<u8>>>;
     /// Writes what is at `path` of a tree as a tar whose names begin with `path`'s last component, or with
     /// nothing for the root. Links on the way are resolved within the tree; a link at its end is archived as
     /// a link. `NotFound` when nothing is there.
