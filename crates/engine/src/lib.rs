@@ -1,2 +1,13 @@
 //! Containers, images, networks, volumes, exec, events, logs, stats as separate services.
+//!
+//! A service takes exactly the collaborators it uses. Wire types never come in here.
 #![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod containers;
+pub mod events;
+pub mod execs;
+pub mod logs;
+pub mod networks;
+pub mod random;
+pub mod volumes;

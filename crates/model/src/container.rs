@@ -1,1 +1,416 @@
-//! The container specification.
+//! What a container shall be: the specification, as parsed at the edge and kept in its record.
+
+use crate::network::Endpoint;
+use crate::ports::{ContainerPort, PortMapping, PublishedPort};
+use crate::state::Status;
+use crate::{ContainerId, Error};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use wharf_oci::digest::Digest;
+use wharf_oci::runtime_spec::{Device, DeviceRule, Resources, Rlimit, Seccomp};
+
+/// A container's specification. What the user left open is filled in from the image when it is created.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerSpec {
+    /// The image as the user named it.
+    pub image: String,
+    /// Program with its first arguments; `None` is the image's.
+    pub entrypoint: Option<Vec<String>>,
+    /// Further arguments; `None` is the image's, unless the entrypoint is given.
+    pub command: Option<Vec<String>>,
+    /// `NAME=value`; a later one wins; a name alone removes it.
+    pub env: Vec<String>,
+    /// Working directory; empty is the image's.
+    pub working_dir: String,
+    /// `user[:group]`; empty is the image's.
+    pub user: String,
+    /// Further groups by name or number.
+    pub groups: Vec<String>,
+    /// Labels, the image's included once created.
+    pub labels: BTreeMap<String, String>,
+    /// Empty is the short id.
+    pub hostname: String,
+    /// NIS domain name.
+    pub domainname: String,
+    /// Gets a terminal.
+    pub tty: bool,
+    /// stdin stays open for clients.
+    pub open_stdin: bool,
+    /// stdin ends with the first client.
+    pub stdin_once: bool,
+    /// Signal that asks it to stop; empty is the image's, else TERM.
+    pub stop_signal: String,
+    /// Seconds between that signal and SIGKILL; `None` is 10.
+    pub stop_timeout: Option<i64>,
+    /// Bind mounts, volumes, tmpfs.
+    pub mounts: Vec<MountSpec>,
+    /// How it is connected.
+    pub network: NetworkMode,
+    /// What it asks of each network by name; the network of `network` when it has no entry.
+    pub endpoints: BTreeMap<String, EndpointSpec>,
+    /// Ports that are documented.
+    pub exposed: Vec<ContainerPort>,
+    /// Ports that are published.
+    pub ports: Vec<PortMapping>,
+    /// Publishes all documented ports on ports of the engine's choice.
+    pub publish_all: bool,
+    /// Name servers in place of the network's.
+    pub dns: Vec<String>,
+    /// Search domains in place of the host's.
+    pub dns_search: Vec<String>,
+    /// Options in place of the host's.
+    pub dns_options: Vec<String>,
+    /// `name:address` lines of `/etc/hosts`; `host-gateway` is the host.
+    pub extra_hosts: Vec<String>,
+    /// What happens when it ends.
+    pub restart: RestartPolicy,
+    /// It is removed when it ends.
+    pub auto_remove: bool,
+    /// Limits.
+    pub resources: Resources,
+    /// Resource limits of its processes.
+    pub ulimits: Vec<Rlimit>,
+    /// Capabilities beyond the default, `ALL` for all.
+    pub cap_add: Vec<String>,
+    /// Capabilities taken away, `ALL` for all.
+    pub cap_drop: Vec<String>,
+    /// All rights, all devices, no filter.
+    pub privileged: bool,
+    /// System call filter.
+    pub seccomp: SeccompSpec,
+    /// No privileges by executing programs.
+    pub no_new_privileges: bool,
+    /// Nothing is masked or read-only below /proc and /sys.
+    pub unmask_paths: bool,
+    /// The root is read-only.
+    pub read_only: bool,
+    /// A minimal init is process 1.
+    pub init: bool,
+    /// Devices of the host.
+    pub devices: Vec<Device>,
+    /// Access to devices beyond.
+    pub device_rules: Vec<DeviceRule>,
+    /// Kernel parameters.
+    pub sysctls: BTreeMap<String, String>,
+    /// Bytes of `/dev/shm`; 0 is 64 MiB.
+    pub shm_size: i64,
+    /// The IPC namespace.
+    pub ipc: NamespaceMode,
+    /// The PID namespace.
+    pub pid: NamespaceMode,
+    /// The UTS namespace.
+    pub uts: NamespaceMode,
+    /// The cgroup namespace.
+    pub cgroup: NamespaceMode,
+    /// Path below which its cgroup is made; empty is the engine's.
+    pub cgroup_parent: String,
+    /// OOM score adjustment.
+    pub oom_score_adj: i32,
+    /// Where output goes.
+    pub log: LogSpec,
+    /// OCI annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// Program that tells whether it is healthy.
+    pub health: Option<serde_json::Value>,
+    /// What the edge was asked for, kept to be shown again; the engine does not look inside.
+    pub origin: serde_json::Value,
+}
+
+/// One mount of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountSpec {
+    /// What is mounted.
+    pub source: MountSource,
+    /// Where, absolute, in the container.
+    pub target: String,
+    /// Cannot be written through.
+    pub read_only: bool,
+}
+
+/// What a mount shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum MountSource {
+    /// A path of the host.
+    Bind {
+        /// Absolute.
+        path: PathBuf,
+        /// `rprivate`, `rslave` and so on; empty is `rprivate`.
+        propagation: String,
+        /// Made as a directory when it is not there (`-v`, not `--mount`).
+        create: bool,
+        /// Without what is mounted below.
+        non_recursive: bool,
+    },
+    /// A volume.
+    Volume {
+        /// Its name; empty makes an anonymous one.
+        name: String,
+        /// The image's content is not copied into an empty one.
+        no_copy: bool,
+        /// A directory within it.
+        subpath: String,
+        /// Labels of a volume that is made.
+        labels: BTreeMap<String, String>,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Options of the file system, such as `size=64m`.
+        options: Vec<String>,
+    },
+}
+
+/// How a container is connected.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "mode", content = "of")]
+pub enum NetworkMode {
+    /// The engine's own bridge.
+    #[default]
+    Bridge,
+    /// The host's own network.
+    Host,
+    /// Loopback alone.
+    None,
+    /// Another container's network, by its name or id.
+    Container(String),
+    /// A network by its name or id.
+    Named(String),
+}
+
+/// What a container asks of a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EndpointSpec {
+    /// Further names.
+    pub aliases: Vec<String>,
+    /// A fixed address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// A fixed address.
+    pub ipv6: Option<Ipv6Addr>,
+    /// A fixed MAC address.
+    pub mac: Option<[u8; 6]>,
+}
+
+/// A namespace of a container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "mode", content = "of")]
+pub enum NamespaceMode {
+    /// Its own.
+    #[default]
+    Private,
+    /// The host's.
+    Host,
+    /// Another container's, by its name or id.
+    Container(String),
+}
+
+/// The system call filter of a container.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeccompSpec {
+    /// The engine's.
+    #[default]
+    Default,
+    /// None.
+    Unconfined,
+    /// The user's.
+    Profile(Box<Seccomp>),
+}
+
+/// What happens when a container ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// Nothing.
+    #[default]
+    No,
+    /// It is started again, always.
+    Always,
+    /// As always, but not after somebody stopped it and the engine was restarted.
+    UnlessStopped,
+    /// It is started again after a failure, this many times at most; 0 is no limit.
+    OnFailure(u32),
+}
+
+/// Where a container's output goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSpec {
+    /// `json-file` or `none`.
+    pub driver: String,
+    /// Bytes after which a file is rotated; 0 is never.
+    pub max_size: u64,
+    /// How many files are kept.
+    pub max_files: u32,
+    /// The options as given.
+    pub options: BTreeMap<String, String>,
+}
+
+impl Default for LogSpec {
+    fn default() -> Self {
+        // A disk filled by logs is a fault, not a default: 5 files of 20 MB.
+        Self { driver: "json-file".to_owned(), max_size: 20_000_000, max_files: 5, options: BTreeMap::new() }
+    }
+}
+
+/// How a container is and was. Everything here outlives the engine's process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name, without a slash.
+    pub name: String,
+    /// Nanoseconds since the epoch.
+    pub created_ns: i128,
+    /// What it shall be.
+    pub spec: ContainerSpec,
+    /// The image it was made from.
+    pub image: Digest,
+    /// The image's own configuration of a container.
+    pub image_config: wharf_oci::image_config::Config,
+    /// Where it is in its life.
+    pub status: Status,
+    /// Process id on the host; 0 without a process.
+    pub pid: i32,
+    /// Exit code of the last run.
+    pub exit_code: i32,
+    /// Why the last start failed.
+    pub error: String,
+    /// The kernel killed a process of the last run for want of memory.
+    pub oom_killed: bool,
+    /// Nanoseconds since the epoch; 0 when it never was.
+    pub started_ns: i128,
+    /// Nanoseconds since the epoch; 0 when it never was.
+    pub finished_ns: i128,
+    /// How often its restart policy started it.
+    pub restart_count: u32,
+    /// Somebody stopped it, so that `unless-stopped` does not start it again.
+    pub stopped_by_user: bool,
+    /// Its places in networks, while it runs.
+    pub endpoints: Vec<(String, Endpoint)>,
+    /// Its published ports, while it runs.
+    pub published: Vec<PublishedPort>,
+    /// Its volumes and binds, resolved.
+    pub mounts: Vec<ResolvedMount>,
+}
+
+/// A mount with its source found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedMount {
+    /// `bind`, `volume` or `tmpfs`.
+    pub kind: String,
+    /// The volume's name, else empty.
+    pub name: String,
+    /// Path on the host; empty for tmpfs.
+    pub source: PathBuf,
+    /// Path in the container.
+    pub target: String,
+    /// Can be written.
+    pub read_write: bool,
+    /// Propagation, or options of a tmpfs.
+    pub options: Vec<String>,
+    /// The engine made it without a name: it goes with `rm -v` and `--rm`.
+    pub anonymous: bool,
+}
+
+impl ContainerRecord {
+    /// The program with all its arguments.
+    pub fn command(&self) -> Vec<String> {
+        let image = &self.image_config;
+        let entrypoint = self.spec.entrypoint.as_ref().or(image.entrypoint.as_ref());
+        let command = match (&self.spec.command, &self.spec.entrypoint) {
+            (Some(command), _) => Some(command),
+            // An own entrypoint does not take the image's arguments.
+            (None, Some(_)) => None,
+            (None, None) => image.cmd.as_ref(),
+        };
+        // An entrypoint of one empty word is how the command line clears the image's.
+        let entrypoint = entrypoint.filter(|e| e.len() != 1 || !e[0].is_empty());
+        entrypoint.into_iter().chain(command).flatten().cloned().collect()
+    }
+
+    /// The signal that asks it to stop.
+    pub fn stop_signal(&self) -> &str {
+        let own = Some(self.spec.stop_signal.as_str()).filter(|s| !s.is_empty());
+        own.or(self.image_config.stop_signal.as_deref()).unwrap_or("SIGTERM")
+    }
+
+    /// `user[:group]` that it runs as; empty is root.
+    pub fn user(&self) -> &str {
+        if self.spec.user.is_empty() { &self.image_config.user } else { &self.spec.user }
+    }
+
+    /// The environment: the image's, then the user's over it.
+    pub fn env(&self) -> Vec<String> {
+        merge_env(&self.image_config.env, &self.spec.env)
+    }
+}
+
+/// `later` over `earlier`; a name without `=` removes the variable.
+pub fn merge_env(earlier: &[String], later: &[String]) -> Vec<String> {
+    let mut merged: Vec<String> = Vec::new();
+    for entry in earlier.iter().chain(later) {
+        let name = entry.split('=').next().unwrap_or(entry);
+        let place = merged.iter().position(|e| e.split('=').next() == Some(name));
+        match (place, entry.contains('=')) {
+            (Some(place), true) => merged[place].clone_from(entry),
+            (None, true) => merged.push(entry.clone()),
+            (Some(place), false) => drop(merged.remove(place)),
+            (None, false) => {}
+        }
+    }
+    merged
+}
+
+/// Checks what can be checked without the engine's state.
+pub fn validate(spec: &ContainerSpec) -> Result<(), Error> {
+    for mount in &spec.mounts {
+        if !mount.target.starts_with('/') {
+            return Err(Error::invalid(format!("invalid mount path: '{}' mount path must be absolute", mount.target)));
+        }
+        if mount.target.split('/').all(|part| part.is_empty() || part == ".") {
+            return Err(Error::invalid("invalid specification: destination can't be '/'"));
+        }
+    }
+    if spec.auto_remove && spec.restart != RestartPolicy::No {
+        return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
+    }
+    let publishes = !spec.ports.is_empty() || spec.publish_all;
+    if matches!(spec.network, NetworkMode::Container(_)) && publishes {
+        return Err(Error::invalid("conflicting options: port publishing and the container type network mode"));
+    }
+    if !matches!(spec.log.driver.as_str(), "json-file" | "none") {
+        return Err(Error::unsupported(format!(
+            "log driver {:?} is not supported yet: json-file and none are",
+            spec.log.driver
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn environments_merge() {
+        let list = |l: &[&str]| l.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let merged = merge_env(&list(&["A=1", "B=2"]), &list(&["B=3", "C=4", "A"]));
+        assert_eq!(merged, ["B=3", "C=4"]);
+    }
+
+    #[test]
+    fn targets_must_be_absolute() {
+        let mount = |target: &str| MountSpec {
+            source: MountSource::Tmpfs { options: Vec::new() },
+            target: target.to_owned(),
+            read_only: false,
+        };
+        let check = |target| validate(&ContainerSpec { mounts: vec![mount(target)], ..ContainerSpec::default() });
+        assert!(check("/data").is_ok());
+        assert!(check("data").is_err());
+        assert!(check("/").is_err());
+    }
+}

@@ -1,1 +1,193 @@
-//! The Launcher seam.
+//! The `Launcher` seam: runs containers, and reaches into running ones.
+//!
+//! *Launch*: a monitor process builds the container and waits; the engine connects networks meanwhile, then
+//! lets it go. *Watch*: the stream of events of one container; it ends with `Exited`, with `Failed`, or with
+//! `Lost` when the monitor itself died. A new engine process finds running containers with `adopt`.
+
+use crate::ContainerId;
+use crate::error::Result;
+use crate::snapshots::RootMount;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use wharf_oci::runtime_spec::{Process, Resources, Seccomp, Spec};
+
+/// Everything that is needed to start a container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaunchSpec {
+    /// The container.
+    pub id: ContainerId,
+    /// The configuration, without a root path and without a system call filter.
+    pub spec: Spec,
+    /// The root file system.
+    pub root: RootMount,
+    /// The system call filter.
+    pub seccomp: Option<Seccomp>,
+    /// Where output is kept: file, bytes a file, number of files.
+    pub log: Option<(PathBuf, u64, u32)>,
+    /// stdin stays open for clients.
+    pub open_stdin: bool,
+    /// stdin ends with the first client that ends it.
+    pub stdin_once: bool,
+    /// A minimal init is process 1.
+    pub init: bool,
+}
+
+/// How far a start had come when it failed. Decides the exit code of `docker run`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailedStage {
+    /// The set-up: 125… of `docker run`.
+    Setup,
+    /// The program exists and cannot be executed: 126.
+    NotExecutable,
+    /// The program does not exist: 127.
+    NotFound,
+}
+
+/// How a container ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitStatus {
+    /// Exit code; 128 + n after signal n.
+    pub code: i32,
+    /// Nanoseconds since the epoch.
+    pub at_ns: i128,
+    /// The kernel killed a process of it for want of memory.
+    pub oom_killed: bool,
+}
+
+/// What a container's monitor tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MonitorEvent {
+    /// The namespaces are there: networks may be connected to this process's.
+    Cloned {
+        /// Process id on the host.
+        pid: i32,
+    },
+    /// Prepared: waits for `go`.
+    Ready,
+    /// The program runs.
+    Running {
+        /// Process id on the host.
+        pid: i32,
+    },
+    /// It did not come to run; everything is undone.
+    Failed {
+        /// How far it had come.
+        stage: FailedStage,
+        /// What failed and why.
+        message: String,
+    },
+    /// Its first process ended.
+    Exited(ExitStatus),
+    /// Something went wrong that it survives.
+    Warning(String),
+    /// A further process ended.
+    ExecExited {
+        /// The exec's id.
+        id: String,
+        /// Its exit code.
+        code: i32,
+    },
+    /// The monitor is gone without a word; processes it left are ended.
+    Lost,
+}
+
+/// A container on its way or running.
+pub struct Watch {
+    /// What happens, in order.
+    pub events: mpsc::UnboundedReceiver<MonitorEvent>,
+    /// Lets a prepared container go: any message.
+    pub go: mpsc::UnboundedSender<()>,
+}
+
+/// Which streams are wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StreamSet {
+    /// The connection's bytes go to stdin.
+    pub stdin: bool,
+    /// Standard output comes back.
+    pub stdout: bool,
+    /// Standard error comes back.
+    pub stderr: bool,
+}
+
+/// A further process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExecSpec {
+    /// Its id.
+    pub id: String,
+    /// What to run.
+    pub process: Process,
+    /// The system call filter.
+    pub seccomp: Option<Seccomp>,
+    /// What the connection carries.
+    pub streams: StreamSet,
+}
+
+/// What an exec's start gave.
+pub struct ExecStarted {
+    /// Process id on the host.
+    pub pid: i32,
+    /// Its streams: raw with a terminal, else Docker's multiplexed frames from the process.
+    pub stream: UnixStream,
+}
+
+/// What a container uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time in ns: total, user, system.
+    pub cpu_ns: (u64, u64, u64),
+    /// Periods, throttled periods, throttled ns.
+    pub throttling: (u64, u64, u64),
+    /// Bytes in use.
+    pub memory: u64,
+    /// Most bytes ever in use.
+    pub memory_peak: u64,
+    /// Bytes allowed; `u64::MAX` without a limit.
+    pub memory_limit: u64,
+    /// Counters of the kernel's `memory.stat`.
+    pub memory_stat: std::collections::BTreeMap<String, u64>,
+    /// Times the limit was hit.
+    pub memory_failures: u64,
+    /// Tasks.
+    pub pids: u64,
+    /// Tasks allowed; 0 without a limit.
+    pub pids_limit: u64,
+    /// Block devices: major, minor, bytes read, bytes written, reads, writes.
+    pub block: Vec<(u32, u32, u64, u64, u64, u64)>,
+}
+
+/// Runs containers.
+///
+/// Errors: `NotFound` when the container has no monitor; `Invalid` when a program cannot be executed (the
+/// message is Docker's); `Unsupported` when the host lacks a feature; `Internal` else.
+#[async_trait]
+pub trait Launcher: Send + Sync {
+    /// Starts a monitor. What it makes is undone by itself on failure, or when the engine dies before `go`.
+    async fn launch(&self, spec: LaunchSpec) -> Result<Watch>;
+    /// Finds a running container of an earlier engine process. When it ended meanwhile, the stream gives
+    /// `Exited` at once. `None` when there is no trace of it.
+    async fn adopt(&self, id: &ContainerId) -> Result<Option<Watch>>;
+    /// Connects to the container's streams.
+    async fn attach(&self, id: &ContainerId, streams: StreamSet) -> Result<UnixStream>;
+    /// Starts a further process.
+    async fn exec(&self, id: &ContainerId, exec: ExecSpec) -> Result<Result<ExecStarted, (FailedStage, String)>>;
+    /// Sends a signal to the first process.
+    async fn signal(&self, id: &ContainerId, signal: i32) -> Result<()>;
+    /// Changes the size of a terminal: the container's or an exec's.
+    async fn resize(&self, id: &ContainerId, exec: Option<&str>, rows: u16, columns: u16) -> Result<()>;
+    /// Stops all processes for a while or lets them go on.
+    async fn freeze(&self, id: &ContainerId, cgroup: &str, frozen: bool) -> Result<()>;
+    /// Changes limits.
+    async fn update(&self, cgroup: &str, resources: &Resources) -> Result<()>;
+    /// What it uses.
+    async fn usage(&self, cgroup: &str) -> Result<Usage>;
+    /// Its processes, as the host numbers them.
+    async fn processes(&self, cgroup: &str) -> Result<Vec<i32>>;
+    /// Removes whatever is left of an ended container: processes, cgroup, run directory.
+    async fn clean(&self, id: &ContainerId, cgroup: &str) -> Result<()>;
+    /// The number of a signal's name; `None` when there is no such signal.
+    fn signal_number(&self, name: &str) -> Option<i32>;
+}

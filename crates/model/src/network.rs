@@ -9,6 +9,9 @@
 //! All operations block on the kernel for at most a few milliseconds; asynchronous callers use a blocking
 //! thread.
 
+pub mod conformance;
+pub mod fake;
+
 use crate::error::Result;
 use crate::ids::{ContainerId, NetworkId};
 use crate::ports::{PortMapping, PublishedPort};

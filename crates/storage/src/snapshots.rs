@@ -453,6 +453,10 @@ impl Snapshots for UnpackedSnapshots {
         trees::stat(self.merged(tree)?.as_fd(), path, follow)
     }
 
+    fn read_file(&self, tree: Tree<'_>, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+        trees::read_file(self.merged(tree)?.as_fd(), path, limit)
+    }
+
     fn read_tar(&self, tree: Tree<'_>, path: &Path, out: &mut dyn Write) -> Result<()> {
         trees::read_tar(self.merged(tree)?.as_fd(), path, out, Times::Nanoseconds)
     }

@@ -1,10 +1,12 @@
-//! Safe wrappers over the kernel: syscalls, mounts, cgroups, seccomp. The only crate with unsafe code.
-//!
-//! What rustix already wraps safely is used from rustix directly; here is what it lacks.
 
+//!
+//! Safe wrappers over the kernel: syscalls, mounts, cgroups, netlink, seccomp. The only crate with unsafe code.
+//! Safe wrappers over the kernel: syscalls, mounts, cgroups, seccomp. The only crate with unsafe code.
+//! What rustix already wraps safely is used from rustix directly; here is what it lacks.
 pub mod cgroup;
 pub mod device_filter;
 pub mod mount;
+pub mod netns;
 pub mod process;
 pub mod seccomp;
 pub mod signals;

@@ -65,6 +65,9 @@ impl Snapshots for Temporary {
     fn stat(&self, tree: Tree<'_>, path: &Path, follow: bool) -> Result<Option<PathStat>> {
         self.store.stat(tree, path, follow)
     }
+    fn read_file(&self, tree: Tree<'_>, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+        self.store.read_file(tree, path, limit)
+    }
     fn read_tar(&self, tree: Tree<'_>, path: &Path, out: &mut dyn Write) -> Result<()> {
         self.store.read_tar(tree, path, out)
     }

@@ -58,6 +58,20 @@ pub(super) fn stat(root: BorrowedFd<'_>, path: &Path, follow: bool) -> Result<Op
     }))
 }
 
+pub(super) fn read_file(root: BorrowedFd<'_>, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    // Not blocking: a fifo at the path must not hold us up before its type is seen.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+    let Some(found) = open(root, &joined(&inside::absolute(path)), flags, path)? else { return Ok(None) };
+    let stat = rustix::fs::fstat(&found).map_err(|e| failed("stat in the tree", path, e))?;
+    if inside::file_type(&stat) != FileType::RegularFile {
+        return Ok(None);
+    }
+    let mut content = Vec::new();
+    let read = std::fs::File::from(found).take(limit).read_to_end(&mut content);
+    read.map_err(|e| Error::wrap(ErrorKind::Internal, format!("read {}", path.display()), e))?;
+    Ok(Some(content))
+}
+
 pub(super) fn read_tar(root: BorrowedFd<'_>, path: &Path, out: &mut dyn Write, times: Times) -> Result<()> {
     let parts = inside::absolute(path);
     let unreadable =

@@ -1,0 +1,462 @@
+//! The owner of one container: everybody else sends it commands.
+
+use super::{Collaborators, Handle, Registry, View};
+use crate::clock::now_ns;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use wharf_model::container::{ContainerRecord, RestartPolicy};
+use wharf_model::ids::is_valid_name;
+use wharf_model::launcher::{ExitStatus, MonitorEvent, StreamSet, Watch};
+use wharf_model::records::{Change, Durability, RecordKind};
+use wharf_model::state::{Event, Status, step};
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::runtime_spec::Resources;
+
+/// Where an answer goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
+
+/// What a container can be told.
+pub enum Command {
+    /// Run.
+    Start(Reply<()>),
+    /// End, politely first.
+    Stop(StopRequest, Reply<()>),
+    /// Get a signal.
+    Kill(i32, Reply<()>),
+    /// Hold still (`true`) or go on.
+    Pause(bool, Reply<()>),
+    /// Be called otherwise.
+    Rename(String, Reply<()>),
+    /// Have other limits, and another restart policy.
+    Update(Box<Resources>, Option<RestartPolicy>, Reply<()>),
+    /// Give a client its streams.
+    Attach(StreamSet, Reply<oneshot::Receiver<UnixStream>>),
+    /// Go.
+    Remove {
+        /// Also when it runs.
+        force: bool,
+        /// With its anonymous volumes.
+        volumes: bool,
+        /// The answer.
+        reply: Reply<()>,
+    },
+}
+
+/// How a container is asked to end.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StopRequest {
+    /// The signal; `None` is the container's own.
+    pub signal: Option<i32>,
+    /// Seconds until SIGKILL, negative for never; `None` is the container's own.
+    pub timeout_s: Option<i64>,
+}
+
+/// Docker's time between the stop signal and SIGKILL.
+const STOP_TIMEOUT_S: i64 = 10;
+/// How long a killed container may take to end before the caller is told that it did not.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// The first pause before a restart; it doubles up to [`RESTART_PAUSE_MAX`], as Docker's.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A run that lasted this long counts as good: the pause begins anew.
+const GOOD_RUN_NS: i128 = 10_000_000_000;
+
+pub(super) struct Actor {
+    pub(super) shared: Arc<Collaborators>,
+    pub(super) registry: Registry,
+    pub(super) record: ContainerRecord,
+    pub(super) watch: Option<Watch>,
+    /// Clients that wait for the start.
+    pub(super) attaching: Vec<(StreamSet, oneshot::Sender<UnixStream>)>,
+    view: watch::Sender<View>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    exits: u64,
+    /// Those who wait for the end.
+    stopping: Vec<Reply<()>>,
+    kill_at: Option<Instant>,
+    give_up_at: Option<Instant>,
+    removing: Option<(bool, Reply<()>)>,
+    restart_at: Option<Instant>,
+    restart_pause: Duration,
+    removed: bool,
+}
+
+impl Actor {
+    pub(super) fn spawn(shared: Arc<Collaborators>, registry: Registry, record: ContainerRecord, watch: Option<Watch>) -> Handle {
+        let (sender, commands) = mpsc::unbounded_channel();
+        let first = View { record: Arc::new(record.clone()), exits: 0, removed: false };
+        let (view, receiver) = watch::channel(first);
+        let id = record.id.clone();
+        let actor = Self {
+            shared,
+            registry,
+            record,
+            watch,
+            attaching: Vec::new(),
+            view,
+            commands,
+            exits: 0,
+            stopping: Vec::new(),
+            kill_at: None,
+            give_up_at: None,
+            removing: None,
+            restart_at: None,
+            restart_pause: RESTART_PAUSE,
+            removed: false,
+        };
+        tokio::spawn(actor.run());
+        Handle { id, commands: sender, view: receiver }
+    }
+
+    async fn run(mut self) {
+        while !self.removed {
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command).await,
+                    None => return,
+                },
+                event = next_event(&mut self.watch) => self.heard(event).await,
+                () = at(self.kill_at) => self.kill_now().await,
+                () = at(self.give_up_at) => self.give_up(),
+                () = at(self.restart_at) => self.restart().await,
+            }
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        // A caller that went away needs no answer.
+        match command {
+            Command::Start(reply) => {
+                self.record.stopped_by_user = false;
+                let result = self.start().await;
+                let _ = reply.send(result);
+            }
+            Command::Stop(request, reply) => self.stop(request, reply).await,
+            Command::Kill(signal, reply) => {
+                let result = self.kill(signal).await;
+                let _ = reply.send(result);
+            }
+            Command::Pause(paused, reply) => {
+                let result = self.pause(paused).await;
+                let _ = reply.send(result);
+            }
+            Command::Rename(name, reply) => drop(reply.send(self.rename(name))),
+            Command::Update(resources, restart, reply) => {
+                let result = self.update(*resources, restart).await;
+                let _ = reply.send(result);
+            }
+            Command::Attach(streams, reply) => drop(reply.send(self.attach(streams).await)),
+            Command::Remove { force, volumes, reply } => self.remove_on_request(force, volumes, reply).await,
+        }
+    }
+
+    /// Keeps the record and shows it.
+    pub(super) fn commit(&mut self) -> Result<()> {
+        let saved = self.shared.save(&self.record);
+        self.show();
+        saved
+    }
+
+    pub(super) fn show(&self) {
+        let view = View { record: Arc::new(self.record.clone()), exits: self.exits, removed: self.removed };
+        self.view.send_replace(view);
+    }
+
+    pub(super) fn step(&mut self, event: Event) -> Result<()> {
+        self.record.status = step(self.record.status, event, &self.record.name)?;
+        Ok(())
+    }
+
+    async fn heard(&mut self, event: MonitorEvent) {
+        match event {
+            MonitorEvent::Exited(exit) => self.exited(exit).await,
+            MonitorEvent::Lost => {
+                tracing::warn!(container = %self.record.id, "the monitor died; the container is ended");
+                self.exited(ExitStatus { code: 137, at_ns: now_ns(), oom_killed: false }).await;
+            }
+            MonitorEvent::ExecExited { id, code } => self.shared.execs.ended(&id, code),
+            MonitorEvent::Warning(message) => tracing::warn!(container = %self.record.id, "{message}"),
+            MonitorEvent::Failed { message, .. } => {
+                tracing::warn!(container = %self.record.id, "{message}");
+                self.exited(ExitStatus { code: 128, at_ns: now_ns(), oom_killed: false }).await;
+            }
+            MonitorEvent::Running { pid } => self.record.pid = pid,
+            MonitorEvent::Cloned { .. } | MonitorEvent::Ready => {}
+        }
+    }
+
+    /// The container's first process ended.
+    async fn exited(&mut self, exit: ExitStatus) {
+        self.watch = None;
+        let lasted = exit.at_ns - self.record.started_ns;
+        if let Err(e) = self.step(Event::Exited) {
+            tracing::warn!("{}", e.full());
+        }
+        self.record.pid = 0;
+        self.record.exit_code = exit.code;
+        self.record.oom_killed = exit.oom_killed;
+        self.record.finished_ns = exit.at_ns;
+        self.record.error.clear();
+        self.exits += 1;
+        self.shared.execs.container_ended(&self.record.id);
+        self.release().await;
+        if exit.oom_killed {
+            self.shared.publish("oom", &self.record, &[]);
+        }
+        self.shared.publish("die", &self.record, &[("exitCode", exit.code.to_string())]);
+        (self.kill_at, self.give_up_at) = (None, None);
+        self.plan_restart(lasted);
+        if let Err(e) = self.commit() {
+            tracing::error!(container = %self.record.id, "keep the exit: {}", e.full());
+        }
+        for reply in self.stopping.drain(..) {
+            // A caller that went away needs no answer.
+            let _ = reply.send(Ok(()));
+        }
+        if let Some((volumes, reply)) = self.removing.take() {
+            let result = self.remove(volumes).await;
+            let _ = reply.send(result);
+        } else if self.record.spec.auto_remove && self.record.status == Status::Exited {
+            if let Err(e) = self.remove(true).await {
+                tracing::error!(container = %self.record.id, "remove: {}", e.full());
+            }
+        }
+    }
+
+    /// Decides whether and when the restart policy starts it again.
+    fn plan_restart(&mut self, lasted_ns: i128) {
+        let again = !self.record.stopped_by_user
+            && self.removing.is_none()
+            && match self.record.spec.restart {
+                RestartPolicy::No => false,
+                RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
+                RestartPolicy::OnFailure(most) => {
+                    self.record.exit_code != 0 && (most == 0 || self.record.restart_count < most)
+                }
+            };
+        if !again || self.step(Event::Backoff).is_err() {
+            return;
+        }
+        if lasted_ns >= GOOD_RUN_NS {
+            self.restart_pause = RESTART_PAUSE;
+        }
+        self.restart_at = Some(Instant::now() + self.restart_pause);
+        self.restart_pause = (self.restart_pause * 2).min(RESTART_PAUSE_MAX);
+    }
+
+    async fn restart(&mut self) {
+        self.restart_at = None;
+        self.record.restart_count += 1;
+        if let Err(e) = self.start().await {
+            tracing::warn!(container = %self.record.id, "restart: {}", e.full());
+            self.plan_restart(0);
+            self.show();
+        }
+    }
+
+    /// A restart that was planned does not happen.
+    fn call_off_restart(&mut self) {
+        self.restart_at = None;
+        if self.record.status == Status::Restarting {
+            // From this status it always can.
+            let _ = self.step(Event::GiveUp);
+        }
+    }
+
+    async fn stop(&mut self, request: StopRequest, reply: Reply<()>) {
+        self.record.stopped_by_user = true;
+        if self.record.status == Status::Restarting {
+            self.call_off_restart();
+            let _ = reply.send(self.commit());
+            return;
+        }
+        if !self.record.status.is_running() {
+            let message = format!("container {} is not running", self.record.name);
+            let _ = reply.send(Err(Error::new(ErrorKind::NotModified, message)));
+            return;
+        }
+        if let Err(e) = self.ask_to_stop(request).await {
+            let _ = reply.send(Err(e));
+            return;
+        }
+        self.stopping.push(reply);
+    }
+
+    async fn ask_to_stop(&mut self, request: StopRequest) -> Result<()> {
+        if let Err(e) = self.shared.save(&self.record) {
+            tracing::warn!("{}", e.full());
+        }
+        if self.record.status == Status::Paused {
+            self.pause(false).await?;
+        }
+        let own = self.shared.launcher.signal_number(self.record.stop_signal());
+        let signal = request.signal.or(own).unwrap_or(15);
+        let timeout = request.timeout_s.or(self.record.spec.stop_timeout).unwrap_or(STOP_TIMEOUT_S);
+        self.signal(signal).await?;
+        self.kill_at = u64::try_from(timeout).ok().map(|s| Instant::now() + Duration::from_secs(s));
+        Ok(())
+    }
+
+    async fn signal(&mut self, signal: i32) -> Result<()> {
+        match self.shared.launcher.signal(&self.record.id, signal).await {
+            // It ended this very moment: the event is on its way.
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+            other => {
+                self.shared.publish("kill", &self.record, &[("signal", signal.to_string())]);
+                other
+            }
+        }
+    }
+
+    async fn kill_now(&mut self) {
+        self.kill_at = None;
+        self.give_up_at = Some(Instant::now() + KILL_LIMIT);
+        if let Err(e) = self.signal(9).await {
+            tracing::warn!(container = %self.record.id, "kill: {}", e.full());
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.give_up_at = None;
+        let message = || Error::internal(format!("container {} did not end after SIGKILL", self.record.name));
+        for reply in self.stopping.drain(..) {
+            let _ = reply.send(Err(message()));
+        }
+        if let Some((_, reply)) = self.removing.take() {
+            let _ = reply.send(Err(message()));
+        }
+    }
+
+    async fn kill(&mut self, signal: i32) -> Result<()> {
+        if !self.record.status.is_running() {
+            return Err(Error::conflict(format!(
+                "cannot kill container: {}: container {} is not running",
+                self.record.name, self.record.id
+            )));
+        }
+        let deadly = signal == 9 || Some(signal) == self.shared.launcher.signal_number(self.record.stop_signal());
+        if deadly {
+            self.record.stopped_by_user = true;
+        }
+        if signal == 9 && self.record.status == Status::Paused {
+            // A frozen process does not even die (cgroup version 1).
+            self.pause(false).await?;
+        }
+        self.signal(signal).await
+    }
+
+    async fn pause(&mut self, paused: bool) -> Result<()> {
+        let event = if paused { Event::Pause } else { Event::Unpause };
+        let next = step(self.record.status, event, &self.record.name)?;
+        let cgroup = self.shared.cgroup_of(&self.record);
+        self.shared.launcher.freeze(&self.record.id, &cgroup, paused).await?;
+        self.record.status = next;
+        self.shared.publish(if paused { "pause" } else { "unpause" }, &self.record, &[]);
+        self.commit()
+    }
+
+    fn rename(&mut self, name: String) -> Result<()> {
+        let name = name.strip_prefix('/').unwrap_or(&name).to_owned();
+        if !is_valid_name(&name) {
+            return Err(Error::invalid(format!(
+                "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            )));
+        }
+        if name == self.record.name {
+            return Err(Error::invalid("Renaming a container with the same name as its current name"));
+        }
+        let kind = RecordKind::Container;
+        let id = self.record.id.to_string();
+        let claim = Change::Claim { kind, name: name.clone(), id };
+        let release = Change::Release { kind, name: self.record.name.clone() };
+        self.shared.records.commit(vec![claim, release], Durability::Process).map_err(|e| match e.kind() {
+            ErrorKind::Conflict => Error::conflict(format!(
+                "Error when allocating new name: Conflict. The container name \"/{name}\" is already in use. You have to remove (or rename) that container to be able to reuse that name."
+            )),
+            _ => e,
+        })?;
+        let old = std::mem::replace(&mut self.record.name, name);
+        self.shared.publish("rename", &self.record, &[("oldName", format!("/{old}"))]);
+        self.commit()
+    }
+
+    async fn update(&mut self, changes: Resources, restart: Option<RestartPolicy>) -> Result<()> {
+        if self.record.status.is_running() {
+            self.shared.launcher.update(&self.shared.cgroup_of(&self.record), &changes).await?;
+        }
+        super::start::merge_resources(&mut self.record.spec.resources, changes);
+        if let Some(restart) = restart {
+            self.record.spec.restart = restart;
+        }
+        self.shared.publish("update", &self.record, &[]);
+        self.commit()
+    }
+
+    async fn attach(&mut self, streams: StreamSet) -> Result<oneshot::Receiver<UnixStream>> {
+        let (sender, receiver) = oneshot::channel();
+        match self.record.status {
+            Status::Paused => {
+                return Err(Error::conflict(format!(
+                    "container {} is paused, unpause the container before attach",
+                    self.record.name
+                )));
+            }
+            Status::Running => {
+                let stream = self.shared.launcher.attach(&self.record.id, streams).await?;
+                // A client that went away needs no streams.
+                let _ = sender.send(stream);
+            }
+            _ => self.attaching.push((streams, sender)),
+        }
+        self.shared.publish("attach", &self.record, &[]);
+        Ok(receiver)
+    }
+
+    async fn remove_on_request(&mut self, force: bool, volumes: bool, reply: Reply<()>) {
+        if let Err(e) = step(self.record.status, Event::Remove { force }, &self.record.name) {
+            let _ = reply.send(Err(e));
+            return;
+        }
+        self.call_off_restart();
+        if !self.record.status.is_running() {
+            let result = self.remove(volumes).await;
+            let _ = reply.send(result);
+            return;
+        }
+        self.record.stopped_by_user = true;
+        self.removing = Some((volumes, reply));
+        let thawed = if self.record.status == Status::Paused { self.pause(false).await } else { Ok(()) };
+        match thawed {
+            Ok(()) => self.kill_now().await,
+            Err(e) => {
+                if let Some((_, reply)) = self.removing.take() {
+                    let _ = reply.send(Err(e));
+                }
+            }
+        }
+    }
+
+    /// Marks the container as gone.
+    pub(super) fn gone(&mut self) {
+        self.removed = true;
+        self.registry.forget(&self.record.id);
+        self.show();
+    }
+}
+
+async fn next_event(watch: &mut Option<Watch>) -> MonitorEvent {
+    match watch {
+        Some(watch) => watch.events.recv().await.unwrap_or(MonitorEvent::Lost),
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}

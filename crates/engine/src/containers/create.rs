@@ -1,0 +1,235 @@
+//! Creating a container: record, name, snapshot, mounts; nothing runs yet.
+
+use super::actor::Actor;
+use super::{Containers, Handle, ImageView, blocking};
+use crate::clock::now_ns;
+use crate::random;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use wharf_model::container::{self, ContainerRecord, ContainerSpec, MountSource, MountSpec, ResolvedMount};
+use wharf_model::ids::is_valid_name;
+use wharf_model::records::{Change, Durability, RecordKind};
+use wharf_model::snapshots::Tree;
+use wharf_model::state::Status;
+use wharf_model::{ContainerId, Error, ErrorKind, Result};
+
+/// A new container.
+pub struct Created {
+    /// Its handle.
+    pub handle: Arc<Handle>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// How many random names are tried before giving up.
+const NAME_ATTEMPTS: u32 = 10;
+
+impl Containers {
+    /// Creates a container. Without a name one is made up.
+    pub async fn create(&self, name: Option<String>, spec: ContainerSpec) -> Result<Created> {
+        container::validate(&spec)?;
+        if let Some(name) = &name
+            && !is_valid_name(name)
+        {
+            return Err(Error::invalid(format!(
+                "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+            )));
+        }
+        let image = self.shared.images.find(&spec.image)?;
+        self.shared.networks.check(&spec)?;
+        let record = self.new_record(name, spec, &image)?;
+        if record.command().is_empty() {
+            return Err(Error::invalid("no command specified"));
+        }
+        let record = self.claim(record)?;
+        let shared = self.shared.clone();
+        let chain = image.chain.clone();
+        let made = {
+            let record = record.clone();
+            blocking(move || shared.furnish(record, chain.as_ref())).await
+        };
+        let record = match made {
+            Ok(record) => record,
+            Err(e) => {
+                self.shared.discard(&record)?;
+                return Err(e);
+            }
+        };
+        self.shared.save(&record)?;
+        let handle = self.insert(Actor::spawn(self.shared.clone(), self.registry.clone(), record, None));
+        self.shared.publish("create", &handle.record(), &[]);
+        Ok(Created { handle, warnings: Vec::new() })
+    }
+
+    fn new_record(&self, name: Option<String>, mut spec: ContainerSpec, image: &ImageView) -> Result<ContainerRecord> {
+        let mut labels = image.config.labels.clone();
+        labels.extend(std::mem::take(&mut spec.labels));
+        spec.labels = labels;
+        if spec.stop_timeout.is_none() {
+            spec.stop_timeout = image.config.stop_timeout;
+        }
+        Ok(ContainerRecord {
+            id: ContainerId::from_bytes(random::bytes()?),
+            name: name.unwrap_or_default(),
+            created_ns: now_ns(),
+            spec,
+            image: image.id.clone(),
+            image_config: image.config.clone(),
+            status: Status::Created,
+            pid: 0,
+            exit_code: 0,
+            error: String::new(),
+            oom_killed: false,
+            started_ns: 0,
+            finished_ns: 0,
+            restart_count: 0,
+            stopped_by_user: false,
+            endpoints: Vec::new(),
+            published: Vec::new(),
+            mounts: Vec::new(),
+        })
+    }
+
+    /// Writes the record with its name, so that a crash from here on is seen by the next start.
+    fn claim(&self, mut record: ContainerRecord) -> Result<ContainerRecord> {
+        let given = !record.name.is_empty();
+        for attempt in 0..NAME_ATTEMPTS {
+            if !given {
+                record.name = random::name(attempt)?;
+            }
+            match self.shared.claim(&record) {
+                Ok(()) => return Ok(record),
+                Err(e) if e.kind() == ErrorKind::Conflict && !given => {}
+                Err(e) if e.kind() == ErrorKind::Conflict => {
+                    let holder = self.shared.records.holder(RecordKind::Container, &record.name)?;
+                    return Err(Error::conflict(format!(
+                        "Conflict. The container name \"/{}\" is already in use by container \"{}\". You have to remove (or rename) that container to be able to reuse that name.",
+                        record.name,
+                        holder.unwrap_or_default()
+                    )));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        Err(Error::conflict("no free name was found: give one with --name"))
+    }
+}
+
+impl super::Collaborators {
+    fn claim(&self, record: &ContainerRecord) -> Result<()> {
+        let claim = Change::Claim {
+            kind: RecordKind::Container,
+            name: record.name.clone(),
+            id: record.id.to_string(),
+        };
+        self.records.commit(vec![claim, put(record)?], Durability::Process)
+    }
+
+    pub(super) fn save(&self, record: &ContainerRecord) -> Result<()> {
+        self.records.commit(vec![put(record)?], Durability::Process)
+    }
+
+    /// The snapshot, the directory and the mounts of a new container.
+    fn furnish(
+        &self,
+        mut record: ContainerRecord,
+        chain: Option<&wharf_oci::digest::ChainId>,
+    ) -> Result<ContainerRecord> {
+        let directory = self.directory_of(&record.id);
+        std::fs::create_dir_all(&directory)
+            .map_err(|e| Error::wrap(ErrorKind::Internal, format!("make {}", directory.display()), e))?;
+        self.snapshots.prepare(record.id.as_str(), chain)?;
+        let mut wanted = record.spec.mounts.clone();
+        let taken: BTreeSet<String> = wanted.iter().map(|m| m.target.trim_end_matches('/').to_owned()).collect();
+        for target in &record.image_config.volumes {
+            if !taken.contains(target.trim_end_matches('/')) {
+                let source = MountSource::Volume {
+                    name: String::new(),
+                    no_copy: false,
+                    subpath: String::new(),
+                    labels: Default::default(),
+                };
+                wanted.push(MountSpec { source, target: target.clone(), read_only: false });
+            }
+        }
+        for mount in wanted {
+            let resolved = self.resolve_mount(&record.id, mount)?;
+            record.mounts.push(resolved);
+        }
+        Ok(record)
+    }
+
+    fn resolve_mount(&self, id: &ContainerId, mount: MountSpec) -> Result<ResolvedMount> {
+        let mut resolved = ResolvedMount {
+            kind: String::new(),
+            name: String::new(),
+            source: Default::default(),
+            target: mount.target,
+            read_write: !mount.read_only,
+            options: Vec::new(),
+            anonymous: false,
+        };
+        match mount.source {
+            MountSource::Bind { path, propagation, create, non_recursive } => {
+                if !path.is_absolute() {
+                    return Err(Error::invalid(format!("invalid mount config for type \"bind\": invalid mount path: '{}' mount path must be absolute", path.display())));
+                }
+                if !path.exists() {
+                    if !create {
+                        return Err(Error::invalid(format!(
+                            "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                            path.display()
+                        )));
+                    }
+                    std::fs::create_dir_all(&path)
+                        .map_err(|e| Error::wrap(ErrorKind::Internal, format!("make {}", path.display()), e))?;
+                }
+                "bind".clone_into(&mut resolved.kind);
+                resolved.source = path;
+                resolved.options.push(if non_recursive { "bind" } else { "rbind" }.to_owned());
+                if !propagation.is_empty() {
+                    resolved.options.push(propagation);
+                }
+            }
+            MountSource::Volume { name, no_copy, subpath, labels } => {
+                let (name, path) = self.volumes.provide(&name, labels)?;
+                resolved.anonymous = self.volumes.is_anonymous(&name)?;
+                if !no_copy && self.volumes.is_empty(&name)? {
+                    let target = std::path::Path::new(&resolved.target);
+                    self.snapshots.populate(Tree::Snapshot(id.as_str()), target, &path)?;
+                }
+                "volume".clone_into(&mut resolved.kind);
+                resolved.name = name;
+                resolved.source = inside(&path, &subpath)?;
+            }
+            MountSource::Tmpfs { options } => {
+                "tmpfs".clone_into(&mut resolved.kind);
+                resolved.options = options;
+            }
+        }
+        Ok(resolved)
+    }
+}
+
+/// A directory within a volume. It must be there, and no link may lead out.
+fn inside(volume: &std::path::Path, subpath: &str) -> Result<std::path::PathBuf> {
+    if subpath.is_empty() {
+        return Ok(volume.to_owned());
+    }
+    let path = volume.join(subpath.trim_start_matches('/'));
+    let real = std::fs::canonicalize(&path)
+        .map_err(|e| Error::wrap(ErrorKind::Invalid, format!("open subpath {subpath:?} of the volume"), e))?;
+    let base = std::fs::canonicalize(volume)
+        .map_err(|e| Error::wrap(ErrorKind::Internal, "open the volume", e))?;
+    if real.starts_with(&base) {
+        Ok(real)
+    } else {
+        Err(Error::invalid(format!("subpath {subpath:?} leads out of the volume")))
+    }
+}
+
+fn put(record: &ContainerRecord) -> Result<Change> {
+    let body = serde_json::to_vec(record)
+        .map_err(|e| Error::wrap(ErrorKind::Internal, "encode the container's record", e))?;
+    Ok(Change::Put { kind: RecordKind::Container, id: record.id.to_string(), body })
+}

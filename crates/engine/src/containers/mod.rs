@@ -1,0 +1,305 @@
+//! Containers: creating, finding, and one actor each that owns its life.
+//!
+//! ```text
+//!  service ──Command──▶ actor (owner of the record) ──▶ records, launcher, networks
+//!     ▲                   │ publishes a View
+//!     └── list, inspect ──┘
+//! ```
+
+mod actor;
+mod archive;
+mod commit;
+mod create;
+mod filesystem;
+mod files;
+mod recover;
+mod remove;
+pub mod spec;
+mod start;
+mod stats;
+
+pub use actor::{Command, StopRequest};
+pub use create::Created;
+pub use stats::Sample;
+
+use crate::events::Events;
+use crate::execs::Execs;
+use crate::networks::Networks;
+use crate::volumes::VolumeService;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use wharf_model::container::ContainerRecord;
+use wharf_model::launcher::{Launcher, StreamSet};
+use wharf_model::records::Records;
+use wharf_model::snapshots::Snapshots;
+use wharf_model::{ContainerId, Error, Result};
+use wharf_oci::digest::{ChainId, Digest};
+
+/// An image as containers need it.
+#[derive(Debug, Clone)]
+pub struct ImageView {
+    /// Its id.
+    pub id: Digest,
+    /// How containers of it start.
+    pub config: wharf_oci::image_config::Config,
+    /// Its topmost layer; `None` for an image without layers.
+    pub chain: Option<ChainId>,
+}
+
+/// Where containers get images from.
+pub trait ImageSource: Send + Sync {
+    /// Finds an image by name, id or the beginning of an id.
+    fn find(&self, name: &str) -> Result<ImageView>;
+}
+
+/// What the service and its actors use.
+pub struct Collaborators {
+    /// Where records are kept.
+    pub records: Arc<dyn Records>,
+    /// Root file systems.
+    pub snapshots: Arc<dyn Snapshots>,
+    /// Runs containers.
+    pub launcher: Arc<dyn Launcher>,
+    /// Images.
+    pub images: Arc<dyn ImageSource>,
+    /// Networks.
+    pub networks: Arc<Networks>,
+    /// Volumes.
+    pub volumes: Arc<VolumeService>,
+    /// Who listens.
+    pub events: Events,
+    /// Further processes.
+    pub execs: Arc<Execs>,
+    /// Directory of the containers' own files.
+    pub directory: PathBuf,
+    /// Path below which cgroups are made.
+    pub cgroup_parent: String,
+}
+
+/// What others see of a container.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// The record as it stands.
+    pub record: Arc<ContainerRecord>,
+    /// How many runs have ended since the engine started.
+    pub exits: u64,
+    /// It is gone.
+    pub removed: bool,
+}
+
+/// A container's actor, seen from outside.
+pub struct Handle {
+    id: ContainerId,
+    commands: mpsc::UnboundedSender<Command>,
+    view: watch::Receiver<View>,
+}
+
+impl Handle {
+    /// The id.
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// The record as it stands.
+    pub fn record(&self) -> Arc<ContainerRecord> {
+        self.view.borrow().record.clone()
+    }
+
+    /// Follows changes.
+    pub fn watch(&self) -> watch::Receiver<View> {
+        self.view.clone()
+    }
+
+    /// Asks the actor and waits for its answer.
+    pub async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || Error::not_found(format!("No such container: {}", self.id.short()));
+        self.commands.send(command(reply)).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Starts it.
+    pub async fn start(&self) -> Result<()> {
+        self.ask(Command::Start).await
+    }
+
+    /// Stops it; nothing happens when it does not run.
+    pub async fn stop(&self, request: StopRequest) -> Result<()> {
+        self.ask(|reply| Command::Stop(request, reply)).await
+    }
+
+    /// Stops it when it runs, and starts it.
+    pub async fn restart(&self, request: StopRequest) -> Result<()> {
+        match self.stop(request).await {
+            Err(e) if e.kind() != wharf_model::ErrorKind::NotModified => return Err(e),
+            _ => {}
+        }
+        self.start().await
+    }
+
+    /// Sends a signal.
+    pub async fn kill(&self, signal: i32) -> Result<()> {
+        self.ask(|reply| Command::Kill(signal, reply)).await
+    }
+
+    /// Stops all its processes for a while, or lets them go on.
+    pub async fn pause(&self, paused: bool) -> Result<()> {
+        self.ask(|reply| Command::Pause(paused, reply)).await
+    }
+
+    /// Gives it another name.
+    pub async fn rename(&self, name: String) -> Result<()> {
+        self.ask(|reply| Command::Rename(name, reply)).await
+    }
+
+    /// Removes it; `force` ends it first, `volumes` takes its anonymous volumes along.
+    pub async fn remove(&self, force: bool, volumes: bool) -> Result<()> {
+        self.ask(|reply| Command::Remove { force, volumes, reply }).await
+    }
+
+    /// Connects to its streams: at once when it runs, else when it starts.
+    pub async fn attach(&self, streams: StreamSet) -> Result<oneshot::Receiver<UnixStream>> {
+        self.ask(|reply| Command::Attach(streams, reply)).await
+    }
+}
+
+/// Which containers there are. Shared by the service and the actors.
+#[derive(Clone, Default)]
+pub(crate) struct Registry(Arc<RwLock<HashMap<ContainerId, Arc<Handle>>>>);
+
+impl Registry {
+    fn read<T>(&self, look: impl FnOnce(&HashMap<ContainerId, Arc<Handle>>) -> T) -> T {
+        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn insert(&self, handle: Arc<Handle>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(handle.id.clone(), handle);
+    }
+
+    fn forget(&self, id: &ContainerId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    /// Finds one by id, name, or the beginning of its id.
+    pub(crate) fn find(&self, name: &str) -> Result<Arc<Handle>> {
+        let name = name.strip_prefix('/').unwrap_or(name);
+        let absent = || Error::not_found(format!("No such container: {name}"));
+        if let Ok(id) = name.parse::<ContainerId>()
+            && let Some(handle) = self.read(|handles| handles.get(&id).cloned())
+        {
+            return Ok(handle);
+        }
+        self.read(|handles| {
+            if let Some(handle) = handles.values().find(|h| h.view.borrow().record.name == name) {
+                return Ok(handle.clone());
+            }
+            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(absent());
+            }
+            let mut matching = handles.values().filter(|h| h.id.as_str().starts_with(name));
+            match (matching.next(), matching.next()) {
+                (Some(handle), None) => Ok(handle.clone()),
+                (Some(_), Some(_)) => {
+                    Err(Error::invalid(format!("Multiple IDs found with provided prefix: {name}")))
+                }
+                _ => Err(absent()),
+            }
+        })
+    }
+}
+
+/// All containers.
+pub struct Containers {
+    shared: Arc<Collaborators>,
+    registry: Registry,
+}
+
+impl Containers {
+    /// The service, without its containers: see [`Containers::recover`].
+    pub fn new(shared: Collaborators) -> Arc<Self> {
+        Arc::new(Self { shared: Arc::new(shared), registry: Registry::default() })
+    }
+
+    fn insert(&self, handle: Handle) -> Arc<Handle> {
+        let handle = Arc::new(handle);
+        self.registry.insert(handle.clone());
+        handle
+    }
+
+    /// All of them, newest first.
+    pub fn list(&self) -> Vec<Arc<Handle>> {
+        let mut all: Vec<_> = self.registry.read(|handles| handles.values().cloned().collect());
+        all.sort_by_cached_key(|h| std::cmp::Reverse(h.record().created_ns));
+        all
+    }
+
+    /// Finds one by id, name, or the beginning of its id.
+    pub fn find(&self, name: &str) -> Result<Arc<Handle>> {
+        self.registry.find(name)
+    }
+
+    /// Whether a container was made from an image: its name, for the message of a refusal.
+    pub fn user_of_image(&self, image: &Digest) -> Option<(ContainerId, bool)> {
+        self.registry.read(|handles| {
+            handles.values().find_map(|h| {
+                let record = h.record();
+                (record.image == *image).then(|| (record.id.clone(), record.status.is_running()))
+            })
+        })
+    }
+
+    /// The path of a container's cgroup.
+    pub fn cgroup_of(&self, record: &ContainerRecord) -> String {
+        self.shared.cgroup_of(record)
+    }
+
+    /// The launcher, for what needs no owner: resizing, statistics.
+    pub fn launcher(&self) -> &Arc<dyn Launcher> {
+        &self.shared.launcher
+    }
+
+    /// The file that a container's output is kept in.
+    pub fn log_file(&self, record: &ContainerRecord) -> PathBuf {
+        self.shared.log_file(&record.id)
+    }
+
+    /// Where a container keeps its own files.
+    pub fn directory_of(&self, id: &ContainerId) -> PathBuf {
+        self.shared.directory_of(id)
+    }
+}
+
+impl Collaborators {
+    fn cgroup_of(&self, record: &ContainerRecord) -> String {
+        let parent = &record.spec.cgroup_parent;
+        let parent = if parent.is_empty() { &self.cgroup_parent } else { parent };
+        format!("/{}/{}", parent.trim_matches('/'), record.id)
+    }
+
+    fn directory_of(&self, id: &ContainerId) -> PathBuf {
+        self.directory.join(id.as_str())
+    }
+
+    fn publish(&self, action: &str, record: &ContainerRecord, more: &[(&str, String)]) {
+        let mut attributes = record.spec.labels.clone();
+        attributes.insert("image".to_owned(), record.spec.image.clone());
+        attributes.insert("name".to_owned(), record.name.clone());
+        attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        self.events.publish("container", action, record.id.as_str(), attributes);
+    }
+
+    fn log_file(&self, id: &ContainerId) -> PathBuf {
+        self.directory_of(id).join(format!("{id}-json.log"))
+    }
+}
+
+/// Runs blocking work off the asynchronous threads.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(e) => Err(Error::internal(format!("a worker failed: {e}"))),
+    }
+}

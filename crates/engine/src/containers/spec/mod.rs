@@ -1,0 +1,147 @@
+//! From a container's record to the OCI configuration that the runtime executes.
+
+pub mod capabilities;
+pub mod devices;
+pub mod mounts;
+pub mod seccomp;
+pub mod user;
+
+use std::collections::BTreeMap;
+use user::Identity;
+use wharf_model::container::{ContainerRecord, NamespaceMode, NetworkMode, SeccompSpec};
+use wharf_oci::runtime_spec::{
+    Capabilities, Linux, Namespace, NamespaceKind, Process, Resources, Root, Seccomp, Spec,
+};
+
+/// Paths that read as empty in an unprivileged container; Docker's list.
+const MASKED: [&str; 11] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// Paths that cannot be written in an unprivileged container; Docker's list.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What the configuration depends on besides the record.
+pub struct Surroundings<'a> {
+    /// Who it runs as.
+    pub identity: &'a Identity,
+    /// The path of its cgroup.
+    pub cgroup: &'a str,
+    /// Process ids of containers whose namespaces are shared: network, IPC, PID, UTS.
+    pub shared: &'a BTreeMap<&'static str, i32>,
+    /// Files of the engine that are mounted over `/etc/hosts` and the like: source and destination.
+    pub files: &'a [(std::path::PathBuf, &'static str)],
+}
+
+/// The configuration of a container.
+pub fn build(record: &ContainerRecord, around: &Surroundings<'_>) -> Spec {
+    let spec = &record.spec;
+    let own_uts = spec.uts == NamespaceMode::Private && !matches!(spec.network, NetworkMode::Host);
+    Spec {
+        oci_version: "1.2.0".to_owned(),
+        root: Some(Root { path: String::new(), readonly: spec.read_only }),
+        mounts: mounts::build(record, around),
+        process: Some(process(record, around.identity)),
+        hostname: if own_uts { hostname(record) } else { String::new() },
+        domainname: if own_uts { spec.domainname.clone() } else { String::new() },
+        hooks: None,
+        annotations: spec.annotations.clone(),
+        linux: Some(linux(record, around)),
+    }
+}
+
+/// The host name inside.
+pub fn hostname(record: &ContainerRecord) -> String {
+    if record.spec.hostname.is_empty() { record.id.short().to_owned() } else { record.spec.hostname.clone() }
+}
+
+fn process(record: &ContainerRecord, identity: &Identity) -> Process {
+    let spec = &record.spec;
+    let cwd = [spec.working_dir.as_str(), record.image_config.working_dir.as_str(), "/"];
+    let oom = (spec.oom_score_adj != 0).then_some(spec.oom_score_adj);
+    Process {
+        terminal: spec.tty,
+        user: identity.user.clone(),
+        args: record.command(),
+        env: environment(record),
+        cwd: cwd.into_iter().find(|c| !c.is_empty()).unwrap_or("/").to_owned(),
+        capabilities: Some(capabilities_of(record)),
+        rlimits: spec.ulimits.clone(),
+        no_new_privileges: spec.no_new_privileges,
+        oom_score_adj: oom,
+        ..Process::default()
+    }
+}
+
+/// What a container's processes see: defaults, the image's, the user's.
+pub fn environment(record: &ContainerRecord) -> Vec<String> {
+    let mut defaults = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={}", hostname(record))];
+    if record.spec.tty {
+        defaults.push("TERM=xterm".to_owned());
+    }
+    wharf_model::container::merge_env(&defaults, &record.env())
+}
+
+/// The capability sets of the container's processes.
+pub fn capabilities_of(record: &ContainerRecord) -> Capabilities {
+    let spec = &record.spec;
+    let names = capabilities::resolve(&spec.cap_add, &spec.cap_drop, spec.privileged);
+    Capabilities { bounding: names.clone(), effective: names.clone(), permitted: names, ..Capabilities::default() }
+}
+
+/// The system call filter of the container's processes.
+pub fn filter_of(record: &ContainerRecord) -> Option<Seccomp> {
+    match &record.spec.seccomp {
+        _ if record.spec.privileged => None,
+        SeccompSpec::Unconfined => None,
+        SeccompSpec::Default => Some(seccomp::default_profile(&capabilities_of(record).bounding)),
+        SeccompSpec::Profile(profile) => Some(profile.as_ref().clone()),
+    }
+}
+
+fn linux(record: &ContainerRecord, around: &Surroundings<'_>) -> Linux {
+    let spec = &record.spec;
+    let open = spec.privileged || spec.unmask_paths;
+    let list = |paths: &[&str]| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
+    Linux {
+        namespaces: namespaces(record, around.shared),
+        devices: if spec.privileged { devices::of_host() } else { spec.devices.clone() },
+        cgroups_path: around.cgroup.to_owned(),
+        resources: Some(Resources { devices: devices::rules(record), ..spec.resources.clone() }),
+        sysctl: spec.sysctls.clone(),
+        masked_paths: if open { Vec::new() } else { list(&MASKED) },
+        readonly_paths: if open { Vec::new() } else { list(&READ_ONLY) },
+        rootfs_propagation: mounts::root_propagation(record).to_owned(),
+        ..Linux::default()
+    }
+}
+
+fn namespaces(record: &ContainerRecord, shared: &BTreeMap<&'static str, i32>) -> Vec<Namespace> {
+    let spec = &record.spec;
+    let mut list = vec![Namespace { kind: NamespaceKind::Mount, path: String::new() }];
+    let mut add = |kind, file: &'static str, host: bool| {
+        if !host {
+            let path = shared.get(file).map(|pid| format!("/proc/{pid}/ns/{file}")).unwrap_or_default();
+            list.push(Namespace { kind, path });
+        }
+    };
+    let is_host = |mode: &NamespaceMode| *mode == NamespaceMode::Host;
+    add(NamespaceKind::Network, "net", matches!(spec.network, NetworkMode::Host));
+    add(NamespaceKind::Ipc, "ipc", is_host(&spec.ipc));
+    add(NamespaceKind::Pid, "pid", is_host(&spec.pid));
+    add(NamespaceKind::Uts, "uts", is_host(&spec.uts) || matches!(spec.network, NetworkMode::Host));
+    add(NamespaceKind::Cgroup, "cgroup", is_host(&spec.cgroup));
+    list
+}

@@ -1,0 +1,269 @@
+//! Starting: networks reserved, monitor launched, networks connected while the root is built, then go.
+
+use super::actor::Actor;
+use super::spec::user::{self, Identity};
+use super::spec::{self, Surroundings};
+use super::{Registry, blocking};
+use crate::clock::now_ns;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use wharf_model::container::{ContainerRecord, NamespaceMode, NetworkMode};
+use wharf_model::launcher::{FailedStage, LaunchSpec, MonitorEvent, Watch};
+use wharf_model::snapshots::Tree;
+use wharf_model::state::{Event, Status};
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::runtime_spec::Resources;
+
+/// How long building a root may take: a bind from a network file system that answers late, no more.
+const PREPARE_LIMIT: Duration = Duration::from_secs(120);
+
+/// Why a start failed, with the exit code that `docker run` shows.
+struct Failure {
+    code: i32,
+    error: Error,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { code: 128, error }
+    }
+}
+
+impl Actor {
+    /// Starts the container. On failure everything is undone and the reason kept in the record.
+    pub(super) async fn start(&mut self) -> Result<()> {
+        let before = self.record.status;
+        self.step(Event::Start)?;
+        self.shared.save(&self.record)?;
+        match self.try_start().await {
+            Ok(()) => {
+                self.shared.publish("start", &self.record, &[]);
+                self.commit()
+            }
+            Err(failure) => {
+                self.watch = None;
+                self.attaching.clear();
+                self.release().await;
+                // From `Starting` it always can.
+                let _ = self.step(Event::StartFailed);
+                if before == Status::Created {
+                    self.record.status = Status::Created;
+                }
+                self.record.pid = 0;
+                self.record.exit_code = failure.code;
+                self.record.error = failure.error.full();
+                self.shared.publish("die", &self.record, &[("exitCode", failure.code.to_string())]);
+                if let Err(e) = self.commit() {
+                    tracing::error!("{}", e.full());
+                }
+                if self.record.spec.auto_remove {
+                    // The reason of the failed start is what the caller must see.
+                    if let Err(e) = self.remove(true).await {
+                        tracing::error!("{}", e.full());
+                    }
+                }
+                Err(failure.error)
+            }
+        }
+    }
+
+    async fn try_start(&mut self) -> Result<(), Failure> {
+        let shared = self.shared.clone();
+        let registry = self.registry.clone();
+        let record = self.record.clone();
+        let (record, launch) = blocking(move || prepare(&shared, &registry, record)).await?;
+        self.record.endpoints.clone_from(&record.endpoints);
+        let mut watch = self.shared.launcher.launch(launch).await?;
+        let published = self.follow_to_ready(&mut watch).await?;
+        self.record.published = published;
+        self.connect_waiting().await?;
+        // The addresses must be known to the next engine process before the program can use them.
+        self.shared.save(&self.record)?;
+        let gone = || Error::internal("the monitor ended before the start");
+        watch.go.send(()).map_err(|_| gone())?;
+        match self.next(&mut watch).await? {
+            MonitorEvent::Running { pid } => self.record.pid = pid,
+            other => return Err(unexpected(&other).into()),
+        }
+        self.record.started_ns = now_ns();
+        self.record.finished_ns = 0;
+        self.record.exit_code = 0;
+        self.record.error.clear();
+        self.watch = Some(watch);
+        self.step(Event::Started)?;
+        Ok(())
+    }
+
+    /// Connects the networks as soon as the namespaces are there, while the monitor builds the root.
+    async fn follow_to_ready(&mut self, watch: &mut Watch) -> Result<Vec<wharf_model::ports::PublishedPort>, Failure> {
+        let pid = match self.next(watch).await? {
+            MonitorEvent::Cloned { pid } => pid,
+            other => return Err(unexpected(&other).into()),
+        };
+        let networks = self.shared.networks.clone();
+        let record = self.record.clone();
+        let connecting = tokio::task::spawn_blocking(move || networks.connect(&record, pid));
+        let ready = self.next(watch).await;
+        // Joined in any case: a failed start must not leave a half-made connection behind.
+        let published = connecting.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))?;
+        match ready? {
+            MonitorEvent::Ready => Ok(published?),
+            other => Err(unexpected(&other).into()),
+        }
+    }
+
+    /// The next event that matters to the start.
+    async fn next(&mut self, watch: &mut Watch) -> Result<MonitorEvent, Failure> {
+        loop {
+            let event = tokio::time::timeout(PREPARE_LIMIT, watch.events.recv()).await.map_err(|_| {
+                Error::internal(format!("the container was not prepared within {} s", PREPARE_LIMIT.as_secs()))
+            })?;
+            match event {
+                Some(MonitorEvent::Warning(message)) => tracing::warn!("{message}"),
+                Some(MonitorEvent::Failed { stage, message }) => return Err(refused(stage, &message)),
+                None | Some(MonitorEvent::Lost) => return Err(Error::internal("the monitor died during the start").into()),
+                Some(event) => return Ok(event),
+            }
+        }
+    }
+
+    async fn connect_waiting(&mut self) -> Result<()> {
+        for (streams, sender) in std::mem::take(&mut self.attaching) {
+            if sender.is_closed() {
+                continue;
+            }
+            let stream = self.shared.launcher.attach(&self.record.id, streams).await?;
+            // A client that went away needs no streams.
+            let _ = sender.send(stream);
+        }
+        Ok(())
+    }
+
+    /// Gives ports and addresses back.
+    pub(super) async fn release(&mut self) {
+        let endpoints = std::mem::take(&mut self.record.endpoints);
+        let published = std::mem::take(&mut self.record.published);
+        let (networks, launcher) = (self.shared.networks.clone(), self.shared.launcher.clone());
+        let released = blocking(move || networks.release(&endpoints, &published)).await;
+        let cleaned = launcher.clean(&self.record.id, &self.shared.cgroup_of(&self.record)).await;
+        for e in [released, cleaned].into_iter().filter_map(Result::err) {
+            tracing::warn!(container = %self.record.id, "clean up: {}", e.full());
+        }
+    }
+}
+
+fn unexpected(event: &MonitorEvent) -> Error {
+    Error::internal(format!("the monitor said {event:?} during the start"))
+}
+
+/// The failure in Docker's words, by which its clients choose their exit code.
+fn refused(stage: FailedStage, message: &str) -> Failure {
+    let (code, kind) = match stage {
+        FailedStage::Setup => (128, ErrorKind::Internal),
+        FailedStage::NotExecutable => (126, ErrorKind::Invalid),
+        FailedStage::NotFound => (127, ErrorKind::Invalid),
+    };
+    let error = Error::new(kind, format!("failed to create task for container: unable to start container process: {message}"));
+    Failure { code, error }
+}
+
+/// Everything a launch needs. Runs on a blocking thread.
+fn prepare(
+    shared: &Arc<super::Collaborators>,
+    registry: &Registry,
+    mut record: ContainerRecord,
+) -> Result<(ContainerRecord, LaunchSpec)> {
+    let namespaces = shared_namespaces(registry, &record)?;
+    let root = shared.snapshots.root(record.id.as_str())?;
+    for mount in record.mounts.iter().filter(|m| m.kind == "volume" && !m.name.is_empty()) {
+        shared.volumes.path(&mount.name)?;
+    }
+    record.endpoints = shared.networks.reserve(&record)?;
+    let prepared = launch_spec(shared, &record, &namespaces, root);
+    if prepared.is_err() {
+        // The first failure is what the caller must see.
+        if let Err(e) = shared.networks.release(&record.endpoints, &[]) {
+            tracing::warn!("{}", e.full());
+        }
+    }
+    prepared.map(|launch| (record, launch))
+}
+
+fn launch_spec(
+    shared: &super::Collaborators,
+    record: &ContainerRecord,
+    namespaces: &BTreeMap<&'static str, i32>,
+    root: wharf_model::snapshots::RootMount,
+) -> Result<LaunchSpec> {
+    let identity = identity_of(shared, record)?;
+    let files = shared.write_files(record)?;
+    let cgroup = shared.cgroup_of(record);
+    let around = Surroundings { identity: &identity, cgroup: &cgroup, shared: namespaces, files: &files };
+    let log = &record.spec.log;
+    Ok(LaunchSpec {
+        id: record.id.clone(),
+        spec: spec::build(record, &around),
+        root,
+        seccomp: spec::filter_of(record),
+        log: (log.driver != "none").then(|| (shared.log_file(&record.id), log.max_size, log.max_files)),
+        open_stdin: record.spec.open_stdin,
+        stdin_once: record.spec.stdin_once,
+        init: record.spec.init,
+    })
+}
+
+/// Who a container's processes run as.
+pub(crate) fn identity_of(shared: &super::Collaborators, record: &ContainerRecord) -> Result<Identity> {
+    let files = |path: &str| user::read_file(shared.snapshots.as_ref(), Tree::Snapshot(record.id.as_str()), path);
+    user::resolve(record.user(), &record.spec.groups, &files)
+}
+
+fn shared_namespaces(registry: &Registry, record: &ContainerRecord) -> Result<BTreeMap<&'static str, i32>> {
+    let mut shared = BTreeMap::new();
+    let mut join = |file, name: &str| {
+        let other = registry.find(name)?.record();
+        if other.status != Status::Running {
+            return Err(Error::conflict(format!("cannot join the namespace of a non running container: container {} is {}", other.name, other.status.as_str())));
+        }
+        shared.insert(file, other.pid);
+        Ok(())
+    };
+    if let NetworkMode::Container(name) = &record.spec.network {
+        join("net", name)?;
+    }
+    for (file, mode) in [("ipc", &record.spec.ipc), ("pid", &record.spec.pid), ("uts", &record.spec.uts)] {
+        if let NamespaceMode::Container(name) = mode {
+            join(file, name)?;
+        }
+    }
+    Ok(shared)
+}
+
+/// Lays changed limits over the ones there were.
+pub(super) fn merge_resources(base: &mut Resources, changes: Resources) {
+    if let Some(new) = changes.memory {
+        let memory = base.memory.get_or_insert_default();
+        memory.limit = new.limit.or(memory.limit);
+        memory.reservation = new.reservation.or(memory.reservation);
+        memory.swap = new.swap.or(memory.swap);
+    }
+    if let Some(new) = changes.cpu {
+        let cpu = base.cpu.get_or_insert_default();
+        cpu.shares = new.shares.or(cpu.shares);
+        cpu.quota = new.quota.or(cpu.quota);
+        cpu.period = new.period.or(cpu.period);
+        if !new.cpus.is_empty() {
+            cpu.cpus = new.cpus;
+        }
+        if !new.mems.is_empty() {
+            cpu.mems = new.mems;
+        }
+    }
+    if changes.pids.is_some() {
+        base.pids = changes.pids;
+    }
+    if let Some(new) = changes.block_io {
+        base.block_io = Some(new);
+    }
+}

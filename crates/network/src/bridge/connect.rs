@@ -1,0 +1,111 @@
+//! Giving a network namespace an endpoint, and taking it back.
+
+use super::state::addresses;
+use super::{BridgeNetwork, kernel, lock};
+use crate::link::{self, InsideWish, VethWish};
+use crate::namespace::within;
+use crate::netlink::socket::Socket;
+use crate::remove::remove;
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+use wharf_model::error::{Error, Result};
+use wharf_model::network::{Driver, Endpoint, Traffic};
+use wharf_model::ports::PublishedPort;
+
+impl BridgeNetwork {
+    pub(super) fn connect_endpoint(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()> {
+        let (driver, bridge, bridge_index, isolated, mtu) = {
+            let state = lock(&self.state);
+            if !state.endpoints.contains_key(&(endpoint.network.clone(), endpoint.container.clone())) {
+                return Err(Error::not_found(format!(
+                    "container {} has no reservation in this network",
+                    endpoint.container.short()
+                )));
+            }
+            let network = state.network(&endpoint.network)?;
+            let spec = &network.spec;
+            (spec.driver.clone(), spec.bridge.clone(), network.index, !spec.icc, spec.mtu)
+        };
+        match driver {
+            // The namespace is the host's own: nothing to do in it.
+            Driver::Host => return Ok(()),
+            Driver::None => {
+                return within(netns, || link::loopback_only(&mut Socket::route()?))
+                    .map_err(|errno| kernel("bring loopback up", errno));
+            }
+            Driver::Bridge => {}
+        }
+        let wish = VethWish {
+            host_name: &endpoint.host_interface,
+            alias: &self.mark,
+            bridge: bridge_index,
+            isolated,
+            mtu,
+            peer_name: &endpoint.interface,
+            peer_mac: endpoint.mac,
+            netns,
+        };
+        link::create_veth(&mut lock(&self.route), &wish).map_err(|errno| {
+            kernel(format!("create interface {} on bridge {bridge}", endpoint.interface), errno)
+        })?;
+        if let Err(errno) = configure(endpoint, netns) {
+            let error = kernel(format!("configure interface {}", endpoint.interface), errno);
+            return Err(match link::delete(&mut lock(&self.route), &endpoint.host_interface) {
+                Ok(()) => error,
+                Err(errno) => Error::wrap(
+                    error.kind(),
+                    format!("{error} (and {} was left behind: {errno})", endpoint.host_interface),
+                    error,
+                ),
+            });
+        }
+        self.dns.update(|directory| directory.add(endpoint));
+        Ok(())
+    }
+
+    pub(super) fn disconnect_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
+        self.dns.update(|directory| directory.remove(&endpoint.network, &endpoint.container));
+        let removed =
+            if endpoint.host_interface.is_empty() { Ok(()) } else { remove(&endpoint.host_interface) };
+        removed.map_err(|errno| kernel(format!("remove interface {}", endpoint.host_interface), errno))?;
+        lock(&self.state).release(endpoint);
+        Ok(())
+    }
+
+    pub(super) fn adopt_endpoint(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
+        lock(&self.state).adopt(endpoint)?;
+        self.dns.update(|directory| directory.add(endpoint));
+        self.adopt_ports(endpoint, published)
+    }
+
+    pub(super) fn endpoint_traffic(&self, endpoint: &Endpoint) -> Result<Traffic> {
+        let name = &endpoint.host_interface;
+        let link = link::find(&mut lock(&self.route), name)
+            .map_err(|errno| kernel(format!("read the counters of {name}"), errno))?
+            .ok_or_else(|| Error::not_found(format!("interface {name} not found")))?;
+        // What the host's end receives, the container has sent.
+        let host = link.traffic;
+        Ok(Traffic {
+            rx_bytes: host.tx_bytes,
+            rx_packets: host.tx_packets,
+            rx_errors: host.tx_errors,
+            rx_dropped: host.tx_dropped,
+            tx_bytes: host.rx_bytes,
+            tx_packets: host.rx_packets,
+            tx_errors: host.rx_errors,
+            tx_dropped: host.rx_dropped,
+        })
+    }
+}
+
+fn configure(endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<(), rustix::io::Errno> {
+    let prefixes = endpoint.ipv4.map(|(_, p)| p).into_iter().chain(endpoint.ipv6.map(|(_, p)| p));
+    let own: Vec<(IpAddr, u8)> = addresses(endpoint).zip(prefixes).collect();
+    let mut gateways = Vec::new();
+    if endpoint.default_route {
+        gateways.extend(endpoint.gateway4.map(IpAddr::from));
+        gateways.extend(endpoint.gateway6.map(IpAddr::from));
+    }
+    let wish = InsideWish { name: &endpoint.interface, addresses: &own, gateways: &gateways };
+    within(netns, || link::configure_inside(&mut Socket::route()?, &wish))
+}

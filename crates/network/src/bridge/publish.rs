@@ -1,0 +1,129 @@
+//! Leading host ports to endpoints.
+
+use super::{BridgeNetwork, kernel, lock};
+use crate::nft::content::{HostPort, Target};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use wharf_model::error::{Error, Result};
+use wharf_model::network::{Driver, Endpoint};
+use wharf_model::ports::{PortMapping, PublishedPort};
+
+impl BridgeNetwork {
+    pub(super) fn publish_ports(
+        &self,
+        endpoint: &Endpoint,
+        mappings: &[PortMapping],
+    ) -> Result<Vec<PublishedPort>> {
+        if mappings.is_empty() {
+            return Ok(Vec::new());
+        }
+        {
+            let state = lock(&self.state);
+            let spec = &state.network(&endpoint.network)?.spec;
+            // As everywhere: nothing is published into an internal network, nor where there is no bridge.
+            if spec.internal || spec.driver != Driver::Bridge {
+                return Ok(Vec::new());
+            }
+        }
+        let mut ports = lock(&self.ports);
+        let mut published = Vec::new();
+        let undo = |published: &[PublishedPort], ports: &mut crate::hold::HeldPorts| {
+            published.iter().for_each(|port| ports.release(&host_port(port)));
+        };
+        for mapping in mappings {
+            let taken = ways(endpoint, mapping).and_then(|ways| {
+                let protocol = mapping.container.protocol;
+                let port = match mapping.host_ports {
+                    Some(range) => ports.take_in(&ways, protocol, range),
+                    None => ports.take_any(&ways, protocol),
+                }?;
+                Ok((ways, port))
+            });
+            match taken {
+                Ok((ways, host_port)) => {
+                    published.extend(ways.into_iter().map(|(host_ip, _)| PublishedPort {
+                        container: mapping.container,
+                        host_ip,
+                        host_port,
+                    }));
+                }
+                Err(error) => {
+                    undo(&published, &mut ports);
+                    return Err(error);
+                }
+            }
+        }
+        self.add_rules(endpoint, &published).inspect_err(|_| undo(&published, &mut ports))?;
+        Ok(published)
+    }
+
+    pub(super) fn unpublish_ports(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
+        let mut ports = lock(&self.ports);
+        let ours: Vec<HostPort> = published
+            .iter()
+            .map(host_port)
+            .filter(|port| target_ip(endpoint, port.ip).is_some_and(|ip| ports.is_for(port, ip)))
+            .collect();
+        lock(&self.table).unpublish(&ours).map_err(|errno| {
+            kernel(format!("remove ports from nftables table {}", self.table_name), errno)
+        })?;
+        ours.iter().for_each(|port| ports.release(port));
+        Ok(())
+    }
+
+    pub(super) fn adopt_ports(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
+        let mut ports = lock(&self.ports);
+        for port in published {
+            let host = host_port(port);
+            let target = target(endpoint, host.ip, port.container.port)?;
+            ports.adopt(host, target)?;
+        }
+        self.add_rules(endpoint, published)
+    }
+
+    fn add_rules(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
+        let entries = published
+            .iter()
+            .map(|port| Ok((host_port(port), target(endpoint, port.host_ip, port.container.port)?)))
+            .collect::<Result<Vec<_>>>()?;
+        lock(&self.table)
+            .publish(&entries)
+            .map_err(|errno| kernel(format!("add ports to nftables table {}", self.table_name), errno))
+    }
+}
+
+/// The host addresses that a mapping means, each with where it leads.
+fn ways(endpoint: &Endpoint, mapping: &PortMapping) -> Result<Vec<(IpAddr, Target)>> {
+    let port = mapping.container.port;
+    if let Some(ip) = mapping.host_ip {
+        return Ok(vec![(ip, target(endpoint, ip, port)?)]);
+    }
+    let every = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
+    let ways: Vec<_> =
+        every.into_iter().filter_map(|ip| Some((ip, (target_ip(endpoint, ip)?, port)))).collect();
+    if ways.is_empty() {
+        return Err(Error::invalid("a container without an address cannot have published ports"));
+    }
+    Ok(ways)
+}
+
+fn target(endpoint: &Endpoint, host_ip: IpAddr, port: u16) -> Result<Target> {
+    target_ip(endpoint, host_ip).map(|ip| (ip, port)).ok_or_else(|| {
+        let family = if host_ip.is_ipv4() { "IPv4" } else { "IPv6" };
+        Error::invalid(format!(
+            "cannot publish on {host_ip}: the container has no {family} address; \
+             use a network with an {family} subnet"
+        ))
+    })
+}
+
+fn target_ip(endpoint: &Endpoint, host_ip: IpAddr) -> Option<IpAddr> {
+    if host_ip.is_ipv4() {
+        endpoint.ipv4.map(|(address, _)| address.into())
+    } else {
+        endpoint.ipv6.map(|(address, _)| address.into())
+    }
+}
+
+fn host_port(port: &PublishedPort) -> HostPort {
+    HostPort { ip: port.host_ip, protocol: port.container.protocol, port: port.host_port }
+}

@@ -1,0 +1,116 @@
+//! Published ports, from everywhere they are reached from.
+
+use super::fixture::{
+    Container, DOUBT, PATIENCE, bridge_netfilter, engine, leftovers, neighbour, network, on_a_host,
+    own_netns, seen_by, serve,
+};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use wharf_model::network::conformance::mapping;
+use wharf_model::network::{Network, Subnet};
+use wharf_model::ports::PortMapping;
+
+#[test]
+fn from_the_host_neighbours_and_containers() {
+    everywhere(false);
+}
+
+#[test]
+fn from_everywhere_with_bridge_netfilter() {
+    everywhere(true);
+}
+
+fn everywhere(with_bridge_netfilter: bool) {
+    on_a_host(move || {
+        bridge_netfilter(with_bridge_netfilter);
+        let engine = engine("wharf");
+        network(&engine, 1, |_| {});
+        network(&engine, 2, |_| {});
+        let outside = neighbour("wire", ("192.0.2.1", 24), ("192.0.2.9", 24));
+        let web = Container::new(&engine, 1, 1);
+        let friend = Container::new(&engine, 1, 2);
+        let stranger = Container::new(&engine, 2, 3);
+        let host = own_netns();
+        let published = engine.publish(&web.endpoint, &[mapping(80, Some(8080))]).unwrap();
+        let server = serve(&web.netns, (Ipv4Addr::UNSPECIFIED, 80), 7);
+        let port = |ip: [u8; 4]| SocketAddr::from((ip, 8080));
+
+        let bridge: IpAddr = "10.231.1.1".parse().unwrap();
+        assert_eq!(seen_by(&host, (web.ip(), 80), PATIENCE), Some(bridge), "directly");
+        assert_eq!(seen_by(&host, port([127, 0, 0, 1]), PATIENCE), Some(bridge), "127.0.0.1");
+        let own = seen_by(&host, port([192, 0, 2, 1]), PATIENCE);
+        assert_eq!(own, Some("192.0.2.1".parse().unwrap()), "the host's own address");
+        let neighbour_ip = Some("192.0.2.9".parse().unwrap());
+        assert_eq!(seen_by(&outside, port([192, 0, 2, 1]), PATIENCE), neighbour_ip, "a neighbour, unmasked");
+        assert_eq!(seen_by(&friend.netns, port([192, 0, 2, 1]), PATIENCE), Some(bridge), "hairpin");
+        assert_eq!(seen_by(&web.netns, port([192, 0, 2, 1]), PATIENCE), Some(bridge), "itself");
+        let across = seen_by(&stranger.netns, port([192, 0, 2, 1]), PATIENCE);
+        assert_eq!(across, Some(stranger.ip()), "another network");
+        server.join().unwrap();
+
+        let _server = serve(&web.netns, (Ipv4Addr::UNSPECIFIED, 81), 1);
+        assert_eq!(seen_by(&outside, (web.ip(), 81), DOUBT), None, "unpublished, routed from outside");
+        assert_eq!(seen_by(&stranger.netns, (web.ip(), 81), DOUBT), None, "unpublished, other network");
+        assert!(seen_by(&friend.netns, (web.ip(), 81), PATIENCE).is_some(), "the same network");
+
+        engine.unpublish(&web.endpoint, &published).unwrap();
+        let _server = serve(&web.netns, (Ipv4Addr::UNSPECIFIED, 82), 1);
+        assert_eq!(seen_by(&host, port([127, 0, 0, 1]), DOUBT), None, "no longer published");
+        assert!(seen_by(&host, (web.ip(), 82), PATIENCE).is_some());
+        engine.teardown().unwrap();
+        assert_eq!(leftovers("wharf"), (vec!["wire".into(), "wirep".into()], false));
+    });
+}
+
+#[test]
+fn on_one_address() {
+    on_a_host(|| {
+        let engine = engine("wharf");
+        network(&engine, 1, |_| {});
+        let outside = neighbour("wire", ("192.0.2.1", 24), ("192.0.2.9", 24));
+        let web = Container::new(&engine, 1, 1);
+        let on = |ip: [u8; 4], port| PortMapping { host_ip: Some(ip.into()), ..mapping(80, Some(port)) };
+        engine.publish(&web.endpoint, &[on([127, 0, 0, 1], 8081), on([192, 0, 2, 1], 8082)]).unwrap();
+        let host = own_netns();
+        let _server = serve(&web.netns, (Ipv4Addr::UNSPECIFIED, 80), 3);
+        let at = |ip: [u8; 4], port: u16| SocketAddr::from((ip, port));
+        assert!(seen_by(&host, at([127, 0, 0, 1], 8081), PATIENCE).is_some());
+        assert!(seen_by(&outside, at([192, 0, 2, 1], 8082), PATIENCE).is_some());
+        assert!(seen_by(&host, at([192, 0, 2, 1], 8082), PATIENCE).is_some());
+        assert_eq!(seen_by(&outside, at([192, 0, 2, 1], 8081), DOUBT), None);
+        assert_eq!(seen_by(&host, at([127, 0, 0, 1], 8082), DOUBT), None);
+    });
+}
+
+#[test]
+fn ipv6() {
+    on_a_host(|| {
+        let engine = engine("wharf");
+        let subnet = Subnet {
+            base: "fd00:231::".parse().unwrap(),
+            prefix: 64,
+            gateway: "fd00:231::1".parse().unwrap(),
+            range: None,
+        };
+        network(&engine, 1, |spec| spec.subnets.push(subnet));
+        let outside = neighbour("wire", ("fd00:9::1", 64), ("fd00:9::9", 64));
+        let web = Container::new(&engine, 1, 1);
+        let friend = Container::new(&engine, 1, 2);
+        engine.publish(&web.endpoint, &[mapping(80, Some(8080))]).unwrap();
+        let host = own_netns();
+        let any: IpAddr = "::".parse().unwrap();
+        let _server = serve(&web.netns, (any, 80), 6);
+        let at = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 8080);
+        let bridge: IpAddr = "fd00:231::1".parse().unwrap();
+        assert_eq!(seen_by(&host, (web.ip6(), 80), PATIENCE), Some(bridge), "directly");
+        assert_eq!(seen_by(&host, at("fd00:9::1"), PATIENCE), Some("fd00:9::1".parse().unwrap()));
+        assert_eq!(seen_by(&outside, at("fd00:9::1"), PATIENCE), Some("fd00:9::9".parse().unwrap()));
+        assert_eq!(seen_by(&friend.netns, at("fd00:9::1"), PATIENCE), Some(bridge), "hairpin");
+        let refused = std::net::TcpStream::connect(at("::1")).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused, "::1 is refused at once");
+        assert_eq!(seen_by(&outside, (web.ip6(), 80), DOUBT), None, "routed from outside");
+        let out = serve(&outside, (any, 90), 1);
+        let to = SocketAddr::new("fd00:9::9".parse().unwrap(), 90);
+        assert_eq!(seen_by(&web.netns, to, PATIENCE), Some("fd00:9::1".parse().unwrap()), "masqueraded");
+        out.join().unwrap();
+    });
+}
