@@ -176,7 +176,8 @@ impl Snapshots for MemorySnapshots {
         let state = self.state();
         let (parent, files) = state.snapshot(key)?;
         let below = state.chain(parent.as_ref())?;
-        let kind = |path| if below.contains_key(path) { ChangeKind::Modified } else { ChangeKind::Added };
+        let kind =
+            |path: &[u8]| if below.contains_key(path) { ChangeKind::Modified } else { ChangeKind::Added };
         let change = |path: &Vec<u8>| PathChange {
             kind: kind(path),
             path: Path::new("/").join(String::from_utf8_lossy(path).as_ref()),
