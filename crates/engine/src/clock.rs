@@ -14,7 +14,10 @@ pub fn rfc3339(ns: i128) -> String {
         return "0001-01-01T00:00:00Z".to_owned();
     }
     let format = time::format_description::well_known::Rfc3339;
-    OffsetDateTime::from_unix_timestamp_nanos(ns).ok().and_then(|t| t.format(&format).ok()).unwrap_or_default()
+    OffsetDateTime::from_unix_timestamp_nanos(ns)
+        .ok()
+        .and_then(|t| t.format(&format).ok())
+        .unwrap_or_default()
 }
 
 /// Reads RFC 3339.

@@ -62,6 +62,8 @@ pub trait Ingest: Write + Send {
     fn offset(&self) -> u64;
     /// Throws away what was written and begins again at 0.
     fn restart(&mut self) -> Result<()>;
+    /// Opens what is written, from its beginning, while more is being written. What is read so is not verified.
+    fn reader(&self) -> Result<File>;
     /// Leaves what was written for a later attempt under the same name.
     fn keep(self: Box<Self>) -> Result<()>;
     /// Verifies and publishes: file synced, renamed, directory synced. Returns the digest of the content.

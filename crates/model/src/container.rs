@@ -368,7 +368,10 @@ pub fn merge_env(earlier: &[String], later: &[String]) -> Vec<String> {
 pub fn validate(spec: &ContainerSpec) -> Result<(), Error> {
     for mount in &spec.mounts {
         if !mount.target.starts_with('/') {
-            return Err(Error::invalid(format!("invalid mount path: '{}' mount path must be absolute", mount.target)));
+            return Err(Error::invalid(format!(
+                "invalid mount path: '{}' mount path must be absolute",
+                mount.target
+            )));
         }
         if mount.target.split('/').all(|part| part.is_empty() || part == ".") {
             return Err(Error::invalid("invalid specification: destination can't be '/'"));
@@ -379,7 +382,9 @@ pub fn validate(spec: &ContainerSpec) -> Result<(), Error> {
     }
     let publishes = !spec.ports.is_empty() || spec.publish_all;
     if matches!(spec.network, NetworkMode::Container(_)) && publishes {
-        return Err(Error::invalid("conflicting options: port publishing and the container type network mode"));
+        return Err(Error::invalid(
+            "conflicting options: port publishing and the container type network mode",
+        ));
     }
     if !matches!(spec.log.driver.as_str(), "json-file" | "none") {
         return Err(Error::unsupported(format!(
@@ -408,7 +413,8 @@ mod tests {
             target: target.to_owned(),
             read_only: false,
         };
-        let check = |target| validate(&ContainerSpec { mounts: vec![mount(target)], ..ContainerSpec::default() });
+        let check =
+            |target| validate(&ContainerSpec { mounts: vec![mount(target)], ..ContainerSpec::default() });
         assert!(check("/data").is_ok());
         assert!(check("data").is_err());
         assert!(check("/").is_err());

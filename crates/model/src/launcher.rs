@@ -173,7 +173,11 @@ pub trait Launcher: Send + Sync {
     /// Connects to the container's streams.
     async fn attach(&self, id: &ContainerId, streams: StreamSet) -> Result<UnixStream>;
     /// Starts a further process.
-    async fn exec(&self, id: &ContainerId, exec: ExecSpec) -> Result<Result<ExecStarted, (FailedStage, String)>>;
+    async fn exec(
+        &self,
+        id: &ContainerId,
+        exec: ExecSpec,
+    ) -> Result<Result<ExecStarted, (FailedStage, String)>>;
     /// Sends a signal to the first process.
     async fn signal(&self, id: &ContainerId, signal: i32) -> Result<()>;
     /// Changes the size of a terminal: the container's or an exec's.

@@ -15,6 +15,8 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod fake;
 
 use crate::error::Result;
 use serde::{Deserialize, Serialize};

@@ -86,7 +86,10 @@ pub fn step(status: Status, event: Event, name: &str) -> Result<Status, Error> {
     Ok(match (status, event) {
         (S::Created | S::Exited | S::Restarting, E::Start) => S::Starting,
         (S::Running | S::Starting, E::Start) => {
-            return Err(Error::new(crate::ErrorKind::NotModified, format!("container {name} is already running")));
+            return Err(Error::new(
+                crate::ErrorKind::NotModified,
+                format!("container {name} is already running"),
+            ));
         }
         (S::Paused, E::Start) => {
             return Err(Error::conflict("cannot start a paused container, try unpause instead"));
@@ -105,7 +108,11 @@ pub fn step(status: Status, event: Event, name: &str) -> Result<Status, Error> {
         (S::Exited, E::Backoff) => S::Restarting,
         (S::Restarting, E::GiveUp) => S::Exited,
         (S::Running | S::Paused | S::Restarting | S::Starting, E::Remove { force: false }) => {
-            let hint = if status == S::Paused { "container is paused and must be unpaused first" } else { "stop the container before removing or force remove" };
+            let hint = if status == S::Paused {
+                "container is paused and must be unpaused first"
+            } else {
+                "stop the container before removing or force remove"
+            };
             return Err(Error::conflict(format!(
                 "cannot remove container \"{name}\": container is {}: {hint}",
                 status.as_str()
@@ -116,7 +123,10 @@ pub fn step(status: Status, event: Event, name: &str) -> Result<Status, Error> {
         }
         (_, E::Remove { .. }) => S::Removing,
         (status, event) => {
-            return Err(Error::internal(format!("container {name} is {}: {event:?} cannot happen", status.as_str())));
+            return Err(Error::internal(format!(
+                "container {name} is {}: {event:?} cannot happen",
+                status.as_str()
+            )));
         }
     })
 }

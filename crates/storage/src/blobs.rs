@@ -202,6 +202,10 @@ impl Ingest for FileIngest {
         Ok(())
     }
 
+    fn reader(&self) -> Result<File> {
+        File::open(&self.path).map_err(|e| failed("open", &self.path, e))
+    }
+
     fn keep(mut self: Box<Self>) -> Result<()> {
         self.keep = true;
         Ok(())

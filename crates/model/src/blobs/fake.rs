@@ -4,7 +4,8 @@ use super::{Blobs, Ingest};
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::{Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wharf_oci::digest::Digest;
 
@@ -15,14 +16,19 @@ pub struct MemoryBlobs(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     blobs: BTreeMap<Digest, Vec<u8>>,
-    kept: BTreeMap<String, Vec<u8>>,
+    kept: BTreeMap<String, File>,
     active: BTreeSet<String>,
 }
 
 struct MemoryIngest {
     store: MemoryBlobs,
     name: String,
-    content: Vec<u8>,
+    file: File,
+    offset: u64,
+}
+
+fn failed(error: std::io::Error) -> Error {
+    Error::wrap(ErrorKind::Internal, "use a temporary file", error)
 }
 
 impl MemoryBlobs {
@@ -37,17 +43,20 @@ impl Blobs for MemoryBlobs {
         if !state.active.insert(name.to_owned()) {
             return Err(Error::conflict(format!("the ingest {name:?} is being written by another transfer")));
         }
-        let content = state.kept.remove(name).unwrap_or_default();
-        Ok(Box::new(MemoryIngest { store: self.clone(), name: name.to_owned(), content }))
+        let file = match state.kept.remove(name) {
+            Some(file) => file,
+            None => tempfile::tempfile().map_err(failed)?,
+        };
+        let offset = file.metadata().map_err(failed)?.len();
+        Ok(Box::new(MemoryIngest { store: self.clone(), name: name.to_owned(), file, offset }))
     }
 
     fn open(&self, digest: &Digest) -> Result<File> {
         let state = self.state();
         let content = state.blobs.get(digest).ok_or_else(|| Error::not_found(format!("no blob {digest}")))?;
-        let internal = |e| Error::wrap(ErrorKind::Internal, "write a temporary file", e);
-        let mut file = tempfile::tempfile().map_err(internal)?;
-        file.write_all(content).map_err(internal)?;
-        file.rewind().map_err(internal)?;
+        let mut file = tempfile::tempfile().map_err(failed)?;
+        file.write_all(content).map_err(failed)?;
+        file.rewind().map_err(failed)?;
         Ok(file)
     }
 
@@ -67,7 +76,9 @@ impl Blobs for MemoryBlobs {
 
 impl Write for MemoryIngest {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.content.write(bytes)
+        let n = self.file.write(bytes)?;
+        self.offset += n as u64;
+        Ok(n)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -77,29 +88,35 @@ impl Write for MemoryIngest {
 
 impl Ingest for MemoryIngest {
     fn offset(&self) -> u64 {
-        self.content.len() as u64
+        self.offset
     }
 
     fn restart(&mut self) -> Result<()> {
-        self.content.clear();
+        self.offset = 0;
+        self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(failed)
+    }
+
+    fn reader(&self) -> Result<File> {
+        // A file of its own position on the same content.
+        File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd())).map_err(failed)
+    }
+
+    fn keep(self: Box<Self>) -> Result<()> {
+        let file = self.file.try_clone().map_err(failed)?;
+        self.store.state().kept.insert(self.name.clone(), file);
         Ok(())
     }
 
-    fn keep(mut self: Box<Self>) -> Result<()> {
-        let content = std::mem::take(&mut self.content);
-        self.store.state().kept.insert(self.name.clone(), content);
-        Ok(())
-    }
-
-    fn commit(mut self: Box<Self>, expected: Option<&Digest>) -> Result<Digest> {
+    fn commit(self: Box<Self>, expected: Option<&Digest>) -> Result<Digest> {
+        let mut content = Vec::new();
+        self.reader()?.read_to_end(&mut content).map_err(failed)?;
         let digest = match expected {
-            Some(expected) if expected.algorithm() == "sha512" => Digest::sha512(&self.content),
-            _ => Digest::sha256(&self.content),
+            Some(expected) if expected.algorithm() == "sha512" => Digest::sha512(&content),
+            _ => Digest::sha256(&content),
         };
         if expected.is_some_and(|e| *e != digest) {
             return Err(super::mismatch(expected.unwrap_or(&digest), &digest));
         }
-        let content = std::mem::take(&mut self.content);
         self.store.state().blobs.insert(digest.clone(), content);
         Ok(digest)
     }

@@ -1,0 +1,315 @@
+//! Blobs of a repository: download with resumption, upload, mount.
+
+use super::transport::RequestBody;
+use super::{
+    ATTEMPTS, Call, FIRST_PAUSE, MAX_PAUSE, Repository, SILENCE, absolute, bytes_body, escape, failure,
+    host_of,
+};
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::digest::Digest;
+
+/// Bytes read from the disk at once for an upload.
+const CHUNK: usize = 1 << 18;
+
+/// Called with the number of bytes that went out since the last call.
+pub type Sent = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// How trying a mount ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Mount {
+    /// The blob is in the repository now.
+    Done,
+    /// It has to be uploaded.
+    Refused,
+}
+
+impl Repository {
+    /// The size of a blob; `None` when the repository has it not.
+    pub async fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let response = self.send(&self.call(Method::HEAD, &format!("blobs/{digest}"), "pull")).await?;
+        match response.status() {
+            StatusCode::OK => Ok(Some(content_length(response.headers()).unwrap_or_default())),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(failure(response, &format!("look for the blob {digest} in {}", self.name())).await),
+        }
+    }
+
+    /// Downloads a blob from byte `start` on into a channel. A transfer that breaks goes on where it stopped;
+    /// more bytes than `size` are refused. The receiver verifies the digest. Ends without error when the
+    /// receiver is gone.
+    pub async fn download(
+        &self,
+        digest: &Digest,
+        size: u64,
+        start: u64,
+        out: &mpsc::Sender<Bytes>,
+    ) -> Result<()> {
+        let mut offset = start;
+        let mut failures = 0;
+        while offset < size {
+            let before = offset;
+            let error = match self.download_once(digest, size, &mut offset, out).await {
+                Ok(Some(())) => return Ok(()),
+                Ok(None) => {
+                    Error::internal(format!("the registry ended blob {digest} at byte {offset} of {size}"))
+                }
+                Err(error) if error.kind() == ErrorKind::Internal => error,
+                Err(error) => return Err(error),
+            };
+            failures = if offset > before { 1 } else { failures + 1 };
+            if failures >= ATTEMPTS {
+                return Err(error);
+            }
+            tracing::debug!(%digest, offset, error = error.full(), "a download goes on");
+            tokio::time::sleep((FIRST_PAUSE * 2u32.pow(failures)).min(MAX_PAUSE)).await;
+        }
+        Ok(())
+    }
+
+    /// One request's worth. `Some` when all is there or nobody wants it any more.
+    async fn download_once(
+        &self,
+        digest: &Digest,
+        size: u64,
+        offset: &mut u64,
+        out: &mpsc::Sender<Bytes>,
+    ) -> Result<Option<()>> {
+        let mut call = self.call(Method::GET, &format!("blobs/{digest}"), "pull");
+        if *offset > 0 {
+            let range = HeaderValue::from_str(&format!("bytes={offset}-"));
+            call.headers
+                .insert(RANGE, range.map_err(|e| Error::wrap(ErrorKind::Internal, "make a range", e))?);
+        }
+        let response = self.send(&call).await?;
+        // A registry that does not know ranges sends all of it again.
+        let mut skip = match response.status() {
+            StatusCode::OK => *offset,
+            StatusCode::PARTIAL_CONTENT if range_start(response.headers()) == Some(*offset) => 0,
+            StatusCode::PARTIAL_CONTENT => {
+                return Err(Error::invalid(format!(
+                    "the registry sent another part of blob {digest} than was asked for"
+                )));
+            }
+            _ => return Err(failure(response, &format!("get the blob {digest} of {}", self.name())).await),
+        };
+        let mut body = response.into_body();
+        loop {
+            let frame = match tokio::time::timeout(SILENCE, body.frame()).await {
+                Ok(None) => return Ok((*offset == size).then_some(())),
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(e))) => {
+                    return Err(Error::wrap(ErrorKind::Internal, format!("read the blob {digest}"), e));
+                }
+                Err(_) => {
+                    let text =
+                        format!("the registry was silent for {} seconds in blob {digest}", SILENCE.as_secs());
+                    return Err(Error::internal(text));
+                }
+            };
+            let Ok(mut data) = frame.into_data() else { continue };
+            let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(data.len());
+            skip -= skipped as u64;
+            let data = data.split_off(skipped);
+            if *offset + data.len() as u64 > size {
+                return Err(Error::invalid(format!(
+                    "the registry sent more for blob {digest} than the {size} bytes promised"
+                )));
+            }
+            *offset += data.len() as u64;
+            if !data.is_empty() && out.send(data).await.is_err() {
+                return Ok(Some(()));
+            }
+        }
+    }
+
+    /// A small blob whole, verified: a configuration.
+    pub async fn small_blob(&self, digest: &Digest, size: u64, limit: u64) -> Result<Bytes> {
+        if size > limit {
+            return Err(Error::invalid(format!(
+                "blob {digest} has {size} bytes, more than the {limit} allowed"
+            )));
+        }
+        let (sender, mut receiver) = mpsc::channel::<Bytes>(4);
+        let collecting = async {
+            let mut all = Vec::new();
+            while let Some(part) = receiver.recv().await {
+                all.extend_from_slice(&part);
+            }
+            all
+        };
+        let downloading = async {
+            let result = self.download(digest, size, 0, &sender).await;
+            drop(sender);
+            result
+        };
+        let (all, result) = tokio::join!(collecting, downloading);
+        result?;
+        let real = if digest.algorithm() == "sha512" { Digest::sha512(&all) } else { Digest::sha256(&all) };
+        if real != *digest {
+            return Err(wharf_model::blobs::mismatch(digest, &real));
+        }
+        Ok(all.into())
+    }
+
+    /// Takes a blob from another repository of the same registry without sending it.
+    pub async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount> {
+        let rest = format!("blobs/uploads/?mount={}&from={}", escape(digest.as_str()), escape(from));
+        let mut call = self.call(Method::POST, &rest, "pull,push");
+        call.scope = format!("{} repository:{from}:pull", call.scope);
+        let response = self.send(&call).await?;
+        match response.status() {
+            StatusCode::CREATED => Ok(Mount::Done),
+            // The upload it began instead is left to its registry's clock, as ours has another scope.
+            _ => Ok(Mount::Refused),
+        }
+    }
+
+    /// Uploads a blob from a file, unless the repository has it. Returns whether it had to be sent.
+    pub async fn upload(&self, digest: &Digest, size: u64, file: &File, sent: Sent) -> Result<bool> {
+        if self.blob_size(digest).await?.is_some() {
+            return Ok(false);
+        }
+        let mut failures = 0;
+        loop {
+            match self.upload_once(digest, size, file, &sent).await {
+                Ok(()) => return Ok(true),
+                Err(error) if error.kind() == ErrorKind::Internal => {
+                    failures += 1;
+                    if failures >= ATTEMPTS {
+                        return Err(error);
+                    }
+                    tracing::debug!(%digest, error = error.full(), "an upload begins again");
+                    tokio::time::sleep((FIRST_PAUSE * 2u32.pow(failures)).min(MAX_PAUSE)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Begins an upload, streams the file in one request and closes it with the digest.
+    async fn upload_once(&self, digest: &Digest, size: u64, file: &File, sent: &Sent) -> Result<()> {
+        let doing = format!("upload the blob {digest} to {}", self.name());
+        let response = self.send(&self.call(Method::POST, "blobs/uploads/", "pull,push")).await?;
+        if response.status() != StatusCode::ACCEPTED {
+            return Err(failure(response, &doing).await);
+        }
+        let mut location = self.location(&response)?;
+        // One PATCH that is not repeated by itself: a body that broke off is asked about, not sent blindly.
+        let mut offset = 0;
+        let mut failures = 0;
+        while offset < size {
+            let make = || body_from(file, offset, size, sent);
+            let mut call = Call::new(Method::PATCH, location.clone(), self.scope("pull,push"));
+            call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+            let range = HeaderValue::from_str(&format!("{offset}-{}", size - 1));
+            call.headers.insert(
+                CONTENT_RANGE,
+                range.map_err(|e| Error::wrap(ErrorKind::Internal, "make a range", e))?,
+            );
+            call.body = &make;
+            let error = match self.client.send_authorised(&self.registry, &self.credentials, &call).await {
+                Ok((response, _)) if response.status() == StatusCode::ACCEPTED => {
+                    location = self.location(&response)?;
+                    offset = size;
+                    continue;
+                }
+                Ok((response, _)) => failure(response, &doing).await,
+                Err(error) => error,
+            };
+            failures += 1;
+            if failures >= ATTEMPTS || error.kind() != ErrorKind::Internal {
+                return Err(error);
+            }
+            let status =
+                self.send(&Call::new(Method::GET, location.clone(), self.scope("pull,push"))).await?;
+            if status.status() != StatusCode::NO_CONTENT {
+                return Err(error);
+            }
+            offset = upload_offset(status.headers()).filter(|o| *o <= size).unwrap_or(0);
+            location = self.location(&status)?;
+        }
+        let separator = if location.contains('?') { '&' } else { '?' };
+        let target = format!("{location}{separator}digest={}", escape(digest.as_str()));
+        let response = self.send(&Call::new(Method::PUT, target, self.scope("pull,push"))).await?;
+        match response.status() {
+            StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(()),
+            _ => Err(failure(response, &doing).await),
+        }
+    }
+
+    /// Uploads bytes in memory, unless the repository has them.
+    pub async fn upload_bytes(&self, content: &Bytes) -> Result<Digest> {
+        let digest = Digest::sha256(content);
+        if self.blob_size(&digest).await?.is_some() {
+            return Ok(digest);
+        }
+        let doing = format!("upload the blob {digest} to {}", self.name());
+        let response = self.send(&self.call(Method::POST, "blobs/uploads/", "pull,push")).await?;
+        if response.status() != StatusCode::ACCEPTED {
+            return Err(failure(response, &doing).await);
+        }
+        let location = self.location(&response)?;
+        let separator = if location.contains('?') { '&' } else { '?' };
+        let target = format!("{location}{separator}digest={}", escape(digest.as_str()));
+        let make = || bytes_body(content);
+        let mut call = Call::new(Method::PUT, target, self.scope("pull,push"));
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        call.body = &make;
+        let response = self.send(&call).await?;
+        match response.status() {
+            StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(digest),
+            _ => Err(failure(response, &doing).await),
+        }
+    }
+
+    /// Where an upload goes on. A path stays one, so that its scheme is found as for every other call.
+    fn location(&self, response: &Response<Incoming>) -> Result<String> {
+        let location = response.headers().get(LOCATION).and_then(|v| v.to_str().ok());
+        let location = location
+            .ok_or_else(|| Error::internal(format!("{} began an upload without a place", self.name())))?;
+        if location.starts_with('/') {
+            return Ok(location.to_owned());
+        }
+        // Registries behind a proxy name themselves by the wrong scheme: our own way to them is known to work.
+        match location.split_once("://").and_then(|(_, rest)| rest.split_once('/')) {
+            Some((host, path)) if host == host_of(&self.registry) => Ok(format!("/{path}")),
+            _ => Ok(absolute(&format!("https://{}", host_of(&self.registry)), location)),
+        }
+    }
+}
+
+fn body_from(file: &File, offset: u64, size: u64, sent: &Sent) -> Result<(RequestBody, Option<u64>)> {
+    let unreadable = |e| Error::wrap(ErrorKind::Internal, "read the blob to upload", e);
+    // A descriptor of its own; the position is shared, so one upload of a file runs at a time.
+    let mut file = file.try_clone().map_err(unreadable)?;
+    file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
+    let stream = tokio_util::io::ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK);
+    let sent = Arc::clone(sent);
+    let stream = stream.inspect_ok(move |part| sent(part.len() as u64)).map_ok(Frame::data);
+    Ok((StreamBody::new(stream).boxed_unsync(), Some(size - offset)))
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn range_start(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
+}
+
+/// `Range: 0-99` of an upload: it goes on at 100.
+fn upload_offset(headers: &HeaderMap) -> Option<u64> {
+    let text = headers.get(RANGE)?.to_str().ok()?;
+    let (_, last) = text.strip_prefix("bytes=").unwrap_or(text).split_once('-')?;
+    last.parse::<u64>().ok()?.checked_add(1)
+}

@@ -1,0 +1,185 @@
+//! Uploads: an ingest of the blob store under an id, written by one request at a time.
+//!
+//! An upload outlives the server: its ingest stays when the process ends, and a small file says which
+//! repository it is for.
+
+use super::reply::Refusal;
+use super::store;
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use ring::rand::SecureRandom;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Mutex as AsyncMutex;
+use wharf_model::blobs::{Blobs, Ingest};
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::digest::Digest;
+
+/// A client that sends nothing for this long is gone.
+const STALLED: Duration = Duration::from_secs(60);
+/// Pieces of a body in flight between network and disk; a piece is at most a few 100 KiB.
+const QUEUE: usize = 16;
+
+type Open = Arc<AsyncMutex<Option<Box<dyn Ingest>>>>;
+
+pub(super) struct Uploads {
+    dir: PathBuf,
+    blobs: Arc<dyn Blobs>,
+    open: Mutex<HashMap<String, Open>>,
+}
+
+/// An upload that one request works on.
+pub(super) struct Upload {
+    pub(super) id: String,
+    open: Open,
+}
+
+impl Uploads {
+    pub(super) fn open(root: &std::path::Path, blobs: Arc<dyn Blobs>) -> Result<Self> {
+        let dir = root.join("uploads");
+        std::fs::create_dir_all(&dir).map_err(|e| store::failed("make directory", &dir, e))?;
+        Ok(Self { dir, blobs, open: Mutex::default() })
+    }
+
+    fn ingest_name(id: &str) -> String {
+        format!("registry-upload-{id}")
+    }
+
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<String, Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins an upload for a repository.
+    pub(super) fn begin(&self, repository: &str) -> Result<Upload> {
+        let mut bytes = [0u8; 16];
+        ring::rand::SystemRandom::new()
+            .fill(&mut bytes)
+            .map_err(|_| Error::internal("the kernel gave no random bytes"))?;
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        let id = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+        let ingest = self.blobs.ingest(&Self::ingest_name(&id))?;
+        store::write(&self.dir.join(&id), repository.as_bytes())?;
+        let open: Open = Arc::new(AsyncMutex::new(Some(ingest)));
+        self.table().insert(id.clone(), Arc::clone(&open));
+        Ok(Upload { id, open })
+    }
+
+    /// Finds an upload of a repository, of an earlier process too.
+    pub(super) fn find(&self, repository: &str, id: &str) -> Result<Option<Upload>> {
+        let valid = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        if !valid || store::read(&self.dir.join(id))?.as_deref() != Some(repository) {
+            return Ok(None);
+        }
+        let mut table = self.table();
+        let open = match table.get(id) {
+            Some(open) => Arc::clone(open),
+            None => {
+                let ingest = self.blobs.ingest(&Self::ingest_name(id))?;
+                let open: Open = Arc::new(AsyncMutex::new(Some(ingest)));
+                table.insert(id.to_owned(), Arc::clone(&open));
+                open
+            }
+        };
+        Ok(Some(Upload { id: id.to_owned(), open }))
+    }
+
+    fn end(&self, id: &str) -> Result<()> {
+        self.table().remove(id);
+        store::remove(&self.dir.join(id)).map(drop)
+    }
+
+    /// Throws an upload away.
+    pub(super) async fn cancel(&self, upload: &Upload) -> Result<()> {
+        drop(upload.open.lock().await.take());
+        self.end(&upload.id)
+    }
+
+    /// Verifies an upload and makes it a blob; what does not match is thrown away.
+    pub(super) async fn finish(&self, upload: &Upload, digest: Digest) -> Result<(), Refusal> {
+        let ingest = upload.open.lock().await.take().ok_or_else(Refusal::upload_unknown)?;
+        let committed = tokio::task::spawn_blocking(move || ingest.commit(Some(&digest))).await;
+        self.end(&upload.id)?;
+        committed.map_err(joined)??;
+        Ok(())
+    }
+
+    /// Leaves every upload for the next process.
+    pub(super) async fn keep_all(&self) {
+        let open: Vec<Open> = self.table().drain().map(|(_, open)| open).collect();
+        for upload in open {
+            if let Some(ingest) = upload.lock().await.take()
+                && let Err(error) = ingest.keep()
+            {
+                tracing::error!(error = error.full(), "an upload could not be kept");
+            }
+        }
+    }
+}
+
+impl Upload {
+    /// Bytes received so far.
+    pub(super) async fn offset(&self) -> Result<u64, Refusal> {
+        self.open.lock().await.as_ref().map(|i| i.offset()).ok_or_else(Refusal::upload_unknown)
+    }
+
+    /// Appends a body, whose first byte is the upload's `start`-th when that is given. What arrived stays,
+    /// also when the client goes away in the middle. Returns the new offset.
+    pub(super) async fn append(&self, start: Option<u64>, mut body: Incoming) -> Result<u64, Refusal> {
+        let mut guard = Arc::clone(&self.open).lock_owned().await;
+        let offset = guard.as_ref().map(|i| i.offset()).ok_or_else(Refusal::upload_unknown)?;
+        if start.is_some_and(|start| start != offset) {
+            return Err(Refusal::new(
+                http::StatusCode::RANGE_NOT_SATISFIABLE,
+                "BLOB_UPLOAD_INVALID",
+                format!("the upload goes on at byte {offset}"),
+            ));
+        }
+        let (sender, mut receiver) = tokio::sync::mpsc::channel::<Bytes>(QUEUE);
+        let writer = tokio::task::spawn_blocking(move || -> std::io::Result<u64> {
+            let Some(ingest) = guard.as_mut() else { return Ok(0) };
+            while let Some(piece) = receiver.blocking_recv() {
+                ingest.write_all(&piece)?;
+            }
+            Ok(ingest.offset())
+        });
+        let mut broken = None;
+        loop {
+            match tokio::time::timeout(STALLED, body.frame()).await {
+                Ok(None) => break,
+                Ok(Some(Ok(frame))) => {
+                    let Ok(piece) = frame.into_data() else { continue };
+                    // The writer ends early only by an error, which it returns below.
+                    if !piece.is_empty() && sender.send(piece).await.is_err() {
+                        break;
+                    }
+                }
+                Ok(Some(Err(error))) => {
+                    broken = Some(error.to_string());
+                    break;
+                }
+                Err(_) => {
+                    broken = Some(format!("nothing came for {} seconds", STALLED.as_secs()));
+                    break;
+                }
+            }
+        }
+        drop(sender);
+        let written = writer.await.map_err(joined)?;
+        let offset = written.map_err(|e| Error::wrap(ErrorKind::Internal, "write an upload", e))?;
+        match broken {
+            None => Ok(offset),
+            Some(why) => Err(Refusal::new(
+                http::StatusCode::BAD_REQUEST,
+                "BLOB_UPLOAD_INVALID",
+                format!("the body broke off ({why}); go on at byte {offset}"),
+            )),
+        }
+    }
+}
+
+pub(super) fn joined(error: tokio::task::JoinError) -> Error {
+    Error::wrap(ErrorKind::Internal, "a task of the registry ended early", error)
+}

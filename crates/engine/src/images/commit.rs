@@ -1,0 +1,106 @@
+//! Images from configurations and snapshots: commit and build.
+
+use super::lease::Lease;
+use super::record::{Image, ImageLayer};
+use super::tag::now_ns;
+use super::{Images, blocking};
+use std::sync::Arc;
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::digest::{ChainId, Digest};
+use wharf_oci::image_config::ImageConfig;
+use wharf_oci::manifest::{Descriptor, media};
+use wharf_oci::reference::Reference;
+
+/// A new image on the layers of another.
+pub struct NewImage {
+    /// The configuration; its list of layers is filled in.
+    pub config: ImageConfig,
+    /// The layers, bottom first, all of them here.
+    pub layers: Vec<ImageLayer>,
+    /// The image of the step before.
+    pub parent: Option<Digest>,
+    /// Its names.
+    pub tags: Vec<Reference>,
+}
+
+impl Images {
+    /// Turns a snapshot into a layer and keeps its tar for a later push or save. The snapshot is gone
+    /// afterwards. The layer is garbage until an image has it: make one before anything is collected.
+    pub async fn commit_snapshot(&self, key: &str) -> Result<ImageLayer> {
+        let (snapshots, blobs, key) = (Arc::clone(&self.snapshots), Arc::clone(&self.blobs), key.to_owned());
+        blocking(move || {
+            let mut ingest = blobs.ingest(&format!("commit-{key}"))?;
+            ingest.restart()?;
+            let layer = snapshots.commit(&key, &mut *ingest)?;
+            let size = ingest.offset();
+            let digest = ingest.commit(Some(&layer.diff_id.0))?;
+            let blob = Descriptor::new(media::OCI_LAYER, digest, size);
+            Ok(ImageLayer { diff_id: layer.diff_id, blob, compressed: None })
+        })
+        .await
+    }
+
+    /// Makes an image of a configuration and layers that are here.
+    pub async fn create(&self, new: NewImage) -> Result<Arc<Image>> {
+        let lease = Arc::new(Lease::new(&self.leases));
+        for layer in &new.layers {
+            lease.hold(&layer.blob.digest);
+        }
+        let mut config = new.config;
+        config.rootfs.diff_ids = new.layers.iter().map(|layer| layer.diff_id.clone()).collect();
+        if let Some(chain) = ChainId::of(&config.rootfs.diff_ids) {
+            lease.hold(&chain.0);
+            if self.snapshots.layer(&chain)?.is_none() {
+                return Err(Error::not_found(format!("the layer {chain} of a new image is not here")));
+            }
+        }
+        let bytes = serde_json::to_vec(&config)
+            .map_err(|e| Error::wrap(ErrorKind::Internal, "write an image's configuration", e))?;
+        self.record(&lease, bytes, new.layers, None, new.parent, &new.tags).await
+    }
+
+    /// Stores a configuration and records the image: from here on it is visible.
+    pub(super) async fn record(
+        &self,
+        lease: &Arc<Lease>,
+        config: Vec<u8>,
+        layers: Vec<ImageLayer>,
+        manifest: Option<Descriptor>,
+        parent: Option<Digest>,
+        names: &[Reference],
+    ) -> Result<Arc<Image>> {
+        let id = Digest::sha256(&config);
+        lease.hold(&id);
+        let parsed: ImageConfig = serde_json::from_slice(&config)
+            .map_err(|e| Error::wrap(ErrorKind::Invalid, "read the image's configuration", e))?;
+        let (images, names) = (self.clone(), names.to_vec());
+        blocking(move || {
+            let config_size = config.len() as u64;
+            images.blobs.put(&config)?;
+            let mut image = Image {
+                id,
+                config_size,
+                config: parsed,
+                layers,
+                manifest,
+                parent,
+                size: 0,
+                tagged_ns: now_ns(),
+            };
+            for chain in image.chains() {
+                image.size += images.snapshots.layer(&chain)?.map_or(0, |layer| layer.size);
+            }
+            let mut table = images.table();
+            if let Some(known) = table.images.get(&image.id) {
+                // The same image by another way: what was known of it stays, with the manifest it came by now.
+                image.parent = known.parent.clone().or(image.parent);
+                if image.manifest.is_none() {
+                    image.layers.clone_from(&known.layers);
+                    image.manifest.clone_from(&known.manifest);
+                }
+            }
+            table.put(&*images.records, image, &names)
+        })
+        .await
+    }
+}

@@ -1,0 +1,102 @@
+//! Images: what they are made of, their names, and how they come and go.
+//!
+//! ```text
+//! registry ──pull──▶ blobs ──unpack──▶ layers      image record: configuration, layers, where each is kept
+//! tar ──load/import──▶ ┘       ▲                    tag records: canonical reference → image id
+//! snapshot ──commit──▶ ────────┘
+//! ```
+//!
+//! An image is visible when its record is; everything it needs is there before. Blobs and layers that no
+//! image names are garbage, except while a task holds them by a [`Lease`].
+
+mod commit;
+mod compress;
+mod follow;
+mod import;
+mod lease;
+mod load;
+mod progress;
+mod pull;
+mod push;
+mod query;
+mod record;
+mod remove;
+mod save;
+mod tag;
+mod unpack;
+
+#[cfg(test)]
+mod tests;
+
+pub use commit::NewImage;
+pub use import::Import;
+pub use progress::{Event, Progress};
+pub use query::{Details, HistoryLine, Listed};
+pub use record::{Image, ImageLayer};
+pub use remove::{Removed, User};
+
+use lease::{Flights, Lease};
+use record::Table;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wharf_distribution::client::Client;
+use wharf_model::blobs::Blobs;
+use wharf_model::records::Records;
+use wharf_model::snapshots::Snapshots;
+use wharf_model::{Error, ErrorKind, Result};
+
+/// The image service. Cheap to clone.
+#[derive(Clone)]
+pub struct Images {
+    records: Arc<dyn Records>,
+    blobs: Arc<dyn Blobs>,
+    snapshots: Arc<dyn Snapshots>,
+    client: Client,
+    table: Arc<Mutex<Table>>,
+    leases: lease::Leases,
+    flights: Flights,
+}
+
+impl Images {
+    /// Reads the records. Call [`Images::collect_garbage`] when snapshots are known, too.
+    pub fn open(
+        records: Arc<dyn Records>,
+        blobs: Arc<dyn Blobs>,
+        snapshots: Arc<dyn Snapshots>,
+        client: Client,
+    ) -> Result<Self> {
+        let table = Arc::new(Mutex::new(Table::read(&*records)?));
+        Ok(Self {
+            records,
+            blobs,
+            snapshots,
+            client,
+            table,
+            leases: Lease::table(),
+            flights: Flights::default(),
+        })
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Each change to it is one insertion or removal after its record is written.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The registry client, for logins.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// Disk work on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(ended)?
+}
+
+fn ended(error: tokio::task::JoinError) -> Error {
+    Error::wrap(ErrorKind::Internal, "a task of the image service ended early", error)
+}
+
+fn io(doing: &str) -> impl FnOnce(std::io::Error) -> Error {
+    let doing = doing.to_owned();
+    move |e| Error::wrap(ErrorKind::Internal, doing, e)
+}

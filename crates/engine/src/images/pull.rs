@@ -1,0 +1,405 @@
+//! Pulling: manifest, configuration, layers; fetch, inflate, hash and unpack at the same time.
+
+use super::follow::{EndGuard, Follow};
+use super::lease::Lease;
+use super::progress::{Event, Progress, Throttle, short};
+use super::record::{Image, ImageLayer};
+use super::unpack::check_count;
+use super::{Images, blocking, ended, io};
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use wharf_distribution::client::{Credentials, Fetched, Repository};
+use wharf_model::blobs::Ingest;
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::digest::ChainId;
+use wharf_oci::image_config::ImageConfig;
+use wharf_oci::manifest::{Descriptor, Document, Manifest};
+use wharf_oci::platform::Platform;
+use wharf_oci::reference::Reference;
+
+/// Layers fetched side by side, as many as Docker does.
+const MAX_DOWNLOADS: usize = 3;
+/// Pieces of a blob between network and disk.
+const QUEUE: usize = 16;
+/// Bytes an image's configuration may have.
+const MAX_CONFIG: u64 = 8 << 20;
+
+impl Images {
+    /// Pulls an image and gives it its name. Nothing is visible before all of it is verified; what was fetched
+    /// of a broken pull is used by the next.
+    pub async fn pull(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+        credentials: Credentials,
+        progress: Progress,
+    ) -> Result<Arc<Image>> {
+        let reference = reference.clone().or_latest();
+        let repository = self.client.repository(&reference, credentials);
+        let lease = Arc::new(Lease::new(&self.leases));
+        let result = self.pull_into(&lease, &repository, &reference, platform, &progress).await;
+        let images = self.clone();
+        let cleaned = blocking(move || images.end_lease(lease)).await;
+        let image = result?;
+        cleaned?;
+        Ok(image)
+    }
+
+    async fn pull_into(
+        &self,
+        lease: &Arc<Lease>,
+        repository: &Repository,
+        reference: &Reference,
+        platform: Option<&Platform>,
+        progress: &Progress,
+    ) -> Result<Arc<Image>> {
+        progress(Event::PullingFrom {
+            selector: reference.selector().to_owned(),
+            path: reference.path().to_owned(),
+        });
+        let top = repository.manifest(reference.selector()).await.map_err(|e| explain(e, reference))?;
+        let top_digest = top.digest.clone();
+        let (fetched, manifest) = choose(repository, top, platform).await?;
+        let config = self.config(lease, repository, &manifest, platform, reference).await?;
+        let known = self.table().images.get(&manifest.config.digest).cloned();
+        let is_new = known.is_none();
+        let image = match known {
+            Some(image) if self.is_complete(&image)? => image,
+            _ => {
+                let parsed: ImageConfig = serde_json::from_slice(&config)
+                    .map_err(|e| Error::wrap(ErrorKind::Invalid, "read the image's configuration", e))?;
+                let layers = self.layers(lease, repository, &manifest, &parsed, progress).await?;
+                let descriptor = Descriptor::new(
+                    fetched.media_type.clone(),
+                    fetched.digest.clone(),
+                    fetched.body.len() as u64,
+                );
+                lease.hold(&fetched.digest);
+                self.store_manifest(fetched).await?;
+                self.record(lease, config.to_vec(), layers, Some(descriptor), None, &[]).await?
+            }
+        };
+        let mut names = vec![reference.with_digest(top_digest.clone())];
+        if reference.digest().is_none() {
+            names.push(reference.clone());
+        }
+        let moved = names.iter().any(|name| self.table().names.get(name) != Some(&image.id));
+        let image = {
+            let image = Image { tagged_ns: super::tag::now_ns(), ..(*image).clone() };
+            self.table().put(&*self.records, image, &names)?
+        };
+        progress(Event::Digest(top_digest));
+        let what = if is_new || moved { "Downloaded newer image for" } else { "Image is up to date for" };
+        progress(Event::Status(format!("{what} {}", reference.familiar())));
+        Ok(image)
+    }
+
+    /// Whether everything of a recorded image is still there.
+    fn is_complete(&self, image: &Image) -> Result<bool> {
+        for digest in image.blobs() {
+            if self.blobs.size(digest)?.is_none() {
+                return Ok(false);
+            }
+        }
+        match image.chain() {
+            Some(chain) => Ok(self.snapshots.layer(&chain)?.is_some()),
+            None => Ok(true),
+        }
+    }
+
+    async fn config(
+        &self,
+        lease: &Arc<Lease>,
+        repository: &Repository,
+        manifest: &Manifest,
+        platform: Option<&Platform>,
+        reference: &Reference,
+    ) -> Result<Bytes> {
+        if !manifest.is_image() {
+            return Err(Error::unsupported(format!(
+                "{} is no image but an artifact of the type {}: it cannot be run",
+                reference.familiar(),
+                manifest.artifact_type.as_deref().unwrap_or(&manifest.config.media_type)
+            )));
+        }
+        lease.hold(&manifest.config.digest);
+        let bytes = repository.small_blob(&manifest.config.digest, manifest.config.size, MAX_CONFIG).await?;
+        let config: ImageConfig = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::wrap(ErrorKind::Invalid, "read the image's configuration", e))?;
+        check_count(config.rootfs.diff_ids.len(), manifest.layers.len())?;
+        if let Some(wanted) = platform
+            && !config.platform.os.is_empty()
+            && wanted.rank(&config.platform).is_none()
+        {
+            return Err(Error::not_found(format!(
+                "image with reference {} was found but its platform ({}) does not match the specified platform ({wanted})",
+                reference.familiar(),
+                config.platform
+            )));
+        }
+        Ok(bytes)
+    }
+
+    async fn store_manifest(&self, fetched: Fetched) -> Result<()> {
+        let _flight = self.flights.join(&fetched.digest).await;
+        let blobs = Arc::clone(&self.blobs);
+        blocking(move || {
+            if blobs.size(&fetched.digest)?.is_some() {
+                return Ok(());
+            }
+            let mut ingest = blobs.ingest(&format!("manifest-{}", fetched.digest))?;
+            ingest.restart()?;
+            ingest.write_all(&fetched.body).map_err(io("write a manifest"))?;
+            ingest.commit(Some(&fetched.digest)).map(drop)
+        })
+        .await
+    }
+
+    /// Fetches the layers side by side and unpacks them in order, each while it arrives.
+    async fn layers(
+        &self,
+        lease: &Arc<Lease>,
+        repository: &Repository,
+        manifest: &Manifest,
+        config: &ImageConfig,
+        progress: &Progress,
+    ) -> Result<Vec<ImageLayer>> {
+        let permits = Arc::new(Semaphore::new(MAX_DOWNLOADS));
+        let mut downloads = JoinSet::new();
+        let mut layers = Vec::new();
+        for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
+            if descriptor.compression().is_none() {
+                return Err(Error::unsupported(format!(
+                    "a layer of the image has the media type {}, which is no file tree",
+                    descriptor.media_type
+                )));
+            }
+            progress(Event::PullingLayer { id: short(&descriptor.digest) });
+            let follow = Follow::default();
+            let blob = Descriptor { urls: Vec::new(), ..descriptor.clone() };
+            layers.push((ImageLayer { diff_id: diff_id.clone(), blob, compressed: None }, follow.clone()));
+            lease.hold(&descriptor.digest);
+            let (images, repository) = (self.clone(), repository.clone());
+            let (descriptor, permits, progress) =
+                (descriptor.clone(), Arc::clone(&permits), Arc::clone(progress));
+            downloads.spawn(async move {
+                let guard = EndGuard(follow);
+                let _permit =
+                    permits.acquire().await.map_err(|_| Error::internal("the pull was given up"))?;
+                images.fetch(&repository, &descriptor, &guard.0, &progress).await
+            });
+        }
+        let all: Vec<ImageLayer> = layers.iter().map(|(layer, _)| layer.clone()).collect();
+        let unpacking = async {
+            let mut parent: Option<ChainId> = None;
+            for (layer, follow) in layers {
+                let id = short(&layer.blob.digest);
+                let size = layer.blob.size;
+                let extracting = {
+                    let (progress, id) = (Arc::clone(progress), id.clone());
+                    move |current| progress(Event::Extracting { id: id.clone(), current, total: size })
+                };
+                let open = move || {
+                    let reader = follow.reader().map_err(io("read a layer that is being fetched"))?;
+                    let watched =
+                        Watched { inner: reader, read: 0, size, throttle: Throttle::new(), tell: extracting };
+                    Ok(Box::new(watched) as Box<dyn std::io::Read + Send>)
+                };
+                let unpacked = self.unpack(lease, parent.as_ref(), &layer.diff_id, open).await?;
+                parent = Some(unpacked.chain_id);
+                progress(Event::Pulled { id });
+            }
+            Ok::<_, Error>(())
+        };
+        tokio::pin!(unpacking);
+        let mut unpacked = false;
+        // A download's own error says more than that of the unpacking it breaks.
+        while !unpacked || !downloads.is_empty() {
+            tokio::select! {
+                biased;
+                Some(download) = downloads.join_next() => download.map_err(ended)??,
+                result = &mut unpacking, if !unpacked => {
+                    unpacked = true;
+                    if let Err(error) = result {
+                        while let Some(download) = downloads.join_next().await {
+                            download.map_err(ended)??;
+                        }
+                        // All is here and verified: a transfer that was begun again only disturbed its reader.
+                        tracing::debug!(error = error.full(), "unpacking from the blobs");
+                        self.unpack_blobs(lease, &all).await?;
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Fetches one blob, unless it is here or another pull is at it.
+    async fn fetch(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        follow: &Follow,
+        progress: &Progress,
+    ) -> Result<()> {
+        let _flight = self.flights.join(&descriptor.digest).await;
+        let id = short(&descriptor.digest);
+        let (blobs, digest) = (Arc::clone(&self.blobs), descriptor.digest.clone());
+        let present = blocking(move || match blobs.size(&digest)? {
+            Some(size) => Ok(Some((size, blobs.open(&digest)?))),
+            None => Ok(None),
+        });
+        if let Some((size, file)) = present.await? {
+            follow.begin(file, size);
+            follow.end(Ok(()));
+            progress(Event::AlreadyExists { id });
+            return Ok(());
+        }
+        let resumed = self.fetch_once(repository, descriptor, follow, progress, false).await;
+        match resumed {
+            // What an earlier attempt left was damaged: all of it is fetched anew.
+            Err((error, true)) if error.kind() == ErrorKind::Invalid => {
+                tracing::warn!(digest = %descriptor.digest, error = error.full(), "a resumed download was damaged");
+                self.fetch_once(repository, descriptor, follow, progress, true)
+                    .await
+                    .map_err(|(error, _)| error)?;
+            }
+            Err((error, _)) => {
+                follow.end(Err(error.full()));
+                return Err(error);
+            }
+            Ok(()) => {}
+        }
+        follow.end(Ok(()));
+        progress(Event::Downloaded { id });
+        Ok(())
+    }
+
+    /// The error comes with whether the attempt began with bytes of an earlier one.
+    async fn fetch_once(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        follow: &Follow,
+        progress: &Progress,
+        anew: bool,
+    ) -> Result<(), (Error, bool)> {
+        let size = descriptor.size;
+        let (blobs, name) = (Arc::clone(&self.blobs), format!("pull-{}", descriptor.digest));
+        let begun = blocking(move || {
+            let mut ingest = blobs.ingest(&name)?;
+            if anew || ingest.offset() > size {
+                ingest.restart()?;
+            }
+            Ok((ingest.reader()?, ingest))
+        });
+        let (reader, ingest) = begun.await.map_err(|e| (e, false))?;
+        let start = ingest.offset();
+        let resumed = start > 0;
+        follow.begin(reader, start);
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let writing = {
+            let (follow, progress, id) = (follow.clone(), Arc::clone(progress), short(&descriptor.digest));
+            tokio::task::spawn_blocking(move || write(ingest, receiver, size, &follow, &progress, &id))
+        };
+        let fetched = repository.download(&descriptor.digest, size, start, &sender).await;
+        drop(sender);
+        let (ingest, written) = writing.await.map_err(|e| (ended(e), resumed))?;
+        if let Err(error) = written.and(fetched) {
+            // Kept for the next attempt; that failing too is worth a word, but not the reason.
+            if let Err(kept) = blocking(move || ingest.keep()).await {
+                tracing::warn!(error = kept.full(), "what was fetched cannot be kept");
+            }
+            return Err((error, false));
+        }
+        progress(Event::Verifying { id: short(&descriptor.digest) });
+        let digest = descriptor.digest.clone();
+        blocking(move || ingest.commit(Some(&digest))).await.map_err(|e| (e, resumed))?;
+        Ok(())
+    }
+}
+
+fn write(
+    mut ingest: Box<dyn Ingest>,
+    mut pieces: mpsc::Receiver<Bytes>,
+    size: u64,
+    follow: &Follow,
+    progress: &Progress,
+    id: &str,
+) -> (Box<dyn Ingest>, Result<()>) {
+    let mut throttle = Throttle::new();
+    while let Some(piece) = pieces.blocking_recv() {
+        if let Err(e) = ingest.write_all(&piece) {
+            return (ingest, Err(Error::wrap(ErrorKind::Internal, "write a layer to the disk", e)));
+        }
+        follow.advance(ingest.offset());
+        if throttle.is_due(ingest.offset(), size) {
+            progress(Event::Downloading { id: id.to_owned(), current: ingest.offset(), total: size });
+        }
+    }
+    (ingest, Ok(()))
+}
+
+/// Tells how much was read.
+struct Watched<R, F> {
+    inner: R,
+    read: u64,
+    size: u64,
+    throttle: Throttle,
+    tell: F,
+}
+
+impl<R: std::io::Read, F: Fn(u64)> std::io::Read for Watched<R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.read += n as u64;
+        if n > 0 && self.throttle.is_due(self.read, self.size) {
+            (self.tell)(self.read);
+        }
+        Ok(n)
+    }
+}
+
+/// The manifest of an image: of an index the one for the platform.
+async fn choose(
+    repository: &Repository,
+    top: Fetched,
+    platform: Option<&Platform>,
+) -> Result<(Fetched, Box<Manifest>)> {
+    let index = match &top.document {
+        Document::Manifest(manifest) => return Ok((top.clone(), manifest.clone())),
+        Document::Index(index) => index,
+    };
+    let wanted = platform.cloned().unwrap_or_else(Platform::host);
+    let entry = index.choose(&wanted).ok_or_else(|| {
+        Error::not_found(format!(
+            "no matching manifest for {wanted} in the manifest list entries (there are: {})",
+            index.offered()
+        ))
+    })?;
+    let fetched = repository.manifest(entry.digest.as_str()).await?;
+    match fetched.document.clone() {
+        Document::Manifest(manifest) => Ok((fetched, manifest)),
+        Document::Index(_) => Err(Error::unsupported("the image's index leads to another index")),
+    }
+}
+
+/// Docker's words for what people see most.
+fn explain(error: Error, reference: &Reference) -> Error {
+    let full = error.full();
+    match error.kind() {
+        ErrorKind::NotFound => {
+            Error::not_found(format!("manifest for {} not found: {full}", reference.familiar()))
+        }
+        ErrorKind::Unauthorised | ErrorKind::Forbidden => Error::new(
+            error.kind(),
+            format!(
+                "pull access denied for {}, repository does not exist or may require 'docker login': {full}",
+                reference.familiar_name()
+            ),
+        ),
+        _ => error,
+    }
+}

@@ -1,0 +1,58 @@
+//! Layers from blobs.
+
+use super::compress::{ReadAhead, unwrap};
+use super::lease::Lease;
+use super::{Images, blocking, io};
+use std::io::Read;
+use std::sync::Arc;
+use wharf_model::snapshots::Layer;
+use wharf_model::{Error, Result};
+use wharf_oci::digest::{ChainId, DiffId};
+
+impl Images {
+    /// Unpacks one layer on its parent, unless it is there. `open` gives the blob's bytes, wrapped or not.
+    pub(super) async fn unpack(
+        &self,
+        lease: &Arc<Lease>,
+        parent: Option<&ChainId>,
+        diff_id: &DiffId,
+        open: impl FnOnce() -> Result<Box<dyn Read + Send>> + Send + 'static,
+    ) -> Result<Layer> {
+        let chain = ChainId::extend(parent, diff_id);
+        lease.hold(&chain.0);
+        let _flight = self.flights.join(&chain.0).await;
+        let snapshots = Arc::clone(&self.snapshots);
+        let (parent, diff_id) = (parent.cloned(), diff_id.clone());
+        blocking(move || {
+            if let Some(layer) = snapshots.layer(&chain)? {
+                return Ok(layer);
+            }
+            let (_, tar) = unwrap(open()?).map_err(io("read a layer"))?;
+            let mut tar = ReadAhead::new(tar).map_err(io("start a thread"))?;
+            snapshots.unpack(parent.as_ref(), &diff_id, &mut tar)
+        })
+        .await
+    }
+
+    /// Unpacks layers whose blobs are all there.
+    pub(super) async fn unpack_blobs(&self, lease: &Arc<Lease>, layers: &[super::ImageLayer]) -> Result<u64> {
+        let mut size = 0;
+        let mut parent: Option<ChainId> = None;
+        for layer in layers {
+            let (blobs, digest) = (Arc::clone(&self.blobs), layer.blob.digest.clone());
+            let open = move || Ok(Box::new(blobs.open(&digest)?) as Box<dyn Read + Send>);
+            let unpacked = self.unpack(lease, parent.as_ref(), &layer.diff_id, open).await?;
+            size += unpacked.size;
+            parent = Some(unpacked.chain_id);
+        }
+        Ok(size)
+    }
+}
+
+/// The layers a configuration names have to be as many as there are blobs for them.
+pub(super) fn check_count(diff_ids: usize, blobs: usize) -> Result<()> {
+    if diff_ids == blobs {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("the image's configuration names {diff_ids} layers, its manifest {blobs}")))
+}
