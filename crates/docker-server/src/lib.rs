@@ -9,6 +9,7 @@ pub mod containers;
 mod convert;
 mod error;
 mod events;
+mod images;
 mod networks;
 mod params;
 mod routes;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use wharf_engine::containers::Containers;
 use wharf_engine::events::Events;
 use wharf_engine::execs::Execs;
+use wharf_engine::images::Images;
 use wharf_engine::networks::Networks;
 use wharf_engine::volumes::VolumeService;
 
@@ -36,6 +38,8 @@ pub struct Api {
     pub containers: Arc<Containers>,
     /// Further processes.
     pub execs: Arc<Execs>,
+    /// Images.
+    pub images: Images,
     /// Networks.
     pub networks: Arc<Networks>,
     /// Volumes.

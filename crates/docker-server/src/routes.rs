@@ -1,10 +1,10 @@
 //! Which handler serves which path.
 
-use crate::{Api, containers, events, networks, system, volumes};
+use crate::{Api, containers, events, images, networks, system, volumes};
 use axum::Router;
 use axum::routing::{delete, get, post};
 
-/// The router of the whole API, without images and builds: those are merged in by who wires the engine.
+/// The router of the whole API.
 pub fn router(api: Api) -> Router {
     use containers::{archive, attach, create, exec, inspect, lifecycle, list, logs, stats, top, wait};
     Router::new()
@@ -38,6 +38,13 @@ pub fn router(api: Api) -> Router {
         .route("/exec/{id}/start", post(exec::start))
         .route("/exec/{id}/resize", post(exec::resize))
         .route("/exec/{id}/json", get(exec::inspect))
+        .route("/auth", post(images::login))
+        .route("/images/json", get(images::list))
+        .route("/images/create", post(images::create))
+        .route("/images/load", post(images::load))
+        .route("/images/get", get(images::save_many))
+        .route("/images/prune", post(images::prune))
+        .route("/images/{*rest}", get(images::get).post(images::post).delete(images::delete))
         .route("/networks", get(networks::list))
         .route("/networks/create", post(networks::create))
         .route("/networks/prune", post(networks::prune))

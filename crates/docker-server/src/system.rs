@@ -66,6 +66,7 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
         containers_running: count(|s| *s == Status::Running),
         containers_paused: count(|s| *s == Status::Paused),
         containers_stopped: count(|s| !s.is_running()),
+        images: api.images.list().len() as i64,
         driver: api.about.storage.clone(),
         driver_status: vec![["Backing".to_owned(), "unpacked layers".to_owned()]],
         plugins: Plugins {

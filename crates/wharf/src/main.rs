@@ -1,6 +1,10 @@
 //! The `wharf` binary: wiring and configuration; the only place that names adapters.
 #![forbid(unsafe_code)]
 
+mod daemon;
+mod launcher;
+mod registry;
+
 use std::ffi::OsString;
 
 fn main() {
@@ -17,6 +21,8 @@ fn dispatch(args: Vec<OsString>) -> i32 {
     match args.get(1).and_then(|a| a.to_str()) {
         Some("spawner") => wharf_runtime::spawner::main(),
         Some("oci") => wharf_runtime::oci::main(args.into_iter().skip(1).collect()),
+        Some("daemon") => daemon::main(args.into_iter().skip(1).collect()),
+        Some("registry") => registry::main(args.into_iter().skip(1).collect()),
         _ => 1,
     }
 }

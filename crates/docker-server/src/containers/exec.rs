@@ -46,7 +46,9 @@ pub(crate) async fn start(State(api): State<Api>, Path(id): Path<String>, reques
     }
     let tty = exec.spec.tty;
     // The exit code is known before the client sees the end: it asks for it next.
-    let ended = async move { drop(exec.wait().await) };
+    let ended = async move {
+        exec.wait().await;
+    };
     hijack(Request::from_parts(parts, Body::empty()), tty, async move { Some(started.stream) }, ended)
 }
 

@@ -1,0 +1,217 @@
+//! Listing, inspecting, naming and removing images.
+
+use crate::Api;
+use crate::error::{ApiError, ApiResult};
+use crate::params::Params;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use std::collections::BTreeMap;
+use wharf_docker_api::types::StrSlice;
+use wharf_docker_api::types::container::{GraphDriver, HealthConfig};
+use wharf_docker_api::types::image::{DeleteResponse, History, ImageConfig, Inspect, Metadata, RootFs, Summary};
+use wharf_engine::clock::{parse_rfc3339, rfc3339};
+use wharf_engine::images::{Listed, Removed, User};
+use wharf_model::Error;
+use wharf_oci::digest::Digest;
+use wharf_oci::reference::Reference;
+
+fn familiar(names: &[Reference]) -> Vec<String> {
+    names.iter().map(Reference::familiar).collect()
+}
+
+fn seconds(time: Option<&String>) -> i64 {
+    time.and_then(|t| parse_rfc3339(t)).map_or(0, |ns| (ns / 1_000_000_000) as i64)
+}
+
+pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
+    let filters = params.filters(&["before", "dangling", "label", "label!", "reference", "since", "until"])?;
+    let created = |name: &str| match filters.values(name).first() {
+        Some(image) => Ok::<_, ApiError>(Some(seconds(api.images.resolve(image)?.config.created.as_ref()))),
+        None => Ok(None),
+    };
+    let (before, since) = (created("before")?, created("since")?);
+    let mut summaries: Vec<Summary> = api
+        .images
+        .list()
+        .iter()
+        .filter(|l| params.flag("all") || !l.has_children || !l.tags.is_empty())
+        .filter(|l| filters.allows("dangling", |v| matches!(v.as_str(), "1" | "true") == l.tags.is_empty()))
+        .filter(|l| filters.allows("reference", |pattern| l.tags.iter().any(|t| matches_reference(t, pattern))))
+        .filter(|l| filters.labels(&l.image.config.config.labels))
+        .map(|l| summary(&api, l))
+        .filter(|s| before.is_none_or(|t| s.created < t) && since.is_none_or(|t| s.created > t))
+        .collect();
+    summaries.sort_by_key(|s| std::cmp::Reverse(s.created));
+    Ok(Json(summaries).into_response())
+}
+
+/// `busybox`, `busybox:1*`, `*/app`: a name or a pattern with `*`.
+fn matches_reference(tag: &Reference, pattern: &str) -> bool {
+    let full = tag.familiar();
+    let name = tag.familiar_name();
+    glob(pattern, &full) || glob(pattern, &name)
+}
+
+/// Whether a pattern with `*` matches a text; `*` matches no slash.
+fn glob(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((head, tail)) => {
+            let Some(rest) = text.strip_prefix(head) else { return false };
+            let reach = rest.find('/').unwrap_or(rest.len());
+            (0..=reach).filter(|n| rest.is_char_boundary(*n)).any(|n| glob(tail, &rest[n..]))
+        }
+    }
+}
+
+fn summary(api: &Api, listed: &Listed) -> Summary {
+    let image = &listed.image;
+    let users = api.containers.list().iter().filter(|h| h.record().image == image.id).count();
+    Summary {
+        containers: users as i64,
+        created: seconds(image.config.created.as_ref()),
+        id: image.id.to_string(),
+        labels: Some(image.config.config.labels.clone()).filter(|l| !l.is_empty()),
+        parent_id: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        repo_digests: familiar(&listed.digests),
+        repo_tags: familiar(&listed.tags),
+        shared_size: -1,
+        size: image.size as i64,
+    }
+}
+
+pub(super) fn inspect(api: &Api, name: &str) -> ApiResult {
+    let details = api.images.inspect(name)?;
+    let image = &details.image;
+    let config = &image.config;
+    let last = config.history.last();
+    let inspect = Inspect {
+        id: image.id.to_string(),
+        repo_tags: familiar(&details.tags),
+        repo_digests: familiar(&details.digests),
+        parent: image.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        comment: last.and_then(|h| h.comment.clone()).unwrap_or_default(),
+        created: config.created.clone().unwrap_or_default(),
+        author: config.author.clone().unwrap_or_default(),
+        config: Some(container_config(&config.config)),
+        architecture: config.platform.architecture.clone(),
+        variant: config.platform.variant.clone().unwrap_or_default(),
+        os: config.platform.os.clone(),
+        size: image.size as i64,
+        graph_driver: GraphDriver { data: None, name: api.about.storage.clone() },
+        root_fs: RootFs {
+            kind: "layers".to_owned(),
+            layers: Some(image.layers.iter().map(|l| l.diff_id.to_string()).collect()),
+        },
+        metadata: Metadata { last_tag_time: rfc3339(image.tagged_ns.into()) },
+        ..Inspect::default()
+    };
+    Ok(Json(inspect).into_response())
+}
+
+fn container_config(config: &wharf_oci::image_config::Config) -> ImageConfig {
+    let set = |names: &std::collections::BTreeSet<String>| -> Option<BTreeMap<String, Option<_>>> {
+        (!names.is_empty()).then(|| names.iter().map(|n| (n.clone(), Some(Default::default()))).collect())
+    };
+    ImageConfig {
+        user: config.user.clone(),
+        exposed_ports: set(&config.exposed_ports),
+        env: (!config.env.is_empty()).then(|| config.env.clone()),
+        entrypoint: config.entrypoint.clone().map(StrSlice),
+        cmd: config.cmd.clone().map(StrSlice),
+        volumes: set(&config.volumes),
+        working_dir: config.working_dir.clone(),
+        labels: (!config.labels.is_empty()).then(|| config.labels.clone()),
+        stop_signal: config.stop_signal.clone().unwrap_or_default(),
+        on_build: (!config.on_build.is_empty()).then(|| config.on_build.clone()),
+        healthcheck: config.healthcheck.as_ref().map(|h| HealthConfig {
+            test: Some(h.test.clone()),
+            interval: h.interval,
+            timeout: h.timeout,
+            start_period: h.start_period,
+            start_interval: h.start_interval,
+            retries: h.retries,
+        }),
+        shell: config.shell.clone().map(StrSlice),
+        args_escaped: config.args_escaped,
+    }
+}
+
+pub(super) fn history(api: &Api, name: &str) -> ApiResult {
+    let lines: Vec<History> = api
+        .images
+        .history(name)?
+        .into_iter()
+        .map(|l| History {
+            comment: l.comment,
+            created: seconds(l.created.as_ref()),
+            created_by: l.created_by,
+            id: l.id.map_or_else(|| "<missing>".to_owned(), |id| id.to_string()),
+            size: l.size as i64,
+            tags: (!l.tags.is_empty()).then(|| familiar(&l.tags)),
+        })
+        .collect();
+    Ok(Json(lines).into_response())
+}
+
+/// A reference of two parameters: repository and tag.
+pub(super) fn reference(repository: &str, tag: Option<&str>) -> ApiResult<Reference> {
+    let text = match tag {
+        Some(tag) if tag.contains(':') => format!("{repository}@{tag}"),
+        Some(tag) => format!("{repository}:{tag}"),
+        None => repository.to_owned(),
+    };
+    text.parse().map_err(|e| ApiError::bad_request(format!("invalid reference format: {e}")))
+}
+
+pub(super) fn tag(api: &Api, name: &str, params: &Params) -> ApiResult {
+    let repository = params.get("repo").ok_or_else(|| ApiError::bad_request("missing parameter: repo"))?;
+    let target = reference(repository, params.get("tag"))?;
+    let image = api.images.tag(name, &target)?;
+    publish(api, "tag", &image.id, &target.or_latest().familiar());
+    Ok(StatusCode::CREATED.into_response())
+}
+
+pub(super) fn publish(api: &Api, action: &str, id: &Digest, name: &str) {
+    api.events.publish("image", action, id.as_str(), BTreeMap::from([("name".to_owned(), name.to_owned())]));
+}
+
+/// Which container uses an image, a running one first.
+pub(super) fn in_use(api: &Api, image: &Digest) -> Option<User> {
+    let (id, running) = api.containers.user_of_image(image)?;
+    Some(User { container: id.short().to_owned(), running })
+}
+
+pub(super) async fn remove(api: Api, name: String, force: bool) -> ApiResult {
+    let worker = api.clone();
+    let removed = tokio::task::spawn_blocking(move || {
+        worker.images.remove(&name, force, &|image| in_use(&worker, image))
+    });
+    let removed = removed.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;
+    for item in &removed {
+        if let Removed::Deleted(id) = item {
+            publish(&api, "delete", id, id.as_str());
+        }
+    }
+    Ok(Json(removed.iter().map(wire_removed).collect::<Vec<_>>()).into_response())
+}
+
+pub(super) fn wire_removed(removed: &Removed) -> DeleteResponse {
+    match removed {
+        Removed::Untagged(name) => DeleteResponse { untagged: name.familiar(), ..DeleteResponse::default() },
+        Removed::Deleted(id) => DeleteResponse { deleted: id.to_string(), ..DeleteResponse::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        assert!(glob("busy*", "busybox") && glob("*/app", "me/app") && glob("a*c", "abc"));
+        assert!(!glob("busy*", "me/busybox") && !glob("*", "me/app") && !glob("a", "ab"));
+    }
+}

@@ -1,0 +1,40 @@
+//! `/images` and `/auth`.
+
+mod auth;
+mod describe;
+mod progress;
+mod transfer;
+
+pub(crate) use auth::login;
+pub(crate) use describe::list;
+pub(crate) use transfer::{create, load, prune, save_many};
+
+use crate::Api;
+use crate::error::{ApiError, ApiResult};
+use crate::params::Params;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+
+/// `GET /images/NAME/json|history|get`: a name has slashes of its own, so the last part tells what is wanted.
+pub(crate) async fn get(State(api): State<Api>, Path(rest): Path<String>) -> ApiResult {
+    match rest.rsplit_once('/') {
+        Some((name, "json")) => describe::inspect(&api, name),
+        Some((name, "history")) => describe::history(&api, name),
+        Some((name, "get")) => Ok(transfer::save(api, vec![name.to_owned()])),
+        _ => Err(ApiError::new(StatusCode::NOT_FOUND, format!("/images/{rest} is not served by this engine"))),
+    }
+}
+
+/// `POST /images/NAME/push|tag`.
+pub(crate) async fn post(State(api): State<Api>, Path(rest): Path<String>, params: Params, headers: HeaderMap) -> ApiResult {
+    match rest.rsplit_once('/') {
+        Some((name, "push")) => transfer::push(api, name, &params, &headers),
+        Some((name, "tag")) => describe::tag(&api, name, &params),
+        _ => Err(ApiError::new(StatusCode::NOT_FOUND, format!("/images/{rest} is not served by this engine"))),
+    }
+}
+
+/// `DELETE /images/NAME`.
+pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>, params: Params) -> ApiResult {
+    describe::remove(api, name, params.flag("force")).await
+}

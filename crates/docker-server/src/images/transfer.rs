@@ -1,0 +1,169 @@
+//! Images in and out: pull, push, load, save, import, prune.
+
+use super::auth::credentials;
+use super::describe::{in_use, publish, reference, wire_removed};
+use super::progress::MessageStream;
+use crate::Api;
+use crate::containers::archive::written_body;
+use crate::error::{ApiError, ApiResult};
+use crate::params::Params;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::TryStreamExt;
+use std::io::{self, Read};
+use tokio_util::io::{StreamReader, SyncIoBridge};
+use wharf_docker_api::types::image::PruneResponse;
+use wharf_engine::images::Import;
+use wharf_model::{Error, ErrorKind};
+use wharf_oci::platform::Platform;
+
+/// A body as a blocking reader.
+pub(crate) fn reader(body: Body) -> impl Read + Send + 'static {
+    SyncIoBridge::new(Box::pin(StreamReader::new(body.into_data_stream().map_err(io::Error::other))))
+}
+
+fn platform(params: &Params) -> ApiResult<Option<Platform>> {
+    let text = params.get("platform").map(str::parse).transpose();
+    text.map_err(|e| ApiError::bad_request(format!("invalid platform: {e}")))
+}
+
+/// `POST /images/create`: pull, or import with `fromSrc`.
+pub(crate) async fn create(State(api): State<Api>, params: Params, headers: HeaderMap, body: Body) -> ApiResult {
+    if let Some(source) = params.get("fromSrc") {
+        return import(api, source, &params, body);
+    }
+    let name = params.get("fromImage").ok_or_else(|| ApiError::bad_request("missing parameter: fromImage"))?;
+    let wanted = reference(name, params.get("tag"))?;
+    let (platform, credentials) = (platform(&params)?, credentials(&headers)?);
+    let (stream, response) = MessageStream::new();
+    tokio::spawn(async move {
+        let pull = api.images.pull(&wanted, platform.as_ref(), credentials, stream.sink());
+        let result = tokio::select! {
+            result = pull => result,
+            () = stream.abandoned() => return,
+        };
+        match result {
+            Ok(_) => publish_pull(&api, &wanted.or_latest().familiar()),
+            Err(e) => stream.error(&e, 0),
+        }
+    });
+    Ok(response)
+}
+
+fn publish_pull(api: &Api, name: &str) {
+    if let Ok(image) = api.images.resolve(name) {
+        publish(api, "pull", &image.id, name);
+    }
+}
+
+fn import(api: Api, source: &str, params: &Params, body: Body) -> ApiResult {
+    if source != "-" {
+        return Err(ApiError::bad_request("import from a URL is not supported yet: fetch it and import from standard input"));
+    }
+    let tag = params.get("repo").map(|repo| reference(repo, params.get("tag"))).transpose()?;
+    if !params.all("changes").is_empty() {
+        return Err(ApiError::bad_request("import --change is not supported yet: build an image from this one instead"));
+    }
+    let import = Import {
+        reference: tag,
+        message: params.get("message").unwrap_or_default().to_owned(),
+        config: Default::default(),
+        platform: platform(params)?,
+    };
+    let (stream, response) = MessageStream::new();
+    tokio::spawn(async move {
+        match api.images.import(reader(body), import).await {
+            Ok(image) => {
+                publish(&api, "import", &image.id, image.id.as_str());
+                stream.status(image.id.as_str());
+            }
+            Err(e) => stream.error(&e, 0),
+        }
+    });
+    Ok(response)
+}
+
+pub(super) fn push(api: Api, name: &str, params: &Params, headers: &HeaderMap) -> ApiResult {
+    let wanted = reference(name, params.get("tag"))?;
+    let credentials = credentials(headers)?;
+    let (stream, response) = MessageStream::new();
+    tokio::spawn(async move {
+        let push = api.images.push(&wanted, credentials, stream.sink());
+        let result = tokio::select! {
+            result = push => result,
+            () = stream.abandoned() => return,
+        };
+        match result {
+            Ok(_) => {
+                let name = wanted.or_latest().familiar();
+                if let Ok(image) = api.images.resolve(&name) {
+                    publish(&api, "push", &image.id, &name);
+                }
+            }
+            Err(e) => stream.error(&e, 0),
+        }
+    });
+    Ok(response)
+}
+
+/// `POST /images/load`.
+pub(crate) async fn load(State(api): State<Api>, body: Body) -> ApiResult {
+    let (stream, response) = MessageStream::new();
+    tokio::spawn(async move {
+        match api.images.load(reader(body), stream.sink()).await {
+            Ok(images) => images.iter().for_each(|i| publish(&api, "load", &i.id, i.id.as_str())),
+            Err(e) => stream.error(&e, 0),
+        }
+    });
+    Ok(response)
+}
+
+pub(super) fn save(api: Api, names: Vec<String>) -> Response {
+    let missing = names.iter().find_map(|n| api.images.resolve(n).err());
+    if let Some(e) = missing {
+        return ApiError::from(e).into_response();
+    }
+    let body = written_body(move |out| api.images.save(&names, out));
+    let mut response = body.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
+    response
+}
+
+/// `GET /images/get`.
+pub(crate) async fn save_many(State(api): State<Api>, params: Params) -> ApiResult {
+    let names: Vec<String> = params.all("names").iter().flat_map(|n| n.split(',')).map(str::to_owned).collect();
+    if names.is_empty() {
+        return Err(ApiError::bad_request("missing parameter: names"));
+    }
+    Ok(save(api, names))
+}
+
+/// `POST /images/prune`.
+pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
+    let filters = params.filters(&["dangling", "label", "label!", "until"])?;
+    let all = filters.values("dangling").iter().any(|v| matches!(v.as_str(), "0" | "false"));
+    let worker = api.clone();
+    let pruned = tokio::task::spawn_blocking(move || {
+        let before = worker.images.disk_usage()?;
+        let mut removed = Vec::new();
+        for listed in worker.images.list() {
+            let unnamed = listed.tags.is_empty() && !listed.has_children;
+            let wanted = (all || unnamed) && filters.labels(&listed.image.config.config.labels);
+            if !wanted || in_use(&worker, &listed.image.id).is_some() {
+                continue;
+            }
+            match worker.images.remove(listed.image.id.as_str(), true, &|image| in_use(&worker, image)) {
+                Ok(gone) => removed.extend(gone),
+                Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok((removed, before.saturating_sub(worker.images.disk_usage()?)))
+    });
+    let (removed, space_reclaimed) = pruned.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;
+    let images_deleted = Some(removed.iter().map(wire_removed).collect());
+    Ok(Json(PruneResponse { images_deleted, space_reclaimed }).into_response())
+}

@@ -1,0 +1,131 @@
+//! The daemon's command line, and what follows from it.
+
+use anyhow::{Context, ensure};
+use clap::Parser;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use wharf_model::network::Subnet;
+
+/// Where the API of the default engine is.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/wharf.sock";
+const DEFAULT_DATA_ROOT: &str = "/var/lib/wharf";
+const DEFAULT_EXEC_ROOT: &str = "/run/wharf";
+
+/// Run the engine
+#[derive(Debug, Parser)]
+#[command(name = "wharf daemon", version)]
+pub(crate) struct Args {
+    /// Socket of the API: unix://PATH
+    #[arg(short = 'H', long = "host", value_name = "SOCKET")]
+    host: Option<String>,
+    /// Directory of images, containers and volumes
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_ROOT)]
+    data_root: PathBuf,
+    /// Directory of what is there only while containers run
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_EXEC_ROOT)]
+    exec_root: PathBuf,
+    /// Address and length of the engine's own bridge, such as 172.30.0.1/16
+    #[arg(long, value_name = "CIDR")]
+    bip: Option<String>,
+    /// Name of the engine's own bridge
+    #[arg(short, long, value_name = "NAME")]
+    bridge: Option<String>,
+    /// Path below which cgroups of containers are made
+    #[arg(long, value_name = "PATH")]
+    cgroup_parent: Option<String>,
+    /// Registry that may be spoken to without TLS; may be repeated
+    #[arg(long, value_name = "HOST")]
+    insecure_registry: Vec<String>,
+    /// Log more
+    #[arg(short = 'D', long)]
+    pub(super) debug: bool,
+}
+
+/// Everything the engine is opened with.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) socket: PathBuf,
+    pub(super) data_root: PathBuf,
+    pub(super) exec_root: PathBuf,
+    pub(super) bridge: String,
+    pub(super) subnet: Option<Subnet>,
+    pub(super) cgroup_parent: String,
+    /// Name of the nftables table.
+    pub(super) table: String,
+    pub(super) insecure_registries: Vec<String>,
+    pub(super) debug: bool,
+}
+
+impl Config {
+    pub(super) fn from_args(args: Args) -> anyhow::Result<Self> {
+        let host = args.host.unwrap_or_else(|| format!("unix://{DEFAULT_SOCKET}"));
+        let socket = host.strip_prefix("unix://").map(PathBuf::from);
+        let socket = socket.with_context(|| format!("-H {host}: only unix://PATH is supported yet"))?;
+        ensure!(socket.is_absolute(), "-H {host}: the path must be absolute");
+        let data_root = absolute(&args.data_root)?;
+        // Engines side by side differ in their data root, and so in all they make in the kernel.
+        let suffix = if data_root == Path::new(DEFAULT_DATA_ROOT) {
+            None
+        } else {
+            let digest = wharf_oci::digest::Digest::sha256(data_root.as_os_str().as_encoded_bytes());
+            Some(digest.hex()[..8].to_owned())
+        };
+        let named = |base: &str| suffix.as_ref().map_or_else(|| base.to_owned(), |s| format!("{base}-{s}"));
+        let default_bridge = suffix.as_ref().map_or_else(|| "wharf0".to_owned(), |s| format!("wh{s}"));
+        Ok(Self {
+            socket,
+            exec_root: absolute(&args.exec_root)?,
+            bridge: args.bridge.unwrap_or(default_bridge),
+            subnet: args.bip.as_deref().map(subnet).transpose()?,
+            cgroup_parent: args.cgroup_parent.unwrap_or_else(|| named("wharf")),
+            table: named("wharf"),
+            data_root,
+            insecure_registries: args.insecure_registry,
+            debug: args.debug,
+        })
+    }
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("find the directory {}", path.display()))
+}
+
+/// `172.30.0.1/16`: the bridge's address in its block.
+fn subnet(text: &str) -> anyhow::Result<Subnet> {
+    let expected = || format!("--bip {text}: an address and a length are expected, such as 172.30.0.1/16");
+    let (address, prefix) = text.split_once('/').with_context(expected)?;
+    let gateway: std::net::Ipv4Addr = address.parse().with_context(expected)?;
+    let prefix: u8 = prefix.parse().with_context(expected)?;
+    ensure!((8..=29).contains(&prefix), "--bip {text}: the length must be from 8 to 29");
+    let base = u32::from(gateway) & (u32::MAX << (32 - prefix));
+    ensure!(base != u32::from(gateway), "--bip {text}: the bridge's own address is expected, not the block's");
+    Ok(Subnet { base: IpAddr::V4(base.into()), prefix, gateway: IpAddr::V4(gateway), range: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(args: &[&str]) -> anyhow::Result<Config> {
+        Config::from_args(Args::try_parse_from([&["wharf daemon"], args].concat())?)
+    }
+
+    #[test]
+    fn engines_side_by_side_differ() {
+        let first = config(&[]).unwrap();
+        assert_eq!((first.bridge.as_str(), first.table.as_str()), ("wharf0", "wharf"));
+        let a = config(&["--data-root", "/tmp/a"]).unwrap();
+        let b = config(&["--data-root", "/tmp/b"]).unwrap();
+        assert!(a.bridge != b.bridge && a.table != b.table && a.cgroup_parent != b.cgroup_parent);
+        assert!(a.bridge.len() <= 15);
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        for args in [["--bip", "10.0.0.0/24"], ["--bip", "x"], ["--bip", "10.0.0.1/31"], ["-H", "tcp://0.0.0.0:1"]] {
+            let message = config(&args).unwrap_err().to_string();
+            assert!(message.contains(args[1]), "{message}");
+        }
+        assert_eq!(config(&["--bip", "10.1.2.3/24"]).unwrap().subnet.unwrap().base.to_string(), "10.1.2.0");
+    }
+}

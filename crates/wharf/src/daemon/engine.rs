@@ -1,0 +1,141 @@
+//! Opens the engine's services in the order they depend on each other, and closes them.
+
+use super::config::Config;
+use crate::launcher::MonitorLauncher;
+use anyhow::{Context, anyhow};
+use std::path::PathBuf;
+use std::sync::Arc;
+use wharf_distribution::client::{Client, ClientConfig};
+use wharf_docker_server::{About, Api};
+use wharf_engine::containers::{Collaborators, Containers, ImageSource, ImageView};
+use wharf_engine::events::Events;
+use wharf_engine::images::Images;
+use wharf_engine::networks::{DefaultBridge, Networks};
+use wharf_engine::volumes::VolumeService;
+use wharf_model::launcher::Launcher;
+use wharf_model::network::Network;
+use wharf_model::records::{Change, Durability, RecordKind, Records};
+use wharf_model::snapshots::Snapshots;
+use wharf_network::BridgeNetwork;
+use wharf_storage::blobs::FileBlobs;
+use wharf_storage::records::SqliteRecords;
+use wharf_storage::root::DataRoot;
+use wharf_storage::snapshots::UnpackedSnapshots;
+use wharf_storage::volumes::LocalVolumes;
+use wharf_sys::cgroup::Layout;
+
+/// An open engine.
+pub(super) struct Engine {
+    pub(super) api: Api,
+    network: Arc<BridgeNetwork>,
+    /// Keeps other engines out of the data root.
+    _root: DataRoot,
+}
+
+/// The image service as containers see it.
+struct Source(Images);
+
+impl ImageSource for Source {
+    fn find(&self, name: &str) -> wharf_model::Result<ImageView> {
+        let image = self.0.resolve(name)?;
+        Ok(ImageView { id: image.id.clone(), config: image.config.config.clone(), chain: image.chain() })
+    }
+}
+
+fn plain(error: wharf_model::Error) -> anyhow::Error {
+    anyhow!(error.full())
+}
+
+fn directory(path: PathBuf) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(&path).with_context(|| format!("make {}", path.display()))?;
+    Ok(path)
+}
+
+impl Engine {
+    pub(super) async fn open(config: &Config) -> anyhow::Result<Self> {
+        let layout = Layout::detect().context("find the cgroup hierarchies")?;
+        let cgroup_version = layout.version();
+        directory(config.data_root.clone())?;
+        let root = DataRoot::open(&config.data_root).map_err(plain)?;
+        directory(config.exec_root.clone())?;
+        // Before any thread does anything: the spawner is started by fork and exec.
+        let launcher = Arc::new(MonitorLauncher::new(&config.exec_root, layout).map_err(plain)?);
+
+        let records: Arc<dyn Records> = Arc::new(SqliteRecords::open(&config.data_root.join("state.db")).map_err(plain)?);
+        let blobs = Arc::new(FileBlobs::open(&directory(config.data_root.join("content"))?).map_err(plain)?);
+        let snapshots = UnpackedSnapshots::open(&directory(config.data_root.join("snapshots"))?, records.clone()).map_err(plain)?;
+        let snapshots: Arc<dyn Snapshots> = Arc::new(snapshots);
+        snapshots.recover().map_err(plain)?;
+        let client = Client::new(&ClientConfig { insecure_registries: config.insecure_registries.clone(), ..ClientConfig::default() });
+        let images = Images::open(records.clone(), blobs, snapshots.clone(), client.map_err(plain)?).map_err(plain)?;
+
+        let events = Events::default();
+        let network = Arc::new(open_network(config)?);
+        let own = DefaultBridge { interface: config.bridge.clone(), subnet: config.subnet.clone() };
+        let networks = Networks::open(network.clone(), records.clone(), events.clone(), &own).map_err(plain)?;
+        let networks = Arc::new(networks);
+        let store = LocalVolumes::open(&directory(config.data_root.join("volumes"))?).map_err(plain)?;
+        let volumes = Arc::new(VolumeService::new(Arc::new(store), records.clone(), events.clone()));
+        let execs = Arc::default();
+        let containers = Containers::new(Collaborators {
+            records: records.clone(),
+            snapshots,
+            launcher: launcher.clone() as Arc<dyn Launcher>,
+            images: Arc::new(Source(images.clone())),
+            networks: networks.clone(),
+            volumes: volumes.clone(),
+            events: events.clone(),
+            execs: Arc::clone(&execs),
+            directory: directory(config.data_root.join("containers"))?,
+            cgroup_parent: config.cgroup_parent.clone(),
+        });
+        containers.recover().await.map_err(plain)?;
+        let known: Vec<_> = containers.list().iter().map(|h| h.id().clone()).collect();
+        launcher.sweep(&known, &config.cgroup_parent).await.map_err(plain)?;
+        images.collect_garbage().map_err(plain)?;
+        let about = Arc::new(About {
+            id: engine_id(records.as_ref())?,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            data_root: config.data_root.clone(),
+            cgroup_version,
+            storage: "overlay2".to_owned(),
+            debug: config.debug,
+        });
+        let api = Api { containers, execs, images, networks, volumes, events, about };
+        Ok(Self { api, network, _root: root })
+    }
+
+    /// Ends the engine. While containers run, everything of theirs stays; else nothing is left in the kernel.
+    pub(super) fn close(&self, config: &Config) -> anyhow::Result<()> {
+        if self.api.containers.list().iter().any(|h| h.record().status.is_running()) {
+            return Ok(());
+        }
+        self.network.teardown().map_err(plain)?;
+        let layout = Layout::detect().context("find the cgroup hierarchies")?;
+        let parent = wharf_sys::cgroup::Cgroup::at(layout, &config.cgroup_parent).context("name the cgroup")?;
+        parent.remove().context("remove the cgroup")
+    }
+}
+
+fn open_network(config: &Config) -> anyhow::Result<BridgeNetwork> {
+    BridgeNetwork::new(wharf_network::Config {
+        table: config.table.clone(),
+        resolv_conf: "/etc/resolv.conf".into(),
+        runtime: Some(tokio::runtime::Handle::current()),
+    })
+    .map_err(plain)
+}
+
+/// The engine's own id, made once.
+fn engine_id(records: &dyn Records) -> anyhow::Result<String> {
+    if let Some(id) = records.get(RecordKind::Engine, "id").map_err(plain)? {
+        return Ok(String::from_utf8_lossy(&id).into_owned());
+    }
+    let bytes = wharf_engine::random::bytes().map_err(plain)?;
+    let hex = wharf_model::ContainerId::from_bytes(bytes).to_string();
+    let (a, b) = (&hex[..8], &hex[8..12]);
+    let id = format!("{a}-{b}-{}-{}-{}", &hex[12..16], &hex[16..20], &hex[20..32]);
+    let put = Change::Put { kind: RecordKind::Engine, id: "id".to_owned(), body: id.clone().into_bytes() };
+    records.commit(vec![put], Durability::Power).map_err(plain)?;
+    Ok(id)
+}

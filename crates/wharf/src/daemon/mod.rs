@@ -1,0 +1,79 @@
+//! `wharf daemon`: wires the engine and serves its API.
+
+mod config;
+mod engine;
+mod socket;
+
+use anyhow::Context;
+use clap::Parser;
+use config::{Args, Config};
+use engine::Engine;
+use std::ffi::OsString;
+use tokio::signal::unix::{SignalKind, signal};
+use wharf_docker_server as server;
+
+/// Runs until SIGTERM or SIGINT. Returns the exit code.
+pub(crate) fn main(args: Vec<OsString>) -> i32 {
+    let args = match Args::try_parse_from(args) {
+        Ok(args) => args,
+        Err(e) => {
+            let _ = e.print();
+            return e.exit_code();
+        }
+    };
+    log_to_stderr(args.debug);
+    match run(args) {
+        Ok(()) => 0,
+        Err(e) => {
+            tracing::error!("{e:#}");
+            1
+        }
+    }
+}
+
+fn log_to_stderr(debug: bool) {
+    use std::io::IsTerminal;
+    let level = if debug { "info,wharf=debug,wharf_engine=debug,wharf_docker_server=debug,wharf_network=debug" } else { "info" };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
+    anyhow::ensure!(rustix::process::geteuid().is_root(), "the engine needs root: it makes namespaces, mounts and networks. Run it with sudo");
+    let config = Config::from_args(args)?;
+    // Work is short and mostly the kernel's: two threads serve any load that two cores can, and each costs memory.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().min(4)))
+        .max_blocking_threads(64)
+        .thread_stack_size(1 << 20)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
+    let engine = Engine::open(&config).await?;
+    let listener = socket::listen(&config.socket)?;
+    let pid_file = config.exec_root.join("wharf.pid");
+    std::fs::write(&pid_file, std::process::id().to_string()).with_context(|| format!("write {}", pid_file.display()))?;
+    tracing::info!("API listens on unix://{}", config.socket.display());
+    let shutdown = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    server::serve_unix(listener, server::router(engine.api.clone()), shutdown).await;
+    tracing::info!("ending; running containers go on");
+    let _ = std::fs::remove_file(&config.socket);
+    engine.close(&config)?;
+    // One that was not there to remove is no failure.
+    let _ = std::fs::remove_file(&pid_file);
+    Ok(())
+}
