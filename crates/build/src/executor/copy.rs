@@ -330,7 +330,7 @@ fn hash(parts: &[Part]) -> Result<String> {
         match &part.content {
             Content::Text(entry, content) => all.push_str(&line(entry, &Digest::sha256(content))),
             Content::Archive(context, entry, at) => {
-                all.push_str(&line(entry, &content_digest(context, entry, *at)?))
+                all.push_str(&line(entry, &content_digest(context, entry, *at)?));
             }
             Content::Entries(context, entries) => {
                 for (entry, at) in entries {

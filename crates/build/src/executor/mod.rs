@@ -179,10 +179,8 @@ impl Build<'_> {
             for statement in &self.file.stages[at].statements {
                 self.statement(&mut state, statement, at).await?;
             }
-            if at == target {
-                if let Some(statement) = &labels {
-                    self.statement(&mut state, statement, at).await?;
-                }
+            if let Some(statement) = labels.as_ref().filter(|_| at == target) {
+                self.statement(&mut state, statement, at).await?;
             }
             self.stages.insert(at, state);
         }
