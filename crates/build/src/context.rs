@@ -21,6 +21,8 @@ const MAX_TEXT: u64 = 4 << 20;
 pub struct Context {
     file: File,
     entries: BTreeMap<String, Item>,
+    /// What `.dockerignore` leaves out: seen by the build itself, which needs its Dockerfile, not by COPY.
+    excluded: BTreeMap<String, Item>,
 }
 
 struct Item {
@@ -90,7 +92,7 @@ impl Context {
             at += written;
         }
         let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
-        Ok(Self { file, entries })
+        Ok(Self { file, entries, excluded: BTreeMap::new() })
     }
 
     /// A context of only a Dockerfile.
@@ -104,16 +106,17 @@ impl Context {
     fn ignore(&mut self) -> Result<()> {
         let Some(text) = self.text(".dockerignore")? else { return Ok(()) };
         let ignore = Ignore::parse(&text);
-        self.entries.retain(|path, _| {
-            // Needed for the build itself; a client sends them for that even when they are excluded.
-            path == ".dockerignore" || path.ends_with("Dockerfile") || !ignore.excludes(path)
-        });
+        let (excluded, kept) =
+            std::mem::take(&mut self.entries).into_iter().partition(|(path, _)| ignore.excludes(path));
+        (self.excluded, self.entries) = (excluded, kept);
         Ok(())
     }
 
     /// A text file; `None` when it is not there.
     pub fn text(&self, path: &str) -> Result<Option<String>> {
-        let Some(item) = self.follow(path).and_then(|path| self.entries.get(&path)) else { return Ok(None) };
+        let found =
+            self.follow(path).and_then(|path| self.entries.get(&path).or_else(|| self.excluded.get(&path)));
+        let Some(item) = found else { return Ok(None) };
         if item.entry.kind != Kind::File || item.entry.size > MAX_TEXT {
             return Err(Error::invalid(format!(
                 "{path} of the build context is no text file of less than {MAX_TEXT} bytes"

@@ -174,7 +174,7 @@ async fn files_are_copied_where_docker_copies_them() {
         file("dir/c.md", "c"),
         link(Kind::Symlink, "link", "dir/a.txt"),
         (Entry::new(Kind::File, "inner.tar"), &inner[..]),
-        file(".dockerignore", "dir/*.md\n"),
+        file(".dockerignore", "dir/*.md\nDockerfile\n"),
     ];
     let (image, _) = site
         .build(
@@ -202,6 +202,7 @@ async fn files_are_copied_where_docker_copies_them() {
     }
     assert!(site.content(&image, "/packed").unwrap().contains("packed/x"));
     assert_eq!(site.content(&image, "/d/c.md"), None, "excluded");
+    assert_eq!(site.content(&image, "/all/Dockerfile"), None, "excluded from copying, not from building");
     assert_eq!(site.owner(&image, "/owned"), (3, 4, 0o750));
     for (bad, why) in [
         ("FROM scratch\nCOPY absent /", "file does not exist"),
