@@ -394,3 +394,32 @@ async fn difficult_registries() {
     assert!(error.full().contains("redirects"), "{}", error.full());
     tasks.abort_all();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints a rate; run by hand, in release"]
+async fn manifest_rate() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    const EACH: usize = 5000;
+    let registry = start(None).await;
+    push(&registry.repository("a", Credentials::Anonymous), b"layer", "v1").await;
+    let begun = std::time::Instant::now();
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let address = registry.address.clone();
+        clients.spawn(async move {
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            let request = b"GET /v2/a/manifests/v1 HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n";
+            let mut buffer = vec![0; 8192];
+            for _ in 0..EACH {
+                stream.write_all(request).await.unwrap();
+                let mut filled = 0;
+                while !buffer[..filled].ends_with(b"}") {
+                    filled += stream.read(&mut buffer[filled..]).await.unwrap();
+                }
+            }
+        });
+    }
+    clients.join_all().await;
+    println!("{:.0} manifests a second", (16 * EACH) as f64 / begun.elapsed().as_secs_f64());
+    registry.stop().await;
+}
