@@ -88,6 +88,35 @@ pub(crate) fn unescape(format: &str) -> String {
     format.replace("\\t", "\t").replace("\\n", "\n")
 }
 
+/// Characters of an id that are shown.
+pub(crate) const ID_WIDTH: usize = 12;
+
+/// Filters as key and value.
+pub(crate) fn pairs(filters: &[String]) -> Result<Vec<(&str, &str)>, Failure> {
+    filters
+        .iter()
+        .map(|filter| {
+            filter
+                .split_once('=')
+                .map(|(key, value)| (key.trim(), value.trim()))
+                .ok_or_else(|| Failure::new(format!("invalid argument {filter:?} for \"-f, --filter\" flag: bad format of filter (expected name=value)")))
+        })
+        .collect()
+}
+
+/// The first characters.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    text.chars().take(width).collect()
+}
+
+/// The first characters, the last of them an ellipsis where something is missing.
+pub(crate) fn ellipsis(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    cut(text, width - 1) + "…"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

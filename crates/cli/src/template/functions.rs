@@ -79,7 +79,7 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, TemplateErr
         }
         ("printf", [format, values @ ..]) => Ok(printf(&text(format), values).into()),
         ("html", values) => Ok(escape(&print(values)).into()),
-        ("js", values) => Ok(serde_json::Value::from(print(values)).to_string().trim_matches('"').into()),
+        ("js", values) => Ok(Value::from(print(values)).to_string().trim_matches('"').into()),
         ("urlquery", values) => Ok(wharf_docker_api::client::segment(&print(values)).into()),
         ("not", [value]) => Ok((!is_true(value)).into()),
         ("and", [first, rest @ ..]) => Ok(std::iter::once(first)
