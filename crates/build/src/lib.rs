@@ -1,2 +1,13 @@
-//! Dockerfile to graph to image.
+//! Dockerfile → stages → images: the parser, the build context and the executor.
+//!
+//! The executor works on the seams alone: images and snapshots, and a [`StepRunner`] that runs commands.
 #![forbid(unsafe_code)]
+
+pub mod context;
+pub mod dockerfile;
+pub mod executor;
+pub mod ignore;
+pub mod pattern;
+
+pub use context::Context;
+pub use executor::{Builder, Options, Output, Step, StepRunner, Stream};

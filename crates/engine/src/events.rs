@@ -40,7 +40,13 @@ impl Default for Events {
 
 impl Events {
     /// Tells everybody.
-    pub fn publish(&self, kind: &'static str, action: impl Into<String>, id: &str, attributes: BTreeMap<String, String>) {
+    pub fn publish(
+        &self,
+        kind: &'static str,
+        action: impl Into<String>,
+        id: &str,
+        attributes: BTreeMap<String, String>,
+    ) {
         let event = Event { kind, action: action.into(), id: id.to_owned(), attributes, at_ns: now_ns() };
         let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
         if past.len() == KEPT {

@@ -89,7 +89,8 @@ impl Execs {
     /// The ids of a container's execs that run.
     pub fn of(&self, container: &ContainerId) -> Vec<String> {
         self.with(|all| {
-            let running = |e: &&Arc<Exec>| e.container == *container && !matches!(e.state(), ExecState::Ended(_));
+            let running =
+                |e: &&Arc<Exec>| e.container == *container && !matches!(e.state(), ExecState::Ended(_));
             all.values().filter(running).map(|e| e.id.to_string()).collect()
         })
     }
@@ -135,14 +136,22 @@ impl Execs {
 fn runs(record: &ContainerRecord) -> Result<()> {
     match record.status {
         Status::Running => Ok(()),
-        Status::Paused => Err(Error::conflict(format!("container {} is paused, unpause the container before exec", record.name))),
+        Status::Paused => Err(Error::conflict(format!(
+            "container {} is paused, unpause the container before exec",
+            record.name
+        ))),
         _ => Err(Error::conflict(format!("container {} is not running", record.id))),
     }
 }
 
 impl Containers {
     /// Starts a further process. With `attach` its streams come back.
-    pub async fn start_exec(&self, exec: &Exec, attach: bool, size: Option<ConsoleSize>) -> Result<ExecStarted> {
+    pub async fn start_exec(
+        &self,
+        exec: &Exec,
+        attach: bool,
+        size: Option<ConsoleSize>,
+    ) -> Result<ExecStarted> {
         if exec.state() != ExecState::Created {
             return Err(Error::conflict(format!("Error: Exec command {} has already run", exec.id)));
         }
@@ -172,12 +181,22 @@ impl Containers {
                     FailedStage::Setup => (126, ErrorKind::Internal),
                 };
                 exec.state.send_replace(ExecState::Ended(code));
-                Err(Error::new(kind, format!("OCI runtime exec failed: exec failed: unable to start container process: {message}")))
+                Err(Error::new(
+                    kind,
+                    format!(
+                        "OCI runtime exec failed: exec failed: unable to start container process: {message}"
+                    ),
+                ))
             }
         }
     }
 
-    async fn exec_process(&self, record: &Arc<ContainerRecord>, spec: &NewExec, size: Option<ConsoleSize>) -> Result<Process> {
+    async fn exec_process(
+        &self,
+        record: &Arc<ContainerRecord>,
+        spec: &NewExec,
+        size: Option<ConsoleSize>,
+    ) -> Result<Process> {
         let mut as_user = record.as_ref().clone();
         if !spec.user.is_empty() {
             as_user.spec.user.clone_from(&spec.user);

@@ -53,7 +53,11 @@ struct Raw {
 const QUEUE: usize = 256;
 
 /// Reads a log. Entries come through the channel; it closes at the end, or when a followed container has ended.
-pub fn read(file: PathBuf, request: LogRequest, view: watch::Receiver<View>) -> mpsc::Receiver<Result<LogEntry>> {
+pub fn read(
+    file: PathBuf,
+    request: LogRequest,
+    view: watch::Receiver<View>,
+) -> mpsc::Receiver<Result<LogEntry>> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         if let Err(e) = run(file, request, view, &sender).await {
@@ -64,12 +68,18 @@ pub fn read(file: PathBuf, request: LogRequest, view: watch::Receiver<View>) -> 
     receiver
 }
 
-async fn run(file: PathBuf, request: LogRequest, mut view: watch::Receiver<View>, out: &mpsc::Sender<Result<LogEntry>>) -> Result<()> {
+async fn run(
+    file: PathBuf,
+    request: LogRequest,
+    mut view: watch::Receiver<View>,
+    out: &mpsc::Sender<Result<LogEntry>>,
+) -> Result<()> {
     let watcher = if request.follow { Some(watch_directory(&file)?) } else { None };
     let mut cursor = Cursor::open(file, request)?;
     if let Some(tail) = request.tail {
         let entries = tokio::task::spawn_blocking(move || cursor.tail(tail).map(|entries| (cursor, entries)));
-        let (back, entries) = entries.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;
+        let (back, entries) =
+            entries.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;
         cursor = back;
         for entry in entries {
             if out.send(Ok(entry)).await.is_err() {
@@ -97,7 +107,8 @@ async fn run(file: PathBuf, request: LogRequest, mut view: watch::Receiver<View>
 fn watch_directory(file: &Path) -> Result<AsyncFd<rustix::fd::OwnedFd>> {
     let failed = |e: io::Error| Error::wrap(ErrorKind::Internal, "watch the log", e);
     let directory = file.parent().unwrap_or(Path::new("/"));
-    let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).map_err(|e| failed(e.into()))?;
+    let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
+        .map_err(|e| failed(e.into()))?;
     let flags = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
     inotify::add_watch(&fd, directory, flags).map_err(|e| failed(e.into()))?;
     // Deprecated for types whose descriptor may change; an OwnedFd's never does.
@@ -218,7 +229,12 @@ mod tests {
     use super::*;
 
     fn write(path: &Path, lines: &[&str]) {
-        let entry = |l: &&str| format!("{{\"log\":\"{l}\\n\",\"stream\":\"stdout\",\"time\":\"2024-01-01T00:00:0{}Z\"}}\n", l.len() % 10);
+        let entry = |l: &&str| {
+            format!(
+                "{{\"log\":\"{l}\\n\",\"stream\":\"stdout\",\"time\":\"2024-01-01T00:00:0{}Z\"}}\n",
+                l.len() % 10
+            )
+        };
         std::fs::write(path, lines.iter().map(entry).collect::<String>()).unwrap();
     }
 
@@ -260,7 +276,11 @@ mod tests {
         let base = directory.path().join("x.log");
         write(&base, &["a", "bb", "ccc"]);
         let at = |s| parse_rfc3339(s).unwrap();
-        let request = LogRequest { since_ns: Some(at("2024-01-01T00:00:02Z")), until_ns: Some(at("2024-01-01T00:00:03Z")), ..all() };
+        let request = LogRequest {
+            since_ns: Some(at("2024-01-01T00:00:02Z")),
+            until_ns: Some(at("2024-01-01T00:00:03Z")),
+            ..all()
+        };
         assert_eq!(texts(&mut Cursor::open(base, request).unwrap()), ["bb\n"]);
     }
 }

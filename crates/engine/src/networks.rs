@@ -77,11 +77,17 @@ const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
 
 impl Networks {
     /// Loads the networks, makes the predefined ones where they are missing, and brings the kernel in line.
-    pub fn open(driver: Arc<dyn Network>, records: Arc<dyn Records>, events: Events, own: &DefaultBridge) -> Result<Self> {
+    pub fn open(
+        driver: Arc<dyn Network>,
+        records: Arc<dyn Records>,
+        events: Events,
+        own: &DefaultBridge,
+    ) -> Result<Self> {
         let mut known = Vec::new();
         for (id, body) in records.list(RecordKind::Network)? {
-            let record: NetworkRecord = serde_json::from_slice(&body)
-                .map_err(|e| Error::wrap(ErrorKind::Internal, format!("read the record of network {id}"), e))?;
+            let record: NetworkRecord = serde_json::from_slice(&body).map_err(|e| {
+                Error::wrap(ErrorKind::Internal, format!("read the record of network {id}"), e)
+            })?;
             known.push(record);
         }
         let networks = Self { driver, records, events, known: RwLock::new(known) };
@@ -163,7 +169,9 @@ impl Networks {
         let mut matching = all.iter().filter(|r| !name.is_empty() && r.spec.id.as_str().starts_with(name));
         match (matching.next(), matching.next()) {
             (Some(record), None) => Ok(record.clone()),
-            (Some(_), Some(_)) => Err(Error::invalid(format!("network {name} is ambiguous: several ids begin so"))),
+            (Some(_), Some(_)) => {
+                Err(Error::invalid(format!("network {name} is ambiguous: several ids begin so")))
+            }
             _ => Err(Error::not_found(format!("network {name} not found"))),
         }
     }
@@ -171,13 +179,22 @@ impl Networks {
     /// Makes a network.
     pub fn create(&self, wish: NewNetwork) -> Result<NetworkRecord> {
         if !is_valid_name(&wish.name) && wish.name.len() != 1 {
-            return Err(Error::invalid(format!("invalid network name {:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", wish.name)));
+            return Err(Error::invalid(format!(
+                "invalid network name {:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+                wish.name
+            )));
         }
         if PREDEFINED.contains(&wish.name.as_str()) {
-            return Err(Error::new(ErrorKind::Forbidden, format!("operation is not permitted on predefined {} network", wish.name)));
+            return Err(Error::new(
+                ErrorKind::Forbidden,
+                format!("operation is not permitted on predefined {} network", wish.name),
+            ));
         }
         if !matches!(wish.driver.as_str(), "" | "bridge" | "default") {
-            return Err(Error::unsupported(format!("network driver {:?} is not supported yet: bridge is", wish.driver)));
+            return Err(Error::unsupported(format!(
+                "network driver {:?} is not supported yet: bridge is",
+                wish.driver
+            )));
         }
         if self.list().iter().any(|r| r.spec.name == wish.name) {
             return Err(Error::conflict(format!("network with name {} already exists", wish.name)));
@@ -190,18 +207,24 @@ impl Networks {
         let option = |key: &str| wish.options.get(key).map(String::as_str);
         let mtu = option("com.docker.network.driver.mtu").map(str::parse).transpose();
         let spec = NetworkSpec {
-            bridge: option("com.docker.network.bridge.name").map_or_else(|| format!("wh{}", &id.as_str()[..12]), str::to_owned),
+            bridge: option("com.docker.network.bridge.name")
+                .map_or_else(|| format!("wh{}", &id.as_str()[..12]), str::to_owned),
             name: wish.name,
             driver: Driver::Bridge,
             subnets,
             internal: wish.internal,
             icc: !wish.isolated && option("com.docker.network.bridge.enable_icc") != Some("false"),
             masquerade: option("com.docker.network.bridge.enable_ip_masquerade") != Some("false"),
-            mtu: mtu.map_err(|e| Error::wrap(ErrorKind::Invalid, "com.docker.network.driver.mtu", e))?.unwrap_or(0),
+            mtu: mtu
+                .map_err(|e| Error::wrap(ErrorKind::Invalid, "com.docker.network.driver.mtu", e))?
+                .unwrap_or(0),
             id,
         };
         if spec.bridge.len() > 15 {
-            return Err(Error::invalid(format!("bridge name {:?} is longer than the 15 bytes of the kernel", spec.bridge)));
+            return Err(Error::invalid(format!(
+                "bridge name {:?} is longer than the 15 bytes of the kernel",
+                spec.bridge
+            )));
         }
         let record = NetworkRecord {
             spec,
@@ -231,7 +254,10 @@ impl Networks {
         self.driver.remove(&record.spec.id).map_err(|e| match e.kind() {
             ErrorKind::Conflict => Error::new(
                 ErrorKind::Forbidden,
-                format!("error while removing network: network {} id {} has active endpoints", record.spec.name, record.spec.id),
+                format!(
+                    "error while removing network: network {} id {} has active endpoints",
+                    record.spec.name, record.spec.id
+                ),
             ),
             _ => e,
         })?;

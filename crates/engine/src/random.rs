@@ -11,16 +11,17 @@ pub fn bytes() -> Result<[u8; 32]> {
 }
 
 const ADJECTIVES: [&str; 40] = [
-    "able", "amber", "ample", "ardent", "azure", "bold", "brave", "brisk", "calm", "clear", "clever", "coral", "crisp",
-    "deft", "eager", "early", "fair", "fleet", "fond", "gentle", "glad", "grand", "hardy", "keen", "kind", "lively", "loyal",
-    "mellow", "merry", "neat", "noble", "patient", "proud", "quick", "quiet", "sharp", "steady", "sunny", "warm", "wise",
+    "able", "amber", "ample", "ardent", "azure", "bold", "brave", "brisk", "calm", "clear", "clever",
+    "coral", "crisp", "deft", "eager", "early", "fair", "fleet", "fond", "gentle", "glad", "grand", "hardy",
+    "keen", "kind", "lively", "loyal", "mellow", "merry", "neat", "noble", "patient", "proud", "quick",
+    "quiet", "sharp", "steady", "sunny", "warm", "wise",
 ];
 
 const NOUNS: [&str; 40] = [
-    "anchor", "barge", "beacon", "bollard", "bow", "bridge", "buoy", "canal", "captain", "channel", "compass", "crane",
-    "crew", "current", "deck", "dinghy", "dock", "ferry", "fjord", "galley", "gull", "harbour", "helm", "hull", "island",
-    "jetty", "keel", "lagoon", "lantern", "lock", "mast", "mooring", "oar", "pier", "pilot", "quay", "reef", "rudder",
-    "sail", "tide",
+    "anchor", "barge", "beacon", "bollard", "bow", "bridge", "buoy", "canal", "captain", "channel",
+    "compass", "crane", "crew", "current", "deck", "dinghy", "dock", "ferry", "fjord", "galley", "gull",
+    "harbour", "helm", "hull", "island", "jetty", "keel", "lagoon", "lantern", "lock", "mast", "mooring",
+    "oar", "pier", "pilot", "quay", "reef", "rudder", "sail", "tide",
 ];
 
 /// A name for a container that was given none, such as `brisk_harbour`. After a few attempts a number is added.

@@ -42,14 +42,24 @@ impl VolumeService {
     }
 
     /// Makes a volume or finds the one that is there. Without a name it is anonymous.
-    pub fn create(&self, name: &str, labels: BTreeMap<String, String>, options: BTreeMap<String, String>) -> Result<VolumeRecord> {
+    pub fn create(
+        &self,
+        name: &str,
+        labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<VolumeRecord> {
         let anonymous = name.is_empty();
-        let name = if anonymous { ContainerId::from_bytes(random::bytes()?).to_string() } else { name.to_owned() };
+        let name =
+            if anonymous { ContainerId::from_bytes(random::bytes()?).to_string() } else { name.to_owned() };
         if !is_valid_name(&name) {
-            return Err(Error::invalid(format!("create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path")));
+            return Err(Error::invalid(format!(
+                "create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+            )));
         }
         if let Some(key) = options.keys().next() {
-            return Err(Error::unsupported(format!("volume option {key:?} is not supported yet: local volumes without options are")));
+            return Err(Error::unsupported(format!(
+                "volume option {key:?} is not supported yet: local volumes without options are"
+            )));
         }
         if let Some(existing) = self.get(&name)? {
             return Ok(existing);
@@ -72,7 +82,9 @@ impl VolumeService {
     fn get(&self, name: &str) -> Result<Option<VolumeRecord>> {
         let body = self.records.get(RecordKind::Volume, name)?;
         let parse = |b: Vec<u8>| serde_json::from_slice(&b);
-        body.map(parse).transpose().map_err(|e| Error::wrap(ErrorKind::Internal, format!("read the record of volume {name}"), e))
+        body.map(parse)
+            .transpose()
+            .map_err(|e| Error::wrap(ErrorKind::Internal, format!("read the record of volume {name}"), e))
     }
 
     /// A volume's record.
@@ -134,8 +146,9 @@ impl VolumeService {
         let mut others = Vec::new();
         for (id, body) in self.records.list(RecordKind::Container)? {
             if id != container.as_str() {
-                let record: ContainerRecord = serde_json::from_slice(&body)
-                    .map_err(|e| Error::wrap(ErrorKind::Internal, format!("read the record of container {id}"), e))?;
+                let record: ContainerRecord = serde_json::from_slice(&body).map_err(|e| {
+                    Error::wrap(ErrorKind::Internal, format!("read the record of container {id}"), e)
+                })?;
                 others.push(Arc::new(record));
             }
         }

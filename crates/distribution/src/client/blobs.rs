@@ -167,11 +167,18 @@ impl Repository {
         let mut call = self.call(Method::POST, &rest, "pull,push");
         call.scope = format!("{} repository:{from}:pull", call.scope);
         let response = self.send(&call).await?;
-        match response.status() {
-            StatusCode::CREATED => Ok(Mount::Done),
-            // The upload it began instead is left to its registry's clock, as ours has another scope.
-            _ => Ok(Mount::Refused),
+        if response.status() == StatusCode::CREATED {
+            return Ok(Mount::Done);
         }
+        // The upload that was begun instead is given up: not every repository is asked in vain for ever.
+        if response.status() == StatusCode::ACCEPTED
+            && let Ok(location) = self.location(&response)
+        {
+            let cancel = Call::new(Method::DELETE, location, self.scope("pull,push"));
+            let status = self.send(&cancel).await.map(|r| r.status());
+            tracing::debug!(?status, "an upload instead of a mount was given up");
+        }
+        Ok(Mount::Refused)
     }
 
     /// Uploads a blob from a file, unless the repository has it. Returns whether it had to be sent.

@@ -12,7 +12,7 @@ use ring::rand::SecureRandom;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex as AsyncMutex;
 use wharf_model::blobs::{Blobs, Ingest};
 use wharf_model::{Error, ErrorKind, Result};
@@ -20,6 +20,8 @@ use wharf_oci::digest::Digest;
 
 /// A client that sends nothing for this long is gone.
 const STALLED: Duration = Duration::from_secs(60);
+/// An upload that no request has asked for this long is given up.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 /// Pieces of a body in flight between network and disk; a piece is at most a few 100 KiB.
 const QUEUE: usize = 16;
 
@@ -28,7 +30,8 @@ type Open = Arc<AsyncMutex<Option<Box<dyn Ingest>>>>;
 pub(super) struct Uploads {
     dir: PathBuf,
     blobs: Arc<dyn Blobs>,
-    open: Mutex<HashMap<String, Open>>,
+    /// By id, with when a request last asked for it.
+    open: Mutex<HashMap<String, (Open, Instant)>>,
 }
 
 /// An upload that one request works on.
@@ -41,14 +44,16 @@ impl Uploads {
     pub(super) fn open(root: &std::path::Path, blobs: Arc<dyn Blobs>) -> Result<Self> {
         let dir = root.join("uploads");
         std::fs::create_dir_all(&dir).map_err(|e| store::failed("make directory", &dir, e))?;
-        Ok(Self { dir, blobs, open: Mutex::default() })
+        let uploads = Self { dir, blobs, open: Mutex::default() };
+        uploads.sweep_files()?;
+        Ok(uploads)
     }
 
     fn ingest_name(id: &str) -> String {
         format!("registry-upload-{id}")
     }
 
-    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<String, Open>> {
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Open, Instant)>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -63,7 +68,8 @@ impl Uploads {
         let ingest = self.blobs.ingest(&Self::ingest_name(&id))?;
         store::write(&self.dir.join(&id), repository.as_bytes())?;
         let open: Open = Arc::new(AsyncMutex::new(Some(ingest)));
-        self.table().insert(id.clone(), Arc::clone(&open));
+        self.sweep()?;
+        self.table().insert(id.clone(), (Arc::clone(&open), Instant::now()));
         Ok(Upload { id, open })
     }
 
@@ -74,16 +80,43 @@ impl Uploads {
             return Ok(None);
         }
         let mut table = self.table();
-        let open = match table.get(id) {
-            Some(open) => Arc::clone(open),
+        let open = match table.get_mut(id) {
+            Some((open, used)) => {
+                *used = Instant::now();
+                Arc::clone(open)
+            }
             None => {
                 let ingest = self.blobs.ingest(&Self::ingest_name(id))?;
                 let open: Open = Arc::new(AsyncMutex::new(Some(ingest)));
-                table.insert(id.to_owned(), Arc::clone(&open));
+                table.insert(id.to_owned(), (Arc::clone(&open), Instant::now()));
                 open
             }
         };
         Ok(Some(Upload { id: id.to_owned(), open }))
+    }
+
+    /// Throws away uploads that nobody has gone on with: their ingests go with them.
+    fn sweep(&self) -> Result<()> {
+        let stale: Vec<String> = {
+            let table = self.table();
+            let old = table.iter().filter(|(_, (_, used))| used.elapsed() > ABANDONED);
+            old.map(|(id, _)| id.clone()).collect()
+        };
+        stale.iter().try_for_each(|id| self.end(id))
+    }
+
+    /// Throws away what earlier processes left and nobody has gone on with.
+    fn sweep_files(&self) -> Result<()> {
+        for id in store::names(&self.dir)? {
+            let path = self.dir.join(&id);
+            let age =
+                std::fs::metadata(&path).and_then(|m| m.modified()).map(|m| m.elapsed().unwrap_or_default());
+            if age.is_ok_and(|age| age > ABANDONED) {
+                drop(self.blobs.ingest(&Self::ingest_name(&id))?);
+                store::remove(&path)?;
+            }
+        }
+        Ok(())
     }
 
     fn end(&self, id: &str) -> Result<()> {
@@ -108,7 +141,7 @@ impl Uploads {
 
     /// Leaves every upload for the next process.
     pub(super) async fn keep_all(&self) {
-        let open: Vec<Open> = self.table().drain().map(|(_, open)| open).collect();
+        let open: Vec<Open> = self.table().drain().map(|(_, (open, _))| open).collect();
         for upload in open {
             if let Some(ingest) = upload.lock().await.take()
                 && let Err(error) = ingest.keep()

@@ -85,7 +85,12 @@ pub(super) struct Actor {
 }
 
 impl Actor {
-    pub(super) fn spawn(shared: Arc<Collaborators>, registry: Registry, record: ContainerRecord, watch: Option<Watch>) -> Handle {
+    pub(super) fn spawn(
+        shared: Arc<Collaborators>,
+        registry: Registry,
+        record: ContainerRecord,
+        watch: Option<Watch>,
+    ) -> Handle {
         let (sender, commands) = mpsc::unbounded_channel();
         let first = View { record: Arc::new(record.clone()), exits: 0, removed: false };
         let (view, receiver) = watch::channel(first);
@@ -337,7 +342,8 @@ impl Actor {
                 self.record.name, self.record.id
             )));
         }
-        let deadly = signal == 9 || Some(signal) == self.shared.launcher.signal_number(self.record.stop_signal());
+        let deadly =
+            signal == 9 || Some(signal) == self.shared.launcher.signal_number(self.record.stop_signal());
         if deadly {
             self.record.stopped_by_user = true;
         }

@@ -61,7 +61,12 @@ impl Containers {
         Ok(Created { handle, warnings: Vec::new() })
     }
 
-    fn new_record(&self, name: Option<String>, mut spec: ContainerSpec, image: &ImageView) -> Result<ContainerRecord> {
+    fn new_record(
+        &self,
+        name: Option<String>,
+        mut spec: ContainerSpec,
+        image: &ImageView,
+    ) -> Result<ContainerRecord> {
         let mut labels = image.config.labels.clone();
         labels.extend(std::mem::take(&mut spec.labels));
         spec.labels = labels;
@@ -140,7 +145,8 @@ impl super::Collaborators {
             .map_err(|e| Error::wrap(ErrorKind::Internal, format!("make {}", directory.display()), e))?;
         self.snapshots.prepare(record.id.as_str(), chain)?;
         let mut wanted = record.spec.mounts.clone();
-        let taken: BTreeSet<String> = wanted.iter().map(|m| m.target.trim_end_matches('/').to_owned()).collect();
+        let taken: BTreeSet<String> =
+            wanted.iter().map(|m| m.target.trim_end_matches('/').to_owned()).collect();
         for target in &record.image_config.volumes {
             if !taken.contains(target.trim_end_matches('/')) {
                 let source = MountSource::Volume {
@@ -172,7 +178,10 @@ impl super::Collaborators {
         match mount.source {
             MountSource::Bind { path, propagation, create, non_recursive } => {
                 if !path.is_absolute() {
-                    return Err(Error::invalid(format!("invalid mount config for type \"bind\": invalid mount path: '{}' mount path must be absolute", path.display())));
+                    return Err(Error::invalid(format!(
+                        "invalid mount config for type \"bind\": invalid mount path: '{}' mount path must be absolute",
+                        path.display()
+                    )));
                 }
                 if !path.exists() {
                     if !create {
@@ -181,8 +190,9 @@ impl super::Collaborators {
                             path.display()
                         )));
                     }
-                    std::fs::create_dir_all(&path)
-                        .map_err(|e| Error::wrap(ErrorKind::Internal, format!("make {}", path.display()), e))?;
+                    std::fs::create_dir_all(&path).map_err(|e| {
+                        Error::wrap(ErrorKind::Internal, format!("make {}", path.display()), e)
+                    })?;
                 }
                 "bind".clone_into(&mut resolved.kind);
                 resolved.source = path;
@@ -219,8 +229,8 @@ fn inside(volume: &std::path::Path, subpath: &str) -> Result<std::path::PathBuf>
     let path = volume.join(subpath.trim_start_matches('/'));
     let real = std::fs::canonicalize(&path)
         .map_err(|e| Error::wrap(ErrorKind::Invalid, format!("open subpath {subpath:?} of the volume"), e))?;
-    let base = std::fs::canonicalize(volume)
-        .map_err(|e| Error::wrap(ErrorKind::Internal, "open the volume", e))?;
+    let base =
+        std::fs::canonicalize(volume).map_err(|e| Error::wrap(ErrorKind::Internal, "open the volume", e))?;
     if real.starts_with(&base) {
         Ok(real)
     } else {

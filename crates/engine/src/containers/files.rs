@@ -39,9 +39,9 @@ fn hosts(record: &ContainerRecord, gateway: Option<IpAddr>) -> Result<String> {
         text = std::fs::read_to_string("/etc/hosts").unwrap_or(text);
     }
     for entry in &record.spec.extra_hosts {
-        let (name, address) = entry
-            .split_once([':', '='])
-            .ok_or_else(|| Error::invalid(format!("bad format for add-host: {entry:?}: expected name:address")))?;
+        let (name, address) = entry.split_once([':', '=']).ok_or_else(|| {
+            Error::invalid(format!("bad format for add-host: {entry:?}: expected name:address"))
+        })?;
         let address = match (address, gateway) {
             ("host-gateway", Some(gateway)) => gateway.to_string(),
             ("host-gateway", None) => "127.0.0.1".to_owned(),
@@ -55,7 +55,8 @@ fn hosts(record: &ContainerRecord, gateway: Option<IpAddr>) -> Result<String> {
         (host, domain) => format!("{host}.{domain} {host}"),
     };
     for (_, endpoint) in &record.endpoints {
-        let addresses = [endpoint.ipv4.map(|(a, _)| IpAddr::V4(a)), endpoint.ipv6.map(|(a, _)| IpAddr::V6(a))];
+        let addresses =
+            [endpoint.ipv4.map(|(a, _)| IpAddr::V4(a)), endpoint.ipv6.map(|(a, _)| IpAddr::V6(a))];
         for address in addresses.into_iter().flatten() {
             let _ = writeln!(text, "{address}\t{own}");
         }
@@ -68,7 +69,8 @@ fn resolv_conf(record: &ContainerRecord, network: Option<ResolverConfig>) -> Str
     let Some(network) = network.filter(|_| spec.network != NetworkMode::Host || !spec.dns.is_empty()) else {
         return std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     };
-    let own = |list: &[String], otherwise: Vec<String>| if list.is_empty() { otherwise } else { list.to_vec() };
+    let own =
+        |list: &[String], otherwise: Vec<String>| if list.is_empty() { otherwise } else { list.to_vec() };
     let servers = own(&spec.dns, network.nameservers.iter().map(ToString::to_string).collect());
     let search = own(&spec.dns_search, network.search);
     let options = own(&spec.dns_options, network.options);

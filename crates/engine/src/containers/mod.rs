@@ -9,8 +9,8 @@
 mod actor;
 mod archive;
 mod create;
-mod filesystem;
 mod files;
+mod filesystem;
 mod recover;
 mod remove;
 pub mod spec;
@@ -296,7 +296,9 @@ impl Collaborators {
 }
 
 /// Runs blocking work off the asynchronous threads.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(e) => Err(Error::internal(format!("a worker failed: {e}"))),

@@ -17,8 +17,9 @@ impl Containers {
     pub async fn recover(self: &Arc<Self>) -> Result<()> {
         let mut to_start = Vec::new();
         for (id, body) in self.shared.records.list(RecordKind::Container)? {
-            let record: ContainerRecord = serde_json::from_slice(&body)
-                .map_err(|e| Error::wrap(ErrorKind::Internal, format!("read the record of container {id}"), e))?;
+            let record: ContainerRecord = serde_json::from_slice(&body).map_err(|e| {
+                Error::wrap(ErrorKind::Internal, format!("read the record of container {id}"), e)
+            })?;
             if let Some(id) = self.recover_one(record).await? {
                 to_start.push(id);
             }

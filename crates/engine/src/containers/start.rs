@@ -96,7 +96,10 @@ impl Actor {
     }
 
     /// Connects the networks as soon as the namespaces are there, while the monitor builds the root.
-    async fn follow_to_ready(&mut self, watch: &mut Watch) -> Result<Vec<wharf_model::ports::PublishedPort>, Failure> {
+    async fn follow_to_ready(
+        &mut self,
+        watch: &mut Watch,
+    ) -> Result<Vec<wharf_model::ports::PublishedPort>, Failure> {
         let pid = match self.next(watch).await? {
             MonitorEvent::Cloned { pid } => pid,
             other => return Err(unexpected(&other).into()),
@@ -117,12 +120,17 @@ impl Actor {
     async fn next(&mut self, watch: &mut Watch) -> Result<MonitorEvent, Failure> {
         loop {
             let event = tokio::time::timeout(PREPARE_LIMIT, watch.events.recv()).await.map_err(|_| {
-                Error::internal(format!("the container was not prepared within {} s", PREPARE_LIMIT.as_secs()))
+                Error::internal(format!(
+                    "the container was not prepared within {} s",
+                    PREPARE_LIMIT.as_secs()
+                ))
             })?;
             match event {
                 Some(MonitorEvent::Warning(message)) => tracing::warn!("{message}"),
                 Some(MonitorEvent::Failed { stage, message }) => return Err(refused(stage, &message)),
-                None | Some(MonitorEvent::Lost) => return Err(Error::internal("the monitor died during the start").into()),
+                None | Some(MonitorEvent::Lost) => {
+                    return Err(Error::internal("the monitor died during the start").into());
+                }
                 Some(event) => return Ok(event),
             }
         }
@@ -164,7 +172,10 @@ fn refused(stage: FailedStage, message: &str) -> Failure {
         FailedStage::NotExecutable => (126, ErrorKind::Invalid),
         FailedStage::NotFound => (127, ErrorKind::Invalid),
     };
-    let error = Error::new(kind, format!("failed to create task for container: unable to start container process: {message}"));
+    let error = Error::new(
+        kind,
+        format!("failed to create task for container: unable to start container process: {message}"),
+    );
     Failure { code, error }
 }
 
@@ -215,7 +226,8 @@ fn launch_spec(
 
 /// Who a container's processes run as.
 pub(crate) fn identity_of(shared: &super::Collaborators, record: &ContainerRecord) -> Result<Identity> {
-    let files = |path: &str| user::read_file(shared.snapshots.as_ref(), Tree::Snapshot(record.id.as_str()), path);
+    let files =
+        |path: &str| user::read_file(shared.snapshots.as_ref(), Tree::Snapshot(record.id.as_str()), path);
     user::resolve(record.user(), &record.spec.groups, &files)
 }
 
@@ -224,7 +236,11 @@ fn shared_namespaces(registry: &Registry, record: &ContainerRecord) -> Result<BT
     let mut join = |file, name: &str| {
         let other = registry.find(name)?.record();
         if other.status != Status::Running {
-            return Err(Error::conflict(format!("cannot join the namespace of a non running container: container {} is {}", other.name, other.status.as_str())));
+            return Err(Error::conflict(format!(
+                "cannot join the namespace of a non running container: container {} is {}",
+                other.name,
+                other.status.as_str()
+            )));
         }
         shared.insert(file, other.pid);
         Ok(())

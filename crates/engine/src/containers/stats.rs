@@ -2,10 +2,10 @@
 
 use super::Containers;
 use crate::clock::now_ns;
+use wharf_model::Result;
 use wharf_model::container::ContainerRecord;
 use wharf_model::launcher::Usage;
 use wharf_model::network::Traffic;
-use wharf_model::Result;
 
 /// One measurement.
 #[derive(Debug, Clone)]
@@ -58,6 +58,8 @@ fn host_cpu() -> (u64, u32) {
 /// Memory of the host in bytes (proc_meminfo(5)).
 pub fn host_memory() -> u64 {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = text.lines().find_map(|l| l.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok());
+    let kib = text
+        .lines()
+        .find_map(|l| l.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
 }

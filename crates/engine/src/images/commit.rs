@@ -25,17 +25,20 @@ pub struct NewImage {
 
 impl Images {
     /// Turns a snapshot into a layer and keeps its tar for a later push or save. The snapshot is gone
-    /// afterwards. The layer is garbage until an image has it: make one before anything is collected.
+    /// afterwards. The layer waits for the image that [`Images::create`] makes with it, for an hour at most.
     pub async fn commit_snapshot(&self, key: &str) -> Result<ImageLayer> {
-        let (snapshots, blobs, key) = (Arc::clone(&self.snapshots), Arc::clone(&self.blobs), key.to_owned());
+        let (images, key) = (self.clone(), key.to_owned());
         blocking(move || {
-            let mut ingest = blobs.ingest(&format!("commit-{key}"))?;
-            ingest.restart()?;
-            let layer = snapshots.commit(&key, &mut *ingest)?;
-            let size = ingest.offset();
-            let digest = ingest.commit(Some(&layer.diff_id.0))?;
-            let blob = Descriptor::new(media::OCI_LAYER, digest, size);
-            Ok(ImageLayer { diff_id: layer.diff_id, blob, compressed: None })
+            images.pending.commit(&images.leases, || {
+                let mut ingest = images.blobs.ingest(&format!("commit-{key}"))?;
+                ingest.restart()?;
+                let layer = images.snapshots.commit(&key, &mut *ingest)?;
+                let size = ingest.offset();
+                let digest = ingest.commit(Some(&layer.diff_id.0))?;
+                let held = vec![digest.clone(), layer.chain_id.0];
+                let blob = Descriptor::new(media::OCI_LAYER, digest, size);
+                Ok((ImageLayer { diff_id: layer.diff_id, blob, compressed: None }, held))
+            })
         })
         .await
     }
@@ -56,7 +59,9 @@ impl Images {
         }
         let bytes = serde_json::to_vec(&config)
             .map_err(|e| Error::wrap(ErrorKind::Internal, "write an image's configuration", e))?;
-        self.record(&lease, bytes, new.layers, None, new.parent, &new.tags).await
+        let image = self.record(&lease, bytes, new.layers, None, new.parent, &new.tags).await?;
+        self.pending.settle(image.layers.iter().map(|layer| &layer.blob.digest));
+        Ok(image)
     }
 
     /// Stores a configuration and records the image: from here on it is visible.

@@ -1,7 +1,8 @@
 //! Who holds blobs and layers that no image names yet, and who is fetching what.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, Weak};
+use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
 use wharf_oci::digest::Digest;
 
@@ -55,6 +56,61 @@ impl Drop for Lease {
                 }
             }
         }
+    }
+}
+
+/// Layers that were committed and wait for the image they are for.
+#[derive(Clone, Default)]
+pub(super) struct Pending(Arc<PendingState>);
+
+#[derive(Default)]
+struct PendingState {
+    /// Held for reading from a layer's appearance until it is waiting, for writing while garbage is collected.
+    collecting: RwLock<()>,
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+struct Waiting {
+    layer: Digest,
+    since: Instant,
+    _lease: Lease,
+}
+
+/// A step that has not made its image after this time never will: its build failed.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
+
+impl Pending {
+    /// Commits a layer that nobody collects before its image is there. `commit` returns its digests, the one
+    /// that images name it by first.
+    pub(super) fn commit<T, E>(
+        &self,
+        table: &Leases,
+        commit: impl FnOnce() -> Result<(T, Vec<Digest>), E>,
+    ) -> Result<T, E> {
+        let _guard = self.0.collecting.read().unwrap_or_else(PoisonError::into_inner);
+        let (value, digests) = commit()?;
+        let lease = Lease::new(table);
+        for digest in &digests {
+            lease.hold(digest);
+        }
+        if let Some(layer) = digests.into_iter().next() {
+            let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.retain(|one| one.since.elapsed() < MAX_WAIT);
+            waiting.push(Waiting { layer, since: Instant::now(), _lease: lease });
+        }
+        Ok(value)
+    }
+
+    /// The layers have an image now.
+    pub(super) fn settle<'a>(&self, layers: impl Iterator<Item = &'a Digest>) {
+        let layers: Vec<&Digest> = layers.collect();
+        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.retain(|one| !layers.contains(&&one.layer));
+    }
+
+    /// Keeps new layers from appearing while garbage is collected.
+    pub(super) fn collecting(&self) -> RwLockWriteGuard<'_, ()> {
+        self.0.collecting.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

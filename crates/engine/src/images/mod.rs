@@ -35,7 +35,7 @@ pub use query::{Details, HistoryLine, Listed};
 pub use record::{Image, ImageLayer};
 pub use remove::{Removed, User};
 
-use lease::{Flights, Lease};
+use lease::{Flights, Lease, Pending};
 use record::Table;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wharf_distribution::client::Client;
@@ -54,6 +54,7 @@ pub struct Images {
     table: Arc<Mutex<Table>>,
     leases: lease::Leases,
     flights: Flights,
+    pending: Pending,
 }
 
 impl Images {
@@ -73,6 +74,7 @@ impl Images {
             table,
             leases: Lease::table(),
             flights: Flights::default(),
+            pending: Pending::default(),
         })
     }
 

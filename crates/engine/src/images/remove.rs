@@ -207,6 +207,7 @@ impl Images {
     /// Removes every layer and blob that no image needs and nobody holds: what crashes and broken pulls left,
     /// and what a removed container kept.
     pub fn collect_garbage(&self) -> Result<()> {
+        let _collecting = self.pending.collecting();
         let (blobs, chains) = {
             let table = self.table();
             (table.blobs(), table.chains())

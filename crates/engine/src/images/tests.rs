@@ -64,6 +64,8 @@ impl Engine {
         let bytes = tar(&[file(path, content)]).1;
         self.snapshots.write_tar("step", "/".as_ref(), &mut &bytes[..], Default::default()).unwrap();
         let layer = self.images.commit_snapshot("step").await.unwrap();
+        // A container may be removed in the middle of a build.
+        self.images.collect_garbage().unwrap();
         let layers = base.layers.iter().cloned().chain([layer]).collect();
         let tags = if tag.is_empty() { vec![] } else { vec![name(tag).or_latest()] };
         let new = NewImage { config: base.config.clone(), layers, parent: Some(base.id.clone()), tags };

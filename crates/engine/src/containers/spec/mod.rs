@@ -98,7 +98,12 @@ pub fn environment(record: &ContainerRecord) -> Vec<String> {
 pub fn capabilities_of(record: &ContainerRecord) -> Capabilities {
     let spec = &record.spec;
     let names = capabilities::resolve(&spec.cap_add, &spec.cap_drop, spec.privileged);
-    Capabilities { bounding: names.clone(), effective: names.clone(), permitted: names, ..Capabilities::default() }
+    Capabilities {
+        bounding: names.clone(),
+        effective: names.clone(),
+        permitted: names,
+        ..Capabilities::default()
+    }
 }
 
 /// The system call filter of the container's processes.

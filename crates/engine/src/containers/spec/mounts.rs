@@ -10,13 +10,9 @@ pub fn build(record: &ContainerRecord, around: &Surroundings<'_>) -> Vec<Mount> 
     let targets: Vec<&str> = record.mounts.iter().map(|m| m.target.trim_end_matches('/')).collect();
     let replaced = |destination: &str| targets.contains(&destination);
     let mut mounts: Vec<Mount> = defaults(record).into_iter().filter(|m| !replaced(&m.destination)).collect();
-    mounts.extend(
-        around
-            .files
-            .iter()
-            .filter(|(_, destination)| !replaced(destination))
-            .map(|(source, destination)| mount(destination, "bind", &source.to_string_lossy(), &["rbind", "rprivate"])),
-    );
+    mounts.extend(around.files.iter().filter(|(_, destination)| !replaced(destination)).map(
+        |(source, destination)| mount(destination, "bind", &source.to_string_lossy(), &["rbind", "rprivate"]),
+    ));
     let mut users: Vec<&ResolvedMount> = record.mounts.iter().collect();
     users.sort_by_key(|m| m.target.split('/').filter(|p| !p.is_empty()).count());
     mounts.extend(users.into_iter().map(user_mount));
@@ -57,7 +53,12 @@ fn defaults(record: &ContainerRecord) -> Vec<Mount> {
     ];
     mounts.push(match &record.spec.ipc {
         NamespaceMode::Host => mount("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate"]),
-        _ => mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &format!("size={size}")]),
+        _ => mount(
+            "/dev/shm",
+            "tmpfs",
+            "shm",
+            &["nosuid", "noexec", "nodev", "mode=1777", &format!("size={size}")],
+        ),
     });
     if record.spec.network == wharf_model::container::NetworkMode::Host {
         // The kernel only lets the owner of a network namespace mount its sysfs: the host's is bound.
@@ -85,7 +86,10 @@ fn user_mount(resolved: &ResolvedMount) -> Mount {
             if !options.iter().any(|o| o == "bind" || o == "rbind") {
                 options.push("rbind".to_owned());
             }
-            if !options.iter().any(|o| o.ends_with("private") || o.ends_with("slave") || o.ends_with("shared")) {
+            if !options
+                .iter()
+                .any(|o| o.ends_with("private") || o.ends_with("slave") || o.ends_with("shared"))
+            {
                 options.push("rprivate".to_owned());
             }
             options.push(access.to_owned());

@@ -139,7 +139,16 @@ mod tests {
     #[test]
     fn dangerous_calls_are_never_in_the_default() {
         let profile = default_profile(&["CAP_CHOWN".to_owned()]);
-        for name in ["kexec_load", "add_key", "keyctl", "request_key", "userfaultfd", "bpf", "io_uring_setup", "unshare"] {
+        for name in [
+            "kexec_load",
+            "add_key",
+            "keyctl",
+            "request_key",
+            "userfaultfd",
+            "bpf",
+            "io_uring_setup",
+            "unshare",
+        ] {
             assert!(!names(&profile).contains(&name), "{name}");
         }
     }

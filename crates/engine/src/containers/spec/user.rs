@@ -23,14 +23,19 @@ pub fn read_file(snapshots: &dyn Snapshots, tree: Tree<'_>, path: &str) -> Resul
 
 /// Resolves `user[:group]` and additional groups. `files` reads `/etc/passwd` and `/etc/group`, only when they
 /// are needed.
-pub fn resolve(text: &str, groups: &[String], files: &dyn Fn(&str) -> Result<Option<String>>) -> Result<Identity> {
+pub fn resolve(
+    text: &str,
+    groups: &[String],
+    files: &dyn Fn(&str) -> Result<Option<String>>,
+) -> Result<Identity> {
     let (name, group) = text.split_once(':').unwrap_or((text, ""));
     let mut user = User::default();
     if !name.is_empty() || !groups.is_empty() {
         let passwd = files("/etc/passwd")?.unwrap_or_default();
-        let line = passwd.lines().map(|l| l.split(':').collect::<Vec<_>>()).find(|f| {
-            f.len() >= 4 && (f[0] == name || (f[2] == name && name.parse::<u32>().is_ok()))
-        });
+        let line = passwd
+            .lines()
+            .map(|l| l.split(':').collect::<Vec<_>>())
+            .find(|f| f.len() >= 4 && (f[0] == name || (f[2] == name && name.parse::<u32>().is_ok())));
         match (line, name.parse::<u32>()) {
             (Some(fields), _) => {
                 user.uid = number(fields[2], text)?;
@@ -42,7 +47,9 @@ pub fn resolve(text: &str, groups: &[String], files: &dyn Fn(&str) -> Result<Opt
             (None, Ok(uid)) => user.uid = uid,
             (None, Err(_)) if name.is_empty() => {}
             (None, Err(_)) => {
-                return Err(Error::invalid(format!("unable to find user {name}: no matching entries in passwd file")));
+                return Err(Error::invalid(format!(
+                    "unable to find user {name}: no matching entries in passwd file"
+                )));
             }
         }
     }

@@ -1,0 +1,398 @@
+//! COPY, ADD and WORKDIR.
+
+use super::state::State;
+use super::{Build, blocking};
+use crate::context::{Selection, spool, write_entries};
+use crate::dockerfile::{Heredoc, Transfer};
+use crate::{Context, pattern};
+use flate2::bufread::MultiGzDecoder;
+use ring::digest::{SHA256, digest};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use wharf_model::snapshots::{Snapshots, Tree, WriteOptions};
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::digest::{ChainId, Digest};
+use wharf_oci::manifest::Compression;
+use wharf_oci::tar::{Entry, Kind, Reader, Writer};
+
+/// Links that may follow each other to a source of another stage.
+const MAX_LINKS: usize = 40;
+
+/// One tar to be put into the new layer.
+struct Part {
+    /// The directory it goes to.
+    at: PathBuf,
+    content: Content,
+    options: WriteOptions,
+}
+
+enum Content {
+    /// Entries of a context.
+    Entries(Arc<Context>, Vec<(Entry, u64)>),
+    /// A file written in the Dockerfile.
+    Text(Entry, Vec<u8>),
+    /// An archive in a context, unpacked.
+    Archive(Arc<Context>, Box<Entry>, u64),
+}
+
+fn failed(doing: &str) -> impl Fn(std::io::Error) -> Error {
+    let doing = doing.to_owned();
+    move |e| Error::wrap(ErrorKind::Internal, doing.clone(), e)
+}
+
+impl Build<'_> {
+    pub(super) async fn workdir(&mut self, state: &mut State, path: &str) -> Result<()> {
+        let path = absolute(&state.config.config.working_dir, &self.expand(state, path)?);
+        state.config.config.working_dir.clone_from(&path);
+        let created_by = format!("/bin/sh -c #(nop) WORKDIR {path}");
+        if self.use_cached(state, &created_by, "")? {
+            return Ok(());
+        }
+        let (snapshots, chain, wanted) =
+            (Arc::clone(&self.builder.snapshots), state.chain(), PathBuf::from(&path));
+        let there = blocking(move || match &chain {
+            Some(chain) => {
+                Ok(snapshots.stat(Tree::Layer(chain), &wanted, true)?.is_some_and(|s| s.is_directory()))
+            }
+            None => Ok(wanted == Path::new("/")),
+        });
+        let layer = if there.await? {
+            None
+        } else {
+            let working = self.working(state).await?;
+            let (snapshots, key, path) =
+                (Arc::clone(&self.builder.snapshots), working.key.clone(), path.clone());
+            blocking(move || {
+                let empty = Writer::new(Vec::new()).finish();
+                let empty = empty.map_err(|e| Error::wrap(ErrorKind::Internal, "make an archive", e))?;
+                snapshots.write_tar(&key, Path::new(&path), &mut &empty[..], WriteOptions::default())
+            })
+            .await?;
+            let layer = self.builder.images.commit_snapshot(&working.key).await?;
+            working.committed();
+            Some(layer)
+        };
+        self.finish_step(state, &created_by, "", layer).await
+    }
+
+    pub(super) async fn copy_step(
+        &mut self,
+        state: &mut State,
+        transfer: &Transfer,
+        name: &str,
+        stage: usize,
+    ) -> Result<()> {
+        let target = self.expand(state, &transfer.target)?;
+        let owner = match &transfer.chown {
+            Some(text) => {
+                let text = self.expand(state, text)?;
+                Some(self.owner(state, &text).await?)
+            }
+            None => None,
+        };
+        let mode = match &transfer.chmod {
+            Some(text) => {
+                let text = self.expand(state, text)?;
+                let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777);
+                Some(mode.ok_or_else(|| {
+                    Error::invalid(format!("invalid chmod parameter: {text:?}: octal digits are expected"))
+                })?)
+            }
+            None => None,
+        };
+        let options = WriteOptions { owner, mode, keep_kinds: false };
+        let mut chosen: Vec<(Arc<Context>, Selection)> = Vec::new();
+        for source in &transfer.sources {
+            let source = self.expand(state, source)?;
+            if name == "ADD"
+                && ["http://", "https://", "git@"].iter().any(|scheme| source.starts_with(scheme))
+            {
+                return Err(Error::unsupported(format!(
+                    "ADD does not fetch {source}: fetch it in a RUN step"
+                )));
+            }
+            let (context, source) = match &transfer.from {
+                None => (Arc::clone(&self.context), source),
+                Some(from) => {
+                    let chain = self.source_tree(from, stage).await?;
+                    self.tree_context(chain, &source).await?
+                }
+            };
+            let exclude = transfer.exclude.clone();
+            let selected = {
+                let context = Arc::clone(&context);
+                blocking(move || context.select(&source, &exclude)).await?
+            };
+            chosen.extend(selected.into_iter().map(|selection| (Arc::clone(&context), selection)));
+        }
+        let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
+        for heredoc in &transfer.heredocs {
+            texts.push((heredoc.name.clone(), self.document(state, heredoc)?.into_bytes()));
+        }
+        let to_directory =
+            target.ends_with('/') || matches!(target.as_str(), "." | "..") || target.ends_with("/.");
+        if chosen.len() + texts.len() > 1 && !to_directory && !chosen.iter().all(|(_, s)| s.is_directory) {
+            return Err(Error::invalid(format!(
+                "When using {name} with more than one source file, the destination must be a directory and end with a /"
+            )));
+        }
+        let path = absolute(&state.config.config.working_dir, &target);
+        let into_directory = to_directory || self.is_directory(state, &path).await?;
+        let mut parts: Vec<Part> = Vec::new();
+        for (context, selection) in chosen {
+            parts.extend(plan(name == "ADD", &context, selection, &path, into_directory, options)?);
+        }
+        for (file, content) in texts {
+            let (at, file) = place(&path, &file, into_directory);
+            parts.push(Part { at, content: Content::Text(Entry::new(Kind::File, file), content), options });
+        }
+        let hashed = blocking(move || {
+            let content = hash(&parts)?;
+            Ok((parts, content))
+        });
+        let (parts, content) = hashed.await?;
+        let created_by = format!("/bin/sh -c #(nop) {name} multi:{} in {target} ", &content[..32]);
+        if self.use_cached(state, &created_by, &content)? {
+            return Ok(());
+        }
+        let working = self.working(state).await?;
+        let (snapshots, key) = (Arc::clone(&self.builder.snapshots), working.key.clone());
+        blocking(move || parts.iter().try_for_each(|part| put(&*snapshots, &key, part))).await?;
+        let layer = self.builder.images.commit_snapshot(&working.key).await?;
+        working.committed();
+        self.finish_step(state, &created_by, &content, Some(layer)).await
+    }
+
+    fn document(&self, state: &State, heredoc: &Heredoc) -> Result<String> {
+        if !heredoc.expand {
+            return Ok(heredoc.content.clone());
+        }
+        // Quotes in a document are text: only variables mean something.
+        let quoted = heredoc.content.replace('"', "\\\"");
+        crate::dockerfile::expand_word(&format!("\"{quoted}\""), '\\', &|name| state.variable(name))
+            .map_err(Error::invalid)
+    }
+
+    async fn is_directory(&self, state: &State, path: &str) -> Result<bool> {
+        let (snapshots, chain, path) =
+            (Arc::clone(&self.builder.snapshots), state.chain(), PathBuf::from(path));
+        blocking(move || match &chain {
+            Some(chain) => {
+                Ok(snapshots.stat(Tree::Layer(chain), &path, true)?.is_some_and(|s| s.is_directory()))
+            }
+            None => Ok(path == Path::new("/")),
+        })
+        .await
+    }
+
+    /// The files of a stage or an image.
+    async fn source_tree(&self, from: &str, stage: usize) -> Result<ChainId> {
+        let name =
+            crate::dockerfile::expand_word(from, self.file.escape, &|name| self.globals.get(name).cloned())
+                .map_err(Error::invalid)?;
+        let chain = match self.file.find(&name, stage) {
+            Some(at) => self.stages.get(&at).and_then(State::chain),
+            None => self.base_image(&name, self.options.platform.as_ref()).await?.chain(),
+        };
+        chain.ok_or_else(|| Error::not_found(format!("COPY --from={name}: there are no files in it")))
+    }
+
+    /// A part of a tree as a context, and what the source is called in it.
+    async fn tree_context(&self, chain: ChainId, source: &str) -> Result<(Arc<Context>, String)> {
+        let (snapshots, scratch) = (Arc::clone(&self.builder.snapshots), self.builder.scratch.clone());
+        let source = absolute("/", source);
+        blocking(move || {
+            let (top, rest) = fixed_part(&source);
+            let top = resolve_link(&*snapshots, &chain, &top)?;
+            let missing = |e: Error| match e.kind() {
+                ErrorKind::NotFound => {
+                    Error::not_found(format!("COPY failed: stat {source}: file does not exist"))
+                }
+                _ => e,
+            };
+            let spool = spool(&scratch)?;
+            let (output, mut input) = std::io::pipe().map_err(failed("make a pipe"))?;
+            let (context, read) = std::thread::scope(|scope| {
+                let (snapshots, chain, top) = (&snapshots, &chain, &top);
+                let reading =
+                    scope.spawn(move || snapshots.read_tar(Tree::Layer(chain), Path::new(top), &mut input));
+                (Context::read_tree(output, spool), reading.join())
+            });
+            read.map_err(|_| Error::internal("reading a stage's files broke off"))?.map_err(missing)?;
+            let name = top.rsplit('/').next().unwrap_or_default();
+            Ok((Arc::new(context?), format!("{name}/{rest}")))
+        })
+        .await
+    }
+}
+
+/// The part of a path before its first pattern, and the rest.
+fn fixed_part(source: &str) -> (String, String) {
+    let parts: Vec<&str> = source.split('/').filter(|p| !p.is_empty()).collect();
+    let fixed = parts.iter().take_while(|part| !pattern::is_pattern(part)).count();
+    (format!("/{}", parts[..fixed].join("/")), parts[fixed..].join("/"))
+}
+
+/// A source that is a link means what it leads to.
+fn resolve_link(snapshots: &dyn Snapshots, chain: &ChainId, path: &str) -> Result<String> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let stat = snapshots.stat(Tree::Layer(chain), Path::new(&path), false)?;
+        let Some(link) = stat.and_then(|stat| stat.link) else { return Ok(path) };
+        let parent = path.rsplit_once('/').map_or("/", |(parent, _)| parent).to_owned();
+        path = absolute(&parent, &link.to_string_lossy());
+    }
+    Err(Error::invalid(format!("COPY failed: too many links on the way of {path}")))
+}
+
+/// A path from a working directory, without `.` and `..`.
+fn absolute(base: &str, path: &str) -> String {
+    let joined = if path.starts_with('/') { path.to_owned() } else { format!("/{base}/{path}") };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in joined.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// The directory and the name a single file goes to.
+fn place(target: &str, name: &str, into_directory: bool) -> (PathBuf, String) {
+    if into_directory {
+        return (PathBuf::from(target), name.to_owned());
+    }
+    let (parent, name) = target.rsplit_once('/').unwrap_or(("", target));
+    (PathBuf::from(format!("{parent}/")), name.to_owned())
+}
+
+fn plan(
+    unpack: bool,
+    context: &Arc<Context>,
+    selection: Selection,
+    target: &str,
+    into_directory: bool,
+    options: WriteOptions,
+) -> Result<Vec<Part>> {
+    if selection.is_directory {
+        let content = Content::Entries(Arc::clone(context), selection.entries);
+        return Ok(vec![Part { at: PathBuf::from(target), content, options }]);
+    }
+    let mut parts = Vec::new();
+    for (entry, at) in selection.entries {
+        if unpack && entry.kind == Kind::File && is_archive(context, &entry, at)? {
+            let content = Content::Archive(Arc::clone(context), Box::new(entry), at);
+            parts.push(Part { at: PathBuf::from(target), content, options });
+            continue;
+        }
+        let (dir, name) = place(target, &entry.name(), into_directory);
+        let entry = Entry { path: name.into_bytes(), ..entry };
+        parts.push(Part {
+            at: dir,
+            content: Content::Entries(Arc::clone(context), vec![(entry, at)]),
+            options,
+        });
+    }
+    Ok(parts)
+}
+
+fn unwrapped(context: &Context, entry: &Entry, at: u64) -> Result<Box<dyn Read + Send>> {
+    let mut content = BufReader::with_capacity(1 << 17, context.content(entry, at)?);
+    let start = content.fill_buf().map_err(failed("read the build context"))?;
+    if start.starts_with(b"\xfd7zXZ\0") || start.starts_with(b"BZh") {
+        return Err(Error::unsupported(format!(
+            "ADD unpacks gzip and zstd, not xz or bzip2: unpack {} in a RUN step, or COPY it",
+            entry.name()
+        )));
+    }
+    Ok(match Compression::detect(start) {
+        Compression::None => Box::new(content),
+        Compression::Gzip => Box::new(BufReader::with_capacity(1 << 17, MultiGzDecoder::new(content))),
+        Compression::Zstd => Box::new(
+            zstd::stream::read::Decoder::with_buffer(content).map_err(failed("read the build context"))?,
+        ),
+    })
+}
+
+/// Whether a file is a tar, wrapped or not, with at least one entry.
+fn is_archive(context: &Context, entry: &Entry, at: u64) -> Result<bool> {
+    Ok(matches!(Reader::new(unwrapped(context, entry, at)?).next_entry(), Ok(Some(_))))
+}
+
+/// What the step takes in: everything but times, which differ between two checkouts of the same.
+fn hash(parts: &[Part]) -> Result<String> {
+    let mut all = String::new();
+    for part in parts {
+        all.push_str(&format!("{:?} {:?}\n", part.at, part.options));
+        match &part.content {
+            Content::Text(entry, content) => all.push_str(&line(entry, &Digest::sha256(content))),
+            Content::Archive(context, entry, at) => {
+                all.push_str(&line(entry, &content_digest(context, entry, *at)?));
+            }
+            Content::Entries(context, entries) => {
+                for (entry, at) in entries {
+                    let content = match entry.kind {
+                        Kind::File => content_digest(context, entry, *at)?,
+                        _ => Digest::sha256(&entry.link),
+                    };
+                    all.push_str(&line(entry, &content));
+                }
+            }
+        }
+    }
+    Ok(Digest::from_sha256(digest(&SHA256, all.as_bytes()).as_ref()).hex().to_owned())
+}
+
+fn line(entry: &Entry, content: &Digest) -> String {
+    let (kind, mode, uid, gid) = (entry.kind, entry.mode, entry.uid, entry.gid);
+    format!(
+        "{:?} {kind:?} {mode:o} {uid} {gid} {:?} {:?} {content}\n",
+        entry.path, entry.device, entry.xattrs
+    )
+}
+
+fn content_digest(context: &Context, entry: &Entry, at: u64) -> Result<Digest> {
+    let mut hash = ring::digest::Context::new(&SHA256);
+    let mut content = context.content(entry, at)?;
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        match content.read(&mut buffer).map_err(failed("read the build context"))? {
+            0 => return Ok(Digest::from_sha256(hash.finish().as_ref())),
+            n => hash.update(&buffer[..n]),
+        }
+    }
+}
+
+fn put(snapshots: &dyn Snapshots, key: &str, part: &Part) -> Result<()> {
+    let unwritten = |e| Error::wrap(ErrorKind::Internal, "archive a part of the build context", e);
+    match &part.content {
+        Content::Archive(context, entry, at) => {
+            // An archive's own owners and modes are what it is unpacked for.
+            snapshots.write_tar(key, &part.at, &mut unwrapped(context, entry, *at)?, part.options)
+        }
+        Content::Text(entry, content) => {
+            let mut writer = Writer::new(Vec::new());
+            writer.file(entry, content).map_err(unwritten)?;
+            let tar = writer.finish().map_err(unwritten)?;
+            snapshots.write_tar(key, &part.at, &mut &tar[..], part.options)
+        }
+        Content::Entries(context, entries) => {
+            let (mut output, input) = std::io::pipe().map_err(failed("make a pipe"))?;
+            let (written, put) = std::thread::scope(|scope| {
+                let writing = scope.spawn(move || {
+                    let mut writer = Writer::new(std::io::BufWriter::with_capacity(1 << 17, input));
+                    write_entries(&mut writer, context, entries.iter().cloned())?;
+                    writer.finish().map_err(unwritten)?.flush().map_err(failed("write to a pipe"))
+                });
+                let put = snapshots.write_tar(key, &part.at, &mut output, part.options);
+                drop(output);
+                (writing.join(), put)
+            });
+            put?;
+            written.map_err(|_| Error::internal("copying the context broke off"))?
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Running a Dockerfile: one image a step, each found again in the cache when nothing it depends on changed.
+//!
+//! What is printed is what Docker's classic builder prints, as tools read it.
+
+mod cache;
+mod copy;
+mod metadata;
+mod run;
+mod stage;
+mod state;
+mod users;
+
+#[cfg(test)]
+mod tests;
+
+pub use run::{Step, StepRunner, Stream};
+
+use crate::Context;
+use crate::dockerfile::{Dockerfile, Instruction, Statement};
+use state::State;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use wharf_distribution::client::Credentials;
+use wharf_engine::images::{Event, Image, Images};
+use wharf_model::records::Records;
+use wharf_model::snapshots::Snapshots;
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::digest::Digest;
+use wharf_oci::platform::Platform;
+use wharf_oci::reference::Reference;
+
+/// Builds images. Cheap to clone.
+#[derive(Clone)]
+pub struct Builder {
+    /// Where images come from and go to.
+    pub images: Images,
+    /// Where steps work.
+    pub snapshots: Arc<dyn Snapshots>,
+    /// Where the cache is kept.
+    pub records: Arc<dyn Records>,
+    /// Runs commands.
+    pub runner: Arc<dyn StepRunner>,
+    /// A directory for temporary files, on a disk with room for what COPY moves.
+    pub scratch: PathBuf,
+}
+
+/// Finds the credentials for an image's registry.
+pub type CredentialsFor = Arc<dyn Fn(&Reference) -> Credentials + Send + Sync>;
+
+/// How an image is built.
+#[derive(Clone)]
+pub struct Options {
+    /// The Dockerfile's path in the context.
+    pub dockerfile: String,
+    /// Names for the image.
+    pub tags: Vec<Reference>,
+    /// Values for `ARG`; `None` takes a name without a value.
+    pub args: BTreeMap<String, Option<String>>,
+    /// Labels added at the end.
+    pub labels: BTreeMap<String, String>,
+    /// The stage to build; the last unless given.
+    pub target: Option<String>,
+    /// Run every step anew.
+    pub no_cache: bool,
+    /// Look for newer base images.
+    pub pull: bool,
+    /// What the image shall run on.
+    pub platform: Option<Platform>,
+    /// The network of RUN steps: `default`, `none`, `host` or a network's name.
+    pub network: String,
+    /// Credentials for base images.
+    pub credentials: CredentialsFor,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            dockerfile: "Dockerfile".to_owned(),
+            tags: Vec::new(),
+            args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            target: None,
+            no_cache: false,
+            pull: false,
+            platform: None,
+            network: "default".to_owned(),
+            credentials: Arc::new(|_| Credentials::Anonymous),
+        }
+    }
+}
+
+/// What a build tells while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Text, lines not always whole.
+    Text(String),
+    /// What a command wrote to its standard error.
+    ErrorText(String),
+    /// News of a pull.
+    Pull(Event),
+    /// The finished image.
+    Built(Digest),
+}
+
+/// Where that goes. It must not block.
+pub type Sink = Arc<dyn Fn(Output) + Send + Sync>;
+
+/// One build in progress.
+struct Build<'a> {
+    builder: &'a Builder,
+    context: Arc<Context>,
+    options: &'a Options,
+    file: &'a Dockerfile,
+    globals: BTreeMap<String, String>,
+    sink: &'a Sink,
+    /// The images of the stages that are built.
+    stages: BTreeMap<usize, State>,
+    /// Names this build's snapshots.
+    id: String,
+    step: usize,
+    total: usize,
+    consumed: std::collections::BTreeSet<String>,
+}
+
+impl Builder {
+    /// Builds an image and gives it its names; returns it.
+    pub async fn build(&self, context: Context, options: &Options, sink: &Sink) -> Result<Arc<Image>> {
+        let text = context.text(&options.dockerfile)?.ok_or_else(|| {
+            let text = format!("Cannot locate specified Dockerfile: {}", options.dockerfile);
+            Error::invalid(text)
+        })?;
+        let file = Dockerfile::parse(&text)
+            .map_err(|e| Error::wrap(ErrorKind::Invalid, format!("read {}", options.dockerfile), e))?;
+        let mut build = Build {
+            builder: self,
+            context: Arc::new(context),
+            options,
+            file: &file,
+            globals: BTreeMap::new(),
+            sink,
+            stages: BTreeMap::new(),
+            id: build_id(),
+            step: 0,
+            total: 0,
+            consumed: std::collections::BTreeSet::new(),
+        };
+        build.run().await
+    }
+}
+
+fn build_id() -> String {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}-{}", std::process::id(), now.as_nanos(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Build<'_> {
+    fn say(&self, text: impl Into<String>) {
+        (self.sink)(Output::Text(text.into()));
+    }
+
+    async fn run(&mut self) -> Result<Arc<Image>> {
+        self.set_globals()?;
+        let target = match &self.options.target {
+            None => self.file.stages.len() - 1,
+            Some(name) => self.file.find(name, self.file.stages.len()).ok_or_else(|| {
+                Error::invalid(format!("failed to reach build target {name} in Dockerfile"))
+            })?,
+        };
+        let globals = self.globals.clone();
+        let needed = self.file.needed(target, &|name| globals.get(name).cloned());
+        let labels = self.label_statement();
+        self.total = needed.iter().map(|at| self.file.stages[*at].statements.len()).sum::<usize>()
+            + labels.iter().len();
+        for at in needed {
+            let mut state = State::default();
+            for statement in &self.file.stages[at].statements {
+                self.statement(&mut state, statement, at).await?;
+            }
+            if let Some(statement) = labels.as_ref().filter(|_| at == target) {
+                self.statement(&mut state, statement, at).await?;
+            }
+            self.stages.insert(at, state);
+        }
+        self.warn_about_args();
+        let image = self.stages.get(&target).and_then(|state| state.image.clone());
+        let image = image
+            .ok_or_else(|| Error::invalid("No image was generated. Is your Dockerfile empty?".to_owned()))?;
+        (self.sink)(Output::Built(image.id.clone()));
+        self.say(format!("Successfully built {}\n", &image.id.hex()[..12]));
+        for tag in &self.options.tags {
+            let tag = tag.clone().or_latest();
+            self.builder.images.tag(image.id.as_str(), &tag)?;
+            self.say(format!("Successfully tagged {}\n", tag.familiar()));
+        }
+        Ok(image)
+    }
+
+    /// `--label` is a LABEL after all others.
+    fn label_statement(&self) -> Option<Statement> {
+        if self.options.labels.is_empty() {
+            return None;
+        }
+        // Quoted so that nothing in them is expanded.
+        let quote = |text: &str| format!("'{}'", text.replace('\'', "'\"'\"'"));
+        let pairs: Vec<(String, String)> =
+            self.options.labels.iter().map(|(name, value)| (quote(name), quote(value))).collect();
+        let shown: Vec<String> =
+            self.options.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        Some(Statement {
+            line: 0,
+            text: format!("LABEL {}", shown.join(" ")),
+            instruction: Instruction::Label(pairs),
+        })
+    }
+
+    async fn statement(&mut self, state: &mut State, statement: &Statement, stage: usize) -> Result<()> {
+        self.step += 1;
+        self.say(format!("Step {}/{} : {}\n", self.step, self.total, statement.text));
+        let triggers = match &statement.instruction {
+            Instruction::From { image, platform, .. } => {
+                self.from(state, image, platform.as_deref(), stage).await?
+            }
+            instruction => {
+                self.execute(state, instruction, &statement.text, stage).await?;
+                Vec::new()
+            }
+        };
+        if !triggers.is_empty() {
+            let plural = if triggers.len() == 1 { "" } else { "s" };
+            self.say(format!("# Executing {} build trigger{plural}\n", triggers.len()));
+        }
+        for trigger in triggers {
+            let instruction = Dockerfile::parse_trigger(&trigger)
+                .map_err(|e| Error::wrap(ErrorKind::Invalid, "read the base image's triggers", e))?;
+            self.execute(state, &instruction, &trigger, stage).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Disk work on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::wrap(ErrorKind::Internal, "a task of the build ended early", e))?
+}
