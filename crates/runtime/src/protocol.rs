@@ -190,7 +190,7 @@ pub struct Exit {
     /// Exit code; 128 + n after signal n.
     pub code: i32,
     /// Nanoseconds since the epoch.
-    pub at_ns: i128,
+    pub at_ns: i64,
     /// The kernel killed a process of it for want of memory.
     pub oom_killed: bool,
 }

@@ -3,7 +3,7 @@
 use crate::init::lookup::Program;
 use crate::launch::exit_code;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, WaitOptions};
 use std::ffi::{CString, OsString};
 use std::os::unix::ffi::OsStringExt;
 use wharf_sys::process::{self, Cloned, SingleThreaded};
@@ -69,7 +69,7 @@ fn run(argv: Vec<OsString>) -> std::io::Result<i32> {
                 let _ = signals::send(child, signal);
             }
         }
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             if Some(pid) == Pid::from_raw(child) {
                 return Ok(exit_code(status));
             }

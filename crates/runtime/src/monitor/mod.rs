@@ -22,7 +22,7 @@ use client::Line;
 pub(crate) use log::now_rfc3339;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::process::{WaitOptions, waitpid};
+use rustix::process::WaitOptions;
 use session::Session;
 pub(crate) use start::await_ready;
 use std::path::{Path, PathBuf};
@@ -215,7 +215,7 @@ impl Monitor<'_> {
 
     fn reap(&mut self) -> Result<()> {
         while signals::next_signal(self.signals.as_fd()).doing("read signals")?.is_some() {}
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let (pid, code) = (pid.as_raw_nonzero().get(), exit_code(status));
             let Some(session) = self.sessions.iter_mut().find(|s| s.pid == pid && s.code.is_none()) else {
                 continue;
@@ -289,6 +289,6 @@ impl Monitor<'_> {
     }
 }
 
-fn now_ns() -> i128 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i128)
+fn now_ns() -> i64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i64)
 }

@@ -37,7 +37,7 @@ pub(super) fn stage(stage: Stage) -> FailedStage {
 }
 
 pub(super) fn exit(exit: &Exit) -> ExitStatus {
-    ExitStatus { code: exit.code, at_ns: exit.at_ns, oom_killed: exit.oom_killed }
+    ExitStatus { code: exit.code, at_ns: exit.at_ns.into(), oom_killed: exit.oom_killed }
 }
 
 pub(super) fn event(event: Event) -> MonitorEvent {

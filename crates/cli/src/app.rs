@@ -1,0 +1,252 @@
+//! From the words of the command line to the end of a command.
+
+use crate::context::{Context, Hooks, note, print};
+use crate::failure::{ENGINE_FAILED, FAILED, Failure, Outcome};
+use crate::verb::{GROUPS, Verb, find};
+use crate::{flags, help};
+use clap::error::ErrorKind;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use wharf_docker_api::client::{Client, Endpoint};
+
+/// The engine that is looked for when none is named.
+const DEFAULT_SOCKET: &str = "/run/wharf.sock";
+
+/// What stands before the verb.
+#[derive(Debug, Default)]
+struct Globals {
+    host: Option<String>,
+    config_dir: Option<PathBuf>,
+    help: bool,
+    version: bool,
+    context: Option<String>,
+}
+
+/// Runs a command and returns its exit status. `arguments` begins with the name of the program.
+pub fn main(arguments: Vec<OsString>, hooks: Hooks) -> i32 {
+    let mut arguments = arguments.into_iter();
+    let program = arguments
+        .next()
+        .and_then(|path| PathBuf::from(path).file_name().map(|name| name.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| "wharf".into());
+    match run(&program, arguments.collect(), hooks) {
+        Ok(status) => status,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                note(&failure);
+            }
+            failure.status
+        }
+    }
+}
+
+fn run(program: &str, arguments: Vec<OsString>, hooks: Hooks) -> Outcome {
+    let (globals, words) = globals(arguments)?;
+    if globals.version {
+        print(format!(
+            "Wharf version {}, build {}\n",
+            hooks.version,
+            option_env!("WHARF_BUILD").unwrap_or("release")
+        ))?;
+        return Ok(0);
+    }
+    let names: Vec<&str> = words.iter().map_while(|word| word.to_str()).take(2).collect();
+    let (Some(first), false) = (names.first(), globals.help) else {
+        print(help::program(program, &hooks))?;
+        return Ok(0);
+    };
+    if *first == "help" {
+        return help_for(program, &words[1..], &hooks);
+    }
+    if let Some(named) = &globals.context
+        && named != "default"
+    {
+        note(format!("context {named:?} is ignored: name the engine with -H"));
+    }
+    if let Some((verb, used)) = find(&names) {
+        let arguments = words[used..].to_vec();
+        return call(program, verb, arguments, globals, hooks);
+    }
+    if GROUPS.iter().any(|(group, _)| group == first) {
+        return match names.get(1) {
+            None | Some(&"--help" | &"-h") => {
+                print(help::group(program, first))?;
+                Ok(0)
+            }
+            Some(second) => Err(unknown(program, &format!("{first} {second}"), &format!("{first} "))),
+        };
+    }
+    Err(unknown(program, first, ""))
+}
+
+fn unknown(program: &str, words: &str, group: &str) -> Failure {
+    Failure::new(format!(
+        "{program}: unknown command: {program} {words}\n\nRun '{program} {group}--help' for more information"
+    ))
+}
+
+fn help_for(program: &str, words: &[OsString], hooks: &Hooks) -> Outcome {
+    let names: Vec<&str> = words.iter().map_while(|word| word.to_str()).take(2).collect();
+    if let Some((verb, _)) = find(&names) {
+        let mut command = decorate(program, verb);
+        print(command.render_long_help().to_string())?;
+    } else if let Some((group, _)) = names.first().and_then(|n| GROUPS.iter().find(|(g, _)| g == n)) {
+        print(help::group(program, group))?;
+    } else {
+        print(help::program(program, hooks))?;
+    }
+    Ok(0)
+}
+
+fn call(
+    program: &str,
+    verb: &'static Verb,
+    arguments: Vec<OsString>,
+    globals: Globals,
+    hooks: Hooks,
+) -> Outcome {
+    let command = decorate(program, verb);
+    let mut words = vec![OsString::from(program)];
+    words.extend(flags::normalise(&command, arguments));
+    let matches = match command.try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => return usage(program, verb, &error),
+    };
+    let context = context(globals, hooks)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(format!("start the runtime: {e}")))?;
+    let outcome = runtime.block_on(async {
+        if verb.needs_engine {
+            context.engine().await?;
+        }
+        (verb.run)(&context, matches).await
+    });
+    // A thread may still wait for standard input, which nobody will read any more.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// The verb's flags with the layout that all verbs share.
+pub(crate) fn decorate(program: &str, verb: &Verb) -> clap::Command {
+    let path = verb.names[0];
+    let mut command = (verb.command)()
+        .about(verb.about)
+        .help_template(help::TEMPLATE)
+        .disable_version_flag(true)
+        .disable_help_flag(true)
+        .override_usage(format!("{program} {path} {}", verb.usage).trim_end().to_owned())
+        .no_binary_name(false);
+    let takes_h = command.get_arguments().any(|argument| argument.get_short() == Some('h'));
+    let mut help = clap::Arg::new("help").long("help").action(clap::ArgAction::Help).help("Print usage");
+    if !takes_h {
+        help = help.short_alias('h');
+    }
+    if verb.names.len() > 1 {
+        let all: Vec<String> = verb.names.iter().map(|name| format!("{program} {name}")).collect();
+        command = command.after_help(format!("\nAliases:\n  {}\n", all.join(", ")));
+    }
+    command.arg(help)
+}
+
+/// What clap has to say, as Docker says it.
+fn usage(program: &str, verb: &Verb, error: &clap::Error) -> Outcome {
+    if error.kind() == ErrorKind::DisplayHelp {
+        print(error.render().to_string())?;
+        return Ok(0);
+    }
+    let path = verb.names[0];
+    let rendered = error.render().to_string();
+    let first = rendered.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let named = error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string);
+    let (status, said) = match (error.kind(), named) {
+        (ErrorKind::UnknownArgument, Some(flag)) if flag.starts_with("--") => {
+            (ENGINE_FAILED, format!("unknown flag: {}", flag.split('=').next().unwrap_or(&flag)))
+        }
+        (ErrorKind::UnknownArgument, Some(flag)) if flag.starts_with('-') => {
+            (ENGINE_FAILED, format!("unknown shorthand flag: '{}' in {flag}", flag.trim_start_matches('-')))
+        }
+        (ErrorKind::UnknownArgument, _) => {
+            (FAILED, format!("{program}: '{program} {path}' accepts fewer arguments"))
+        }
+        (ErrorKind::MissingRequiredArgument, _) => {
+            (FAILED, format!("{program}: '{program} {path}' requires more arguments"))
+        }
+        _ => (ENGINE_FAILED, first),
+    };
+    Err(Failure::with_status(
+        status,
+        format!(
+            "{said}\n\nUsage:  {}\n\nRun '{program} {path} --help' for more information",
+            format!("{program} {path} {}", verb.usage).trim_end()
+        ),
+    ))
+}
+
+fn context(globals: Globals, hooks: Hooks) -> Result<Context, Failure> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let named = globals.host.or_else(|| variable("WHARF_HOST")).or_else(|| variable("DOCKER_HOST"));
+    let is_default_engine = named.is_none();
+    let endpoint = match named {
+        Some(named) => named.parse::<Endpoint>()?,
+        None => Endpoint::Unix(DEFAULT_SOCKET.into()),
+    };
+    let client = match variable("DOCKER_API_VERSION") {
+        Some(version) => Client::with_version(endpoint, &version),
+        None => Client::new(endpoint),
+    };
+    let config_dir =
+        globals.config_dir.or_else(|| variable("DOCKER_CONFIG").map(PathBuf::from)).unwrap_or_else(|| {
+            let home = std::env::var_os("HOME").unwrap_or_else(|| "/root".into());
+            PathBuf::from(home).join(".docker")
+        });
+    Ok(Context { client, config_dir, hooks, is_default_engine })
+}
+
+/// Reads the flags before the verb.
+fn globals(arguments: Vec<OsString>) -> Result<(Globals, Vec<OsString>), Failure> {
+    let mut globals = Globals::default();
+    let mut arguments = arguments.into_iter().peekable();
+    while let Some(argument) =
+        arguments.next_if(|word| word.to_str().is_some_and(|w| w.starts_with('-') && w.len() > 1))
+    {
+        let text = argument.to_string_lossy().into_owned();
+        let (name, mut value) = match text.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            // -Hvalue
+            None if text.starts_with("-H") && text.len() > 2 => ("-H".into(), Some(text[2..].to_owned())),
+            None => (text.clone(), None),
+        };
+        let mut take = || {
+            value
+                .take()
+                .or_else(|| arguments.next().map(|word| word.to_string_lossy().into_owned()))
+                .ok_or_else(|| Failure::with_status(ENGINE_FAILED, format!("flag needs an argument: {name}")))
+        };
+        match name.as_str() {
+            "-H" | "--host" => globals.host = Some(take()?),
+            "--config" => globals.config_dir = Some(take()?.into()),
+            "-c" | "--context" => globals.context = Some(take()?),
+            "-l" | "--log-level" => drop(take()?),
+            "-D" | "--debug" => {}
+            "-v" | "--version" => globals.version = true,
+            "-h" | "--help" => globals.help = true,
+            "--tls" | "--tlsverify" | "--tlscacert" | "--tlscert" | "--tlskey" => {
+                return Err(Failure::with_status(
+                    ENGINE_FAILED,
+                    format!(
+                        "{name}: TLS is not supported by this client: reach the engine through its unix socket"
+                    ),
+                ));
+            }
+            _ => {
+                return Err(Failure::with_status(
+                    ENGINE_FAILED,
+                    format!("unknown flag: {name}\n\nRun with --help for more information"),
+                ));
+            }
+        }
+    }
+    Ok((globals, arguments.collect()))
+}

@@ -1,0 +1,64 @@
+//! The terminal: its size, and raw mode.
+
+use crate::failure::Failure;
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use std::io::{stdin, stdout};
+
+/// Whether standard input is a terminal.
+pub(crate) fn stdin_is_terminal() -> bool {
+    isatty(stdin())
+}
+
+/// Whether standard output is a terminal.
+pub(crate) fn stdout_is_terminal() -> bool {
+    isatty(stdout())
+}
+
+/// Height and width in characters; `None` without a terminal.
+pub(crate) fn size() -> Option<[u32; 2]> {
+    let size = tcgetwinsize(stdout()).ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then(|| [size.ws_row.into(), size.ws_col.into()])
+}
+
+/// Raw mode of the terminal on standard input, until dropped.
+#[derive(Debug)]
+pub(crate) struct RawMode {
+    before: Termios,
+}
+
+impl RawMode {
+    /// Every key goes to the container, none to the line editing here.
+    pub(crate) fn enter() -> Result<Self, Failure> {
+        let failed = |errno| Failure::new(format!("set the terminal raw: {errno}"));
+        let before = tcgetattr(stdin()).map_err(failed)?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(stdin(), OptionalActions::Now, &raw).map_err(failed)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        // The terminal may be gone; then there is nothing to restore.
+        let _ = tcsetattr(stdin(), OptionalActions::Drain, &self.before);
+    }
+}
+
+/// Reads a line from the terminal without showing it.
+pub(crate) fn read_secret(prompt: &str) -> Result<String, Failure> {
+    use rustix::termios::LocalModes;
+    crate::context::print(prompt)?;
+    let failed = |errno| Failure::new(format!("hide the terminal's input: {errno}"));
+    let before = tcgetattr(stdin()).map_err(failed)?;
+    let mut quiet = before.clone();
+    quiet.local_modes.remove(LocalModes::ECHO);
+    quiet.local_modes.insert(LocalModes::ECHONL);
+    tcsetattr(stdin(), OptionalActions::Now, &quiet).map_err(failed)?;
+    let restore = RawMode { before };
+    let mut secret = String::new();
+    let read = stdin().read_line(&mut secret);
+    drop(restore);
+    read?;
+    Ok(secret.trim_end_matches(['\r', '\n']).to_owned())
+}

@@ -1,0 +1,22 @@
+//! `export`.
+
+use super::path;
+use crate::context::Context;
+use crate::failure::Outcome;
+use crate::verb::image::save::write_archive;
+use wharf_docker_api::client::Call;
+
+/// Flags of `export`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Write to a file, instead of STDOUT
+    #[arg(short = 'o', long, value_name = "string")]
+    output: Option<String>,
+    #[arg(value_name = "CONTAINER", required = true, hide = true)]
+    container: String,
+}
+
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    write_archive(context, Call::get(path(&options.container, "/export")), options.output.as_deref()).await?;
+    Ok(0)
+}

@@ -1,0 +1,22 @@
+//! `container inspect`.
+
+use crate::context::Context;
+use crate::failure::Outcome;
+use crate::verb::system::inspect::{Kind, show};
+
+/// Flags of `container inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Format output using a custom template: 'json', or a Go template
+    #[arg(short = 'f', long, value_name = "string")]
+    format: Option<String>,
+    /// Display total file sizes
+    #[arg(short = 's', long)]
+    size: bool,
+    #[arg(value_name = "CONTAINER", required = true, hide = true)]
+    containers: Vec<String>,
+}
+
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    show(context, &[Kind::Container], &options.containers, options.format.as_deref(), options.size).await
+}

@@ -1,0 +1,62 @@
+//! `logs`.
+
+use super::path;
+use crate::context::Context;
+use crate::failure::{Failure, Outcome};
+use crate::format::time::now;
+use crate::parse::duration::timestamp;
+use crate::stream::output::Output;
+use wharf_docker_api::client::{Call, Query};
+use wharf_docker_api::types::container::Inspect;
+
+/// Flags of `logs`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Show extra details provided to logs
+    #[arg(long)]
+    details: bool,
+    /// Follow log output
+    #[arg(short = 'f', long)]
+    follow: bool,
+    /// Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)
+    #[arg(long, value_name = "string")]
+    since: Option<String>,
+    /// Number of lines to show from the end of the logs
+    #[arg(short = 'n', long, visible_alias = "lines", value_name = "string", default_value = "all")]
+    tail: String,
+    /// Show timestamps
+    #[arg(short = 't', long)]
+    timestamps: bool,
+    /// Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)
+    #[arg(long, value_name = "string")]
+    until: Option<String>,
+    #[arg(value_name = "CONTAINER", required = true, hide = true)]
+    container: String,
+}
+
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    let when = |text: &Option<String>| {
+        text.as_ref().map(|text| timestamp(text, now())).transpose().map_err(Failure::new)
+    };
+    let query = Query::new()
+        .with("stdout", 1)
+        .with("stderr", 1)
+        .flag("details", options.details)
+        .flag("follow", options.follow)
+        .flag("timestamps", options.timestamps)
+        .maybe("since", when(&options.since)?)
+        .maybe("until", when(&options.until)?)
+        .with("tail", &options.tail);
+    let stream = context.client.stream(Call::get(path(&options.container, "/logs")).query(query)).await?;
+    let multiplexed = match stream.multiplexed() {
+        Some(multiplexed) => multiplexed,
+        // Engines before API 1.42 do not say.
+        None => {
+            let container: Inspect =
+                context.client.json(Call::get(path(&options.container, "/json"))).await?;
+            !container.config.tty
+        }
+    };
+    Output::new(multiplexed, true, true).copy(stream).await?;
+    Ok(0)
+}

@@ -1,0 +1,95 @@
+//! `update`.
+
+use super::path;
+use super::request::restart;
+use crate::context::{Context, each, note};
+use crate::failure::{Failure, Outcome};
+use crate::parse::size::{bytes, bytes_or_unlimited, cpus};
+use serde_json::{Map, Value};
+use wharf_docker_api::client::Call;
+use wharf_docker_api::types::container::UpdateResponse;
+
+/// Flags of `update`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Block IO (relative weight), between 10 and 1000, or 0 to disable
+    #[arg(long, value_name = "uint16")]
+    blkio_weight: Option<u16>,
+    /// Limit CPU CFS (Completely Fair Scheduler) period
+    #[arg(long, value_name = "int")]
+    cpu_period: Option<i64>,
+    /// Limit CPU CFS (Completely Fair Scheduler) quota
+    #[arg(long, value_name = "int", allow_negative_numbers = true)]
+    cpu_quota: Option<i64>,
+    /// Limit the CPU real-time period in microseconds
+    #[arg(long, value_name = "int")]
+    cpu_rt_period: Option<i64>,
+    /// Limit the CPU real-time runtime in microseconds
+    #[arg(long, value_name = "int")]
+    cpu_rt_runtime: Option<i64>,
+    /// CPU shares (relative weight)
+    #[arg(short = 'c', long, value_name = "int")]
+    cpu_shares: Option<i64>,
+    /// Number of CPUs
+    #[arg(long, value_name = "decimal", value_parser = cpus)]
+    cpus: Option<i64>,
+    /// CPUs in which to allow execution (0-3, 0,1)
+    #[arg(long, value_name = "string")]
+    cpuset_cpus: Option<String>,
+    /// MEMs in which to allow execution (0-3, 0,1)
+    #[arg(long, value_name = "string")]
+    cpuset_mems: Option<String>,
+    /// Memory limit
+    #[arg(short = 'm', long, value_name = "bytes", value_parser = bytes)]
+    memory: Option<i64>,
+    /// Memory soft limit
+    #[arg(long, value_name = "bytes", value_parser = bytes)]
+    memory_reservation: Option<i64>,
+    /// Swap limit equal to memory plus swap: -1 to enable unlimited swap
+    #[arg(long, value_name = "bytes", value_parser = bytes_or_unlimited, allow_negative_numbers = true)]
+    memory_swap: Option<i64>,
+    /// Tune container pids limit (set -1 for unlimited)
+    #[arg(long, value_name = "int", allow_negative_numbers = true)]
+    pids_limit: Option<i64>,
+    /// Restart policy to apply when a container exits
+    #[arg(long, value_name = "string")]
+    restart: Option<String>,
+    #[arg(value_name = "CONTAINER", required = true, hide = true)]
+    containers: Vec<String>,
+}
+
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    // Only what was asked for is sent: the rest stays as it is.
+    let mut changes: Map<String, Value> = [
+        ("BlkioWeight", options.blkio_weight.map(Value::from)),
+        ("CpuPeriod", options.cpu_period.map(Value::from)),
+        ("CpuQuota", options.cpu_quota.map(Value::from)),
+        ("CpuRealtimePeriod", options.cpu_rt_period.map(Value::from)),
+        ("CpuRealtimeRuntime", options.cpu_rt_runtime.map(Value::from)),
+        ("CpuShares", options.cpu_shares.map(Value::from)),
+        ("NanoCpus", options.cpus.map(Value::from)),
+        ("CpusetCpus", options.cpuset_cpus.map(Value::from)),
+        ("CpusetMems", options.cpuset_mems.map(Value::from)),
+        ("Memory", options.memory.map(Value::from)),
+        ("MemoryReservation", options.memory_reservation.map(Value::from)),
+        ("MemorySwap", options.memory_swap.map(Value::from)),
+        ("PidsLimit", options.pids_limit.map(Value::from)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+    .collect();
+    if let Some(policy) = &options.restart {
+        let policy = restart(policy).map_err(Failure::new)?;
+        changes.insert("RestartPolicy".into(), serde_json::json!(policy));
+    }
+    if changes.is_empty() {
+        return Err(Failure::new("you must provide one or more flags when using this command"));
+    }
+    each(&options.containers, async |name| {
+        let call = Call::post(path(name, "/update")).json(&changes)?;
+        let updated: UpdateResponse = context.client.json(call).await?;
+        updated.warnings.unwrap_or_default().iter().for_each(note);
+        Ok(name.to_owned())
+    })
+    .await
+}

@@ -1,0 +1,289 @@
+//! `build`, through the classic call that takes the context as a tar.
+
+use crate::archive::context::{Context as BuildContext, Dockerfile, hidden_name};
+use crate::archive::{pack, upload};
+use crate::config::{all_credentials, encode};
+use crate::context::{Context, line};
+use crate::failure::{Failure, Outcome};
+use crate::parse::size::{bytes, bytes_or_unlimited};
+use crate::parse::{env, ulimit};
+use crate::stream::progress::{self, Target};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::path::Path;
+use wharf_docker_api::client::{Body, Call, Query};
+
+/// Flags of `build`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Add a custom host-to-IP mapping ("host:ip")
+    #[arg(long, value_name = "list")]
+    add_host: Vec<String>,
+    /// Set build-time variables
+    #[arg(long, value_name = "list")]
+    build_arg: Vec<String>,
+    /// Images to consider as cache sources
+    #[arg(long, value_name = "list")]
+    cache_from: Vec<String>,
+    /// Set the parent cgroup for the "RUN" instructions during build
+    #[arg(long, value_name = "string")]
+    cgroup_parent: Option<String>,
+    /// Compress the build context using gzip
+    #[arg(long, hide = true)]
+    compress: bool,
+    /// Limit the CPU CFS (Completely Fair Scheduler) period
+    #[arg(long, value_name = "int")]
+    cpu_period: Option<i64>,
+    /// Limit the CPU CFS (Completely Fair Scheduler) quota
+    #[arg(long, value_name = "int")]
+    cpu_quota: Option<i64>,
+    /// CPU shares (relative weight)
+    #[arg(short = 'c', long, value_name = "int")]
+    cpu_shares: Option<i64>,
+    /// CPUs in which to allow execution (0-3, 0,1)
+    #[arg(long, value_name = "string")]
+    cpuset_cpus: Option<String>,
+    /// MEMs in which to allow execution (0-3, 0,1)
+    #[arg(long, value_name = "string")]
+    cpuset_mems: Option<String>,
+    /// Skip image verification
+    #[arg(long, hide = true)]
+    disable_content_trust: bool,
+    /// Name of the Dockerfile (default: "PATH/Dockerfile")
+    #[arg(short = 'f', long, value_name = "string")]
+    file: Option<String>,
+    /// Always remove intermediate containers
+    #[arg(long)]
+    force_rm: bool,
+    /// Write the image ID to the file
+    #[arg(long, value_name = "string")]
+    iidfile: Option<String>,
+    /// Container isolation technology
+    #[arg(long, value_name = "string", hide = true)]
+    isolation: Option<String>,
+    /// Set metadata for an image
+    #[arg(long, value_name = "list")]
+    label: Vec<String>,
+    /// Load the image into the engine, which always happens
+    #[arg(long, hide = true)]
+    load: bool,
+    /// Memory limit
+    #[arg(short = 'm', long, value_name = "bytes", value_parser = bytes)]
+    memory: Option<i64>,
+    /// Swap limit equal to memory plus swap: -1 to enable unlimited swap
+    #[arg(long, value_name = "bytes", value_parser = bytes_or_unlimited, allow_negative_numbers = true)]
+    memory_swap: Option<i64>,
+    /// Set the networking mode for the "RUN" instructions during build
+    #[arg(long, value_name = "string")]
+    network: Option<String>,
+    /// Do not use cache when building the image
+    #[arg(long)]
+    no_cache: bool,
+    /// Set platform if server is multi-platform capable
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
+    /// How progress is shown, which is always plain
+    #[arg(long, value_name = "string", hide = true)]
+    progress: Option<String>,
+    /// Always attempt to pull a newer version of the image
+    #[arg(long)]
+    pull: bool,
+    /// Suppress the build output and print image ID on success
+    #[arg(short = 'q', long)]
+    quiet: bool,
+    /// Remove intermediate containers after a successful build
+    #[arg(long, value_name = "bool", default_value = "true", num_args(0..=1), require_equals = true, default_missing_value = "true", value_parser = crate::parse::boolean)]
+    rm: bool,
+    /// Security options
+    #[arg(long, value_name = "list")]
+    security_opt: Vec<String>,
+    /// Size of "/dev/shm"
+    #[arg(long, value_name = "bytes", value_parser = bytes)]
+    shm_size: Option<i64>,
+    /// Squash newly built layers into a single new layer
+    #[arg(long)]
+    squash: bool,
+    /// Name and optionally a tag in the "name:tag" format
+    #[arg(short = 't', long, value_name = "list")]
+    tag: Vec<String>,
+    /// Set the target build stage to build
+    #[arg(long, value_name = "string")]
+    target: Option<String>,
+    /// Ulimit options
+    #[arg(long, value_name = "ulimit")]
+    ulimit: Vec<String>,
+    #[arg(value_name = "PATH", required = true, hide = true, allow_hyphen_values = true)]
+    context: String,
+}
+
+const TAR: &str = "application/x-tar";
+/// How much of standard input decides whether it is an archive: one block of a tar.
+const PROBE_BYTES: u64 = 512;
+
+/// What is built from.
+struct Source {
+    dockerfile: Option<String>,
+    remote: Option<String>,
+    body: Body,
+}
+
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    let source = source(&options)?;
+    let auth = encode(&all_credentials(&context.config()?)?)?;
+    let call = Call::post("/build")
+        .query(query(&options, &source)?)
+        .header("x-registry-config", &auth)?
+        .body(TAR, source.body);
+    let mut id = None;
+    let target = if options.quiet { Target::Nowhere } else { Target::Stdout };
+    let stream = context.client.stream(call).await?;
+    progress::show(stream, target, |aux| {
+        if let Some(built) = aux.get("ID").and_then(Value::as_str) {
+            id = Some(built.to_owned());
+        }
+    })
+    .await?;
+    if let Some(path) = &options.iidfile {
+        let id = id.as_ref().ok_or_else(|| Failure::new("the engine did not say which image it built"))?;
+        std::fs::write(path, id).map_err(|e| Failure::file("write", path, &e))?;
+    }
+    if options.quiet {
+        line(id.ok_or_else(|| Failure::new("the engine did not say which image it built"))?)?;
+    }
+    Ok(0)
+}
+
+fn source(options: &Options) -> Result<Source, Failure> {
+    let from = options.context.as_str();
+    let file_is_stdin = options.file.as_deref() == Some("-");
+    if from == "-" {
+        if file_is_stdin {
+            return Err(Failure::new(
+                "invalid argument: can't use stdin for both build context and dockerfile",
+            ));
+        }
+        return from_stdin(options);
+    }
+    if is_remote(from) {
+        return Ok(Source {
+            dockerfile: options.file.clone(),
+            remote: Some(from.to_owned()),
+            body: Body::empty(),
+        });
+    }
+    let dockerfile = if file_is_stdin {
+        let mut content = Vec::new();
+        io::stdin().read_to_end(&mut content)?;
+        Dockerfile::Content(content)
+    } else {
+        Dockerfile::File(options.file.as_deref().map(Path::new))
+    };
+    let files = BuildContext::new(Path::new(from), dockerfile).map_err(Failure::new)?;
+    let dockerfile = Some(files.dockerfile().to_owned());
+    Ok(Source { dockerfile, remote: None, body: upload::body(move |writer| files.write(writer)) })
+}
+
+/// Standard input is an archive with the context, or a Dockerfile without one.
+fn from_stdin(options: &Options) -> Result<Source, Failure> {
+    let mut probe = Vec::new();
+    io::stdin().take(PROBE_BYTES).read_to_end(&mut probe)?;
+    if is_archive(&probe) {
+        let body = upload::from_reader(io::Cursor::new(probe).chain(io::stdin()));
+        return Ok(Source { dockerfile: options.file.clone(), remote: None, body });
+    }
+    io::stdin().read_to_end(&mut probe)?;
+    let name = hidden_name();
+    let entry = name.clone();
+    let body = upload::body(move |writer| {
+        let mut archive = tar::Builder::new(writer);
+        pack::add_bytes(&mut archive, &entry, &probe)?;
+        archive.finish()
+    });
+    Ok(Source { dockerfile: Some(name), remote: None, body })
+}
+
+/// Whether bytes begin a tar, plain or compressed in one of the usual ways.
+fn is_archive(bytes: &[u8]) -> bool {
+    const MAGIC: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
+    MAGIC.iter().any(|magic| bytes.starts_with(magic)) || bytes.get(257..262) == Some(b"ustar")
+}
+
+fn is_remote(text: &str) -> bool {
+    ["http://", "https://", "git://", "git@", "github.com/"].iter().any(|prefix| text.starts_with(prefix))
+}
+
+fn query(options: &Options, source: &Source) -> Result<Query, Failure> {
+    let mut query = Query::new();
+    for tag in &options.tag {
+        query = query.with("t", tag);
+    }
+    for host in &options.add_host {
+        query = query.with("extrahosts", host.replacen('=', ":", 1));
+    }
+    let build_args: BTreeMap<String, Option<String>> = options
+        .build_arg
+        .iter()
+        .map(|text| match text.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            // Without a value it is our own variable's, and unset where that is.
+            None => (text.clone(), std::env::var(text).ok()),
+        })
+        .collect();
+    let labels: BTreeMap<String, String> =
+        env::labels(&[], &options.label).map_err(Failure::new)?.into_iter().collect();
+    let ulimits = options
+        .ulimit
+        .iter()
+        .map(|text| ulimit::ulimit(text))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Failure::new)?;
+
+    let some = |value: Value| {
+        (!value.as_object().is_some_and(|m| m.is_empty()) && !value.as_array().is_some_and(Vec::is_empty))
+            .then_some(value)
+    };
+    let remote = source.remote.as_ref();
+    Ok(query
+        .maybe("remote", remote)
+        .maybe("dockerfile", source.dockerfile.as_ref())
+        .maybe("buildargs", some(json!(build_args)))
+        .maybe("labels", some(json!(labels)))
+        .maybe("cachefrom", some(json!(options.cache_from)))
+        .maybe("ulimits", some(json!(ulimits)))
+        .maybe("securityopt", some(json!(options.security_opt)))
+        .maybe("cgroupparent", options.cgroup_parent.as_ref())
+        .maybe("cpuperiod", options.cpu_period)
+        .maybe("cpuquota", options.cpu_quota)
+        .maybe("cpushares", options.cpu_shares)
+        .maybe("cpusetcpus", options.cpuset_cpus.as_ref())
+        .maybe("cpusetmems", options.cpuset_mems.as_ref())
+        .maybe("memory", options.memory)
+        .maybe("memswap", options.memory_swap)
+        .maybe("networkmode", options.network.as_ref())
+        .maybe("platform", options.platform.as_ref())
+        .maybe("shmsize", options.shm_size)
+        .maybe("target", options.target.as_ref())
+        .flag("nocache", options.no_cache)
+        .flag("pull", options.pull)
+        .flag("q", options.quiet)
+        .flag("squash", options.squash)
+        .flag("forcerm", options.force_rm)
+        .with("rm", u8::from(options.rm))
+        .with("version", 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standard_input_is_recognised() {
+        let mut archive = tar::Builder::new(Vec::new());
+        pack::add_bytes(&mut archive, "Dockerfile", b"FROM scratch").unwrap();
+        assert!(is_archive(&archive.into_inner().unwrap()));
+        assert!(is_archive(b"\x1f\x8b\x08"));
+        assert!(!is_archive(b"FROM scratch\n"));
+        assert!(is_remote("https://example.org/x.git") && !is_remote("./http"));
+    }
+}

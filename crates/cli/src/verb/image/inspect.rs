@@ -1,0 +1,19 @@
+//! `image inspect`.
+
+use crate::context::Context;
+use crate::failure::Outcome;
+use crate::verb::system::inspect::{Kind, show};
+
+/// Flags of `image inspect`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Format output using a custom template: 'json', or a Go template
+    #[arg(short = 'f', long, value_name = "string")]
+    format: Option<String>,
+    #[arg(value_name = "IMAGE", required = true, hide = true)]
+    images: Vec<String>,
+}
+
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    show(context, &[Kind::Image], &options.images, options.format.as_deref(), false).await
+}

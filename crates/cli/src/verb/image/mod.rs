@@ -1,0 +1,22 @@
+//! Verbs about images.
+
+pub(super) mod build;
+pub(super) mod builder_prune;
+pub(super) mod history;
+pub(super) mod import;
+pub(super) mod inspect;
+pub(super) mod load;
+pub(super) mod ls;
+pub(super) mod prune;
+pub(super) mod pull;
+pub(super) mod push;
+pub(super) mod rm;
+pub(super) mod save;
+pub(super) mod search;
+pub(super) mod tag;
+
+/// The path of a call about an image. Names keep their slashes, as the engine's routes expect.
+fn path(image: &str, call: &str) -> String {
+    let encoded: Vec<String> = image.split('/').map(wharf_docker_api::client::segment).collect();
+    format!("/images/{}{call}", encoded.join("/"))
+}

@@ -1,0 +1,48 @@
+//! `push`.
+
+use super::path;
+use crate::config::registry_auth;
+use crate::context::{Context, line};
+use crate::failure::{Failure, Outcome};
+use crate::image_ref::{split, tagged};
+use crate::stream::progress::{self, Target};
+use wharf_docker_api::client::{Call, Query};
+
+/// Flags of `push`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Push all tags of an image to the repository
+    #[arg(short = 'a', long)]
+    all_tags: bool,
+    /// Skip image signing
+    #[arg(long, hide = true)]
+    disable_content_trust: bool,
+    /// Push a platform-specific manifest as a single-platform image to the registry
+    #[arg(long, value_name = "string")]
+    platform: Option<String>,
+    /// Suppress verbose output
+    #[arg(short = 'q', long)]
+    quiet: bool,
+    #[arg(value_name = "NAME", required = true, hide = true)]
+    name: String,
+}
+
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    let (repository, tag) = split(&options.name);
+    if options.all_tags && tag.is_some() {
+        return Err(Failure::new("tag can't be used with --all-tags/-a"));
+    }
+    if !options.all_tags && tag.is_none() && !options.quiet {
+        line("Using default tag: latest")?;
+    }
+    let tag = if options.all_tags { None } else { Some(tag.unwrap_or("latest")) };
+    let query = Query::new().maybe("tag", tag).maybe("platform", options.platform.as_ref());
+    let auth = registry_auth(&context.config()?, repository)?;
+    let call = Call::post(path(repository, "/push")).query(query).header("x-registry-auth", &auth)?;
+    let target = if options.quiet { Target::Nowhere } else { Target::Stdout };
+    progress::show(context.client.stream(call).await?, target, |_| {}).await?;
+    if options.quiet {
+        line(if options.all_tags { repository.to_owned() } else { tagged(&options.name) })?;
+    }
+    Ok(0)
+}

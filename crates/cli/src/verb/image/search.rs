@@ -1,0 +1,67 @@
+//! `search`.
+
+use crate::config::registry_auth;
+use crate::context::{Context, print};
+use crate::failure::Outcome;
+use crate::format::list::{Listing, Row, ellipsis, pairs};
+use wharf_docker_api::client::{Call, Query};
+use wharf_docker_api::types::image::SearchResult;
+
+/// Flags of `search`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Filter output based on conditions provided
+    #[arg(short = 'f', long, value_name = "filter")]
+    filter: Vec<String>,
+    /// Pretty-print search using a Go template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Max number of search results
+    #[arg(long, value_name = "int")]
+    limit: Option<u32>,
+    /// Don't truncate output
+    #[arg(long)]
+    no_trunc: bool,
+    #[arg(value_name = "TERM", required = true, hide = true)]
+    term: String,
+}
+
+const LISTING: Listing = Listing {
+    columns: &[
+        ("Name", "NAME"),
+        ("Description", "DESCRIPTION"),
+        ("StarCount", "STARS"),
+        ("IsOfficial", "OFFICIAL"),
+        ("IsAutomated", "AUTOMATED"),
+    ],
+    table: &["Name", "Description", "StarCount", "IsOfficial"],
+};
+
+/// Characters of a description that are shown.
+const DESCRIPTION_WIDTH: usize = 45;
+
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    let query = Query::new()
+        .with("term", &options.term)
+        .maybe("limit", options.limit)
+        .filters(pairs(&options.filter)?);
+    let auth = registry_auth(&context.config()?, &options.term)?;
+    let call = Call::get("/images/search").query(query).header("x-registry-auth", &auth)?;
+    let results: Vec<SearchResult> = context.client.json(call).await?;
+    let mark = |yes: bool| if yes { "[OK]" } else { "" };
+    let width = if options.no_trunc { usize::MAX } else { DESCRIPTION_WIDTH };
+    let rows: Vec<Row> = results
+        .iter()
+        .map(|result| {
+            Row::new([
+                ("Name", result.name.as_str().into()),
+                ("Description", ellipsis(&result.description.replace('\n', " "), width).into()),
+                ("StarCount", result.star_count.to_string().into()),
+                ("IsOfficial", mark(result.is_official).into()),
+                ("IsAutomated", mark(result.is_automated).into()),
+            ])
+        })
+        .collect();
+    print(LISTING.show(&rows, options.format.as_deref())?)?;
+    Ok(0)
+}

@@ -1,0 +1,32 @@
+//! `network prune`.
+
+use crate::context::{Context, confirm, print};
+use crate::failure::Outcome;
+use crate::verb::system::prune::filters;
+use wharf_docker_api::client::{Call, Query};
+use wharf_docker_api::types::network::PruneResponse;
+
+/// Flags of `network prune`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Provide filter values (e.g. "until=<timestamp>")
+    #[arg(long, value_name = "filter")]
+    filter: Vec<String>,
+    /// Do not prompt for confirmation
+    #[arg(short = 'f', long)]
+    force: bool,
+}
+
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    let question = "WARNING! This will remove all custom networks not used by at least one container.\nAre you sure you want to continue?";
+    if !options.force && !confirm(question)? {
+        return Ok(0);
+    }
+    let query = Query::new().filters(filters(&options.filter)?);
+    let pruned: PruneResponse = context.client.json(Call::post("/networks/prune").query(query)).await?;
+    let deleted = pruned.networks_deleted.unwrap_or_default();
+    if !deleted.is_empty() {
+        print(format!("Deleted Networks:\n{}\n\n", deleted.join("\n")))?;
+    }
+    Ok(0)
+}

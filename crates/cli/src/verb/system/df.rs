@@ -1,0 +1,205 @@
+//! `system df`.
+
+use crate::context::{Context, print};
+use crate::failure::{Failure, Outcome};
+use crate::format::list::{Listing, Row, cut};
+use crate::format::size::decimal;
+use crate::format::time::ago;
+use crate::image_ref::split;
+use crate::verb::system::inspect::short_id;
+use std::collections::HashSet;
+use wharf_docker_api::client::Call;
+use wharf_docker_api::types::system::DiskUsage;
+
+/// Flags of `system df`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json', or a Go template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Show detailed information on space usage
+    #[arg(short = 'v', long)]
+    verbose: bool,
+}
+
+const LISTING: Listing = Listing {
+    columns: &[
+        ("Type", "TYPE"),
+        ("TotalCount", "TOTAL"),
+        ("Active", "ACTIVE"),
+        ("Size", "SIZE"),
+        ("Reclaimable", "RECLAIMABLE"),
+    ],
+    table: &["Type", "TotalCount", "Active", "Size", "Reclaimable"],
+};
+
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    let usage: DiskUsage = context.client.json(Call::get("/system/df")).await?;
+    if options.verbose {
+        print(details(&usage)?)?;
+        return Ok(0);
+    }
+    print(LISTING.show(&summary(&usage), options.format.as_deref())?)?;
+    Ok(0)
+}
+
+fn summary(usage: &DiskUsage) -> Vec<Row> {
+    let containers = usage.containers.as_deref().unwrap_or_default();
+    let images = usage.images.as_deref().unwrap_or_default();
+    let volumes = usage.volumes.as_deref().unwrap_or_default();
+    let cache = usage.build_cache.as_deref().unwrap_or_default();
+
+    let used: HashSet<&str> = containers.iter().map(|container| container.image_id.as_str()).collect();
+    let idle_images =
+        images.iter().filter(|image| !used.contains(image.id.as_str()) && image.containers <= 0);
+    let free: i64 = idle_images.clone().map(|image| image.size - image.shared_size.max(0)).sum();
+    let active_images = images.len() - idle_images.count();
+
+    let size = |container: &&wharf_docker_api::types::container::Summary| container.size_rw.unwrap_or(0);
+    let active =
+        containers.iter().filter(|c| matches!(c.state.as_str(), "running" | "paused" | "restarting"));
+    let all_size: i64 = containers.iter().map(|c| size(&c)).sum();
+    let active_size: i64 = active.clone().map(|c| size(&c)).sum();
+
+    let bytes = |volume: &wharf_docker_api::types::volume::Volume| {
+        volume.usage_data.as_ref().map_or(0, |u| u.size.max(0))
+    };
+    let in_use = |volume: &&wharf_docker_api::types::volume::Volume| {
+        volume.usage_data.as_ref().is_some_and(|u| u.ref_count > 0)
+    };
+    let volume_size: i64 = volumes.iter().map(bytes).sum();
+    let volume_used: i64 = volumes.iter().filter(in_use).map(bytes).sum();
+
+    let cache_size: i64 = cache.iter().filter(|entry| !entry.shared).map(|entry| entry.size).sum();
+    let cache_used: i64 =
+        cache.iter().filter(|entry| entry.in_use && !entry.shared).map(|entry| entry.size).sum();
+
+    vec![
+        row("Images", images.len(), active_images, usage.layers_size, free),
+        row("Containers", containers.len(), active.count(), all_size, all_size - active_size),
+        row(
+            "Local Volumes",
+            volumes.len(),
+            volumes.iter().filter(in_use).count(),
+            volume_size,
+            volume_size - volume_used,
+        ),
+        row(
+            "Build Cache",
+            cache.len(),
+            cache.iter().filter(|entry| entry.in_use).count(),
+            cache_size,
+            cache_size - cache_used,
+        ),
+    ]
+}
+
+fn row(kind: &str, total: usize, active: usize, size: i64, reclaimable: i64) -> Row {
+    let reclaimable = reclaimable.clamp(0, size.max(0));
+    let percent = if size > 0 { format!(" ({}%)", reclaimable * 100 / size) } else { String::new() };
+    Row::new([
+        ("Type", kind.into()),
+        ("TotalCount", total.to_string().into()),
+        ("Active", active.to_string().into()),
+        ("Size", decimal(size).into()),
+        ("Reclaimable", format!("{}{percent}", decimal(reclaimable)).into()),
+    ])
+}
+
+fn details(usage: &DiskUsage) -> Result<String, Failure> {
+    const IMAGES: Listing = Listing {
+        columns: &[
+            ("R", "REPOSITORY"),
+            ("T", "TAG"),
+            ("I", "IMAGE ID"),
+            ("C", "CREATED"),
+            ("S", "SIZE"),
+            ("N", "CONTAINERS"),
+        ],
+        table: &["R", "T", "I", "C", "S", "N"],
+    };
+    const CONTAINERS: Listing = Listing {
+        columns: &[
+            ("I", "CONTAINER ID"),
+            ("M", "IMAGE"),
+            ("C", "COMMAND"),
+            ("S", "SIZE"),
+            ("A", "CREATED"),
+            ("T", "STATUS"),
+            ("N", "NAMES"),
+        ],
+        table: &["I", "M", "C", "S", "A", "T", "N"],
+    };
+    const VOLUMES: Listing =
+        Listing { columns: &[("N", "VOLUME NAME"), ("L", "LINKS"), ("S", "SIZE")], table: &["N", "L", "S"] };
+    const CACHE: Listing = Listing {
+        columns: &[("I", "CACHE ID"), ("T", "CACHE TYPE"), ("S", "SIZE"), ("U", "USAGE"), ("H", "SHARED")],
+        table: &["I", "T", "S", "U", "H"],
+    };
+    let images: Vec<Row> = usage
+        .images
+        .iter()
+        .flatten()
+        .map(|image| {
+            let (repository, tag) = image.repo_tags.first().map_or(("<none>", None), |name| split(name));
+            Row::new([
+                ("R", repository.into()),
+                ("T", tag.unwrap_or("<none>").into()),
+                ("I", short_id(&image.id).into()),
+                ("C", ago(image.created).into()),
+                ("S", decimal(image.size).into()),
+                ("N", image.containers.max(0).to_string().into()),
+            ])
+        })
+        .collect();
+    let containers: Vec<Row> = usage
+        .containers
+        .iter()
+        .flatten()
+        .map(|container| {
+            Row::new([
+                ("I", short_id(&container.id).into()),
+                ("M", container.image.as_str().into()),
+                ("C", format!("\"{}\"", cut(&container.command, 20)).into()),
+                ("S", decimal(container.size_rw.unwrap_or(0)).into()),
+                ("A", ago(container.created).into()),
+                ("T", container.status.as_str().into()),
+                ("N", container.names.first().map_or("", |name| name.trim_start_matches('/')).into()),
+            ])
+        })
+        .collect();
+    let volumes: Vec<Row> = usage
+        .volumes
+        .iter()
+        .flatten()
+        .map(|volume| {
+            let usage = volume.usage_data.clone().unwrap_or_default();
+            Row::new([
+                ("N", volume.name.as_str().into()),
+                ("L", usage.ref_count.max(0).to_string().into()),
+                ("S", decimal(usage.size.max(0)).into()),
+            ])
+        })
+        .collect();
+    let cache: Vec<Row> = usage
+        .build_cache
+        .iter()
+        .flatten()
+        .map(|entry| {
+            Row::new([
+                ("I", short_id(&entry.id).into()),
+                ("T", entry.kind.as_str().into()),
+                ("S", decimal(entry.size).into()),
+                ("U", entry.usage_count.to_string().into()),
+                ("H", entry.shared.to_string().into()),
+            ])
+        })
+        .collect();
+    Ok(format!(
+        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage:\n\n{}",
+        IMAGES.show(&images, None)?,
+        CONTAINERS.show(&containers, None)?,
+        VOLUMES.show(&volumes, None)?,
+        CACHE.show(&cache, None)?
+    ))
+}

@@ -1,0 +1,44 @@
+//! `volume create`.
+
+use crate::context::{Context, line};
+use crate::failure::{Failure, Outcome};
+use crate::parse::{env, pair};
+use wharf_docker_api::client::Call;
+use wharf_docker_api::types::volume::{CreateRequest, Volume};
+
+/// Flags of `volume create`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Specify volume driver name
+    #[arg(short = 'd', long, value_name = "string", default_value = "local")]
+    driver: String,
+    /// Set metadata for a volume
+    #[arg(long, value_name = "list")]
+    label: Vec<String>,
+    /// Specify volume name
+    #[arg(long, value_name = "string", hide = true)]
+    name: Option<String>,
+    /// Set driver specific options
+    #[arg(short = 'o', long, value_name = "map")]
+    opt: Vec<String>,
+    #[arg(value_name = "VOLUME", hide = true)]
+    volume: Option<String>,
+}
+
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    if options.name.is_some() && options.volume.is_some() {
+        return Err(Failure::new(
+            "conflicting options: cannot specify a volume-name through both --name and as a positional arg",
+        ));
+    }
+    let labels = env::labels(&[], &options.label).map_err(Failure::new)?;
+    let request = CreateRequest {
+        name: options.volume.or(options.name).unwrap_or_default(),
+        driver: options.driver,
+        driver_opts: Some(options.opt.iter().map(|text| pair(text)).collect()),
+        labels: Some(labels.into_iter().collect()),
+    };
+    let created: Volume = context.client.json(Call::post("/volumes/create").json(&request)?).await?;
+    line(created.name)?;
+    Ok(0)
+}
