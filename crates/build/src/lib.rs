@@ -9,5 +9,6 @@ pub mod executor;
 pub mod ignore;
 pub mod pattern;
 
+pub use bytes::Bytes;
 pub use context::Context;
-pub use executor::{Builder, Options, Output, Step, StepRunner, Stream};
+pub use executor::{Builder, CredentialsFor, Options, Output, Sink, Step, StepRunner, Stream};

@@ -5,15 +5,21 @@ use axum::http::StatusCode;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use wharf_docker_api::types::container::{CreateRequest, PortBinding};
-use wharf_docker_api::types::host_config::{DeviceMapping, HostConfig, LogConfig, Mount, Resources as WireResources, RestartPolicy as WireRestart, ThrottleDevice as WireThrottle};
+use wharf_docker_api::types::host_config::{
+    DeviceMapping, HostConfig, LogConfig, Mount, Resources as WireResources, RestartPolicy as WireRestart,
+    ThrottleDevice as WireThrottle,
+};
 use wharf_docker_api::types::network::EndpointSettings;
 use wharf_engine::containers::spec::{capabilities, devices};
 use wharf_model::container::{
-    ContainerSpec, EndpointSpec, LogSpec, MountSource, MountSpec, NamespaceMode, NetworkMode, RestartPolicy, SeccompSpec,
+    ContainerSpec, EndpointSpec, LogSpec, MountSource, MountSpec, NamespaceMode, NetworkMode, RestartPolicy,
+    SeccompSpec,
 };
 use wharf_model::network::Endpoint;
 use wharf_model::ports::{ContainerPort, PortMapping};
-use wharf_oci::runtime_spec::{BlockIo, Cpu, Device, DeviceRule, Memory, Pids, Resources, Rlimit, ThrottleDevice};
+use wharf_oci::runtime_spec::{
+    BlockIo, Cpu, Device, DeviceRule, Memory, Pids, Resources, Rlimit, ThrottleDevice,
+};
 
 /// The specification that a request asks for. The request itself is kept in it, to be shown by inspect.
 pub(crate) fn spec(request: CreateRequest) -> ApiResult<ContainerSpec> {
@@ -38,7 +44,12 @@ pub(crate) fn spec(request: CreateRequest) -> ApiResult<ContainerSpec> {
         stop_timeout: config.stop_timeout,
         mounts: mounts(&host, config.volumes.unwrap_or_default().into_keys())?,
         network: network_mode(&host.network_mode),
-        exposed: config.exposed_ports.unwrap_or_default().keys().map(|p| port(p)).collect::<ApiResult<_>>()?,
+        exposed: config
+            .exposed_ports
+            .unwrap_or_default()
+            .keys()
+            .map(|p| port(p))
+            .collect::<ApiResult<_>>()?,
         ports: ports(host.port_bindings.clone().unwrap_or_default())?,
         publish_all: host.publish_all_ports,
         dns: host.dns.clone().unwrap_or_default(),
@@ -80,7 +91,8 @@ pub(crate) fn spec(request: CreateRequest) -> ApiResult<ContainerSpec> {
 
 /// What is asked for and cannot be given, said clearly.
 fn refuse(host: &HostConfig) -> ApiResult<()> {
-    let no = |what: &str| Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, format!("{what} is not supported yet")));
+    let no =
+        |what: &str| Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, format!("{what} is not supported yet")));
     if host.resources.device_requests.as_ref().is_some_and(|r| !r.is_empty()) {
         return no("--gpus and device requests");
     }
@@ -113,7 +125,11 @@ fn ports(bindings: BTreeMap<String, Option<Vec<PortBinding>>>) -> ApiResult<Vec<
         for binding in hosts.unwrap_or_default() {
             let host_ip = match binding.host_ip.as_str() {
                 "" => None,
-                text => Some(text.trim_matches(['[', ']']).parse().map_err(|_| ApiError::bad_request(format!("invalid IP address: {text}")))?),
+                text => Some(
+                    text.trim_matches(['[', ']'])
+                        .parse()
+                        .map_err(|_| ApiError::bad_request(format!("invalid IP address: {text}")))?,
+                ),
             };
             mappings.push(PortMapping { container, host_ip, host_ports: host_ports(&binding.host_port)? });
         }
@@ -128,7 +144,8 @@ fn host_ports(text: &str) -> ApiResult<Option<(u16, u16)>> {
     }
     let invalid = || ApiError::bad_request(format!("invalid port specification: \"{text}\""));
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last): (u16, u16) = (first.parse().map_err(|_| invalid())?, last.parse().map_err(|_| invalid())?);
+    let (first, last): (u16, u16) =
+        (first.parse().map_err(|_| invalid())?, last.parse().map_err(|_| invalid())?);
     if first == 0 || first > last { Err(invalid()) } else { Ok(Some((first, last))) }
 }
 
@@ -137,10 +154,16 @@ pub(crate) fn restart(policy: &WireRestart) -> ApiResult<RestartPolicy> {
         "" | "no" => RestartPolicy::No,
         "always" => RestartPolicy::Always,
         "unless-stopped" => RestartPolicy::UnlessStopped,
-        "on-failure" => RestartPolicy::OnFailure(u32::try_from(policy.maximum_retry_count).map_err(|_| {
-            ApiError::bad_request("invalid restart policy: maximum retry count cannot be negative")
-        })?),
-        other => return Err(ApiError::bad_request(format!("invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"))),
+        "on-failure" => {
+            RestartPolicy::OnFailure(u32::try_from(policy.maximum_retry_count).map_err(|_| {
+                ApiError::bad_request("invalid restart policy: maximum retry count cannot be negative")
+            })?)
+        }
+        other => {
+            return Err(ApiError::bad_request(format!(
+                "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            )));
+        }
     })
 }
 
@@ -169,7 +192,8 @@ fn namespace(text: &str) -> ApiResult<NamespaceMode> {
 
 fn capability_list(names: Vec<String>) -> ApiResult<Vec<String>> {
     let normalise = |name: String| {
-        capabilities::normalise(&name).ok_or_else(|| ApiError::bad_request(format!("invalid capability: {name:?}")))
+        capabilities::normalise(&name)
+            .ok_or_else(|| ApiError::bad_request(format!("invalid capability: {name:?}")))
     };
     names.into_iter().map(normalise).collect()
 }
@@ -186,10 +210,24 @@ fn log(config: &LogConfig) -> ApiResult<LogSpec> {
     for (key, value) in &options {
         match key.as_str() {
             "max-size" if value == "-1" => log.max_size = 0,
-            "max-size" => log.max_size = size(value).ok_or_else(|| ApiError::bad_request(format!("invalid value for max-size: {value:?}")))?,
-            "max-file" => log.max_files = value.parse().ok().filter(|n| *n > 0).ok_or_else(|| ApiError::bad_request(format!("invalid value for max-file: {value:?}")))?,
-            "mode" | "max-buffer-size" | "compress" | "labels" | "labels-regex" | "env" | "env-regex" | "tag" => {}
-            other => return Err(ApiError::bad_request(format!("unknown log opt '{other}' for {} log driver", log.driver))),
+            "max-size" => {
+                log.max_size = size(value)
+                    .ok_or_else(|| ApiError::bad_request(format!("invalid value for max-size: {value:?}")))?
+            }
+            "max-file" => {
+                log.max_files =
+                    value.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
+                        ApiError::bad_request(format!("invalid value for max-file: {value:?}"))
+                    })?
+            }
+            "mode" | "max-buffer-size" | "compress" | "labels" | "labels-regex" | "env" | "env-regex"
+            | "tag" => {}
+            other => {
+                return Err(ApiError::bad_request(format!(
+                    "unknown log opt '{other}' for {} log driver",
+                    log.driver
+                )));
+            }
         }
     }
     Ok(log)
@@ -214,7 +252,9 @@ pub(crate) fn resources(wire: &WireResources) -> ApiResult<Resources> {
         return Err(ApiError::bad_request("Minimum memory limit allowed is 6MB"));
     }
     if wire.memory > 0 && wire.memory_swap > 0 && wire.memory_swap < wire.memory {
-        return Err(ApiError::bad_request("Minimum memoryswap limit should be larger than memory limit, see usage"));
+        return Err(ApiError::bad_request(
+            "Minimum memoryswap limit should be larger than memory limit, see usage",
+        ));
     }
     let swap = match (wire.memory, wire.memory_swap) {
         // Docker's default: as much swap as memory.
@@ -231,7 +271,9 @@ pub(crate) fn resources(wire: &WireResources) -> ApiResult<Resources> {
     };
     if wire.nano_cpus > 0 {
         if wire.cpu_quota != 0 || wire.cpu_period != 0 {
-            return Err(ApiError::bad_request("Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set"));
+            return Err(ApiError::bad_request(
+                "Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set",
+            ));
         }
         (cpu.period, cpu.quota) = (Some(100_000), Some(wire.nano_cpus / 10_000));
     }
@@ -259,7 +301,8 @@ pub(crate) fn resources(wire: &WireResources) -> ApiResult<Resources> {
 
 fn throttle(list: &Option<Vec<WireThrottle>>) -> ApiResult<Vec<ThrottleDevice>> {
     let of = |d: &WireThrottle| {
-        let node = devices::node(std::path::Path::new(&d.path)).ok_or_else(|| ApiError::bad_request(format!("{} is no device", d.path)))?;
+        let node = devices::node(std::path::Path::new(&d.path))
+            .ok_or_else(|| ApiError::bad_request(format!("{} is no device", d.path)))?;
         Ok(ThrottleDevice { major: node.major, minor: node.minor, rate: d.rate })
     };
     list.iter().flatten().map(of).collect()
@@ -274,13 +317,21 @@ fn devices_of(wire: &WireResources) -> ApiResult<(Vec<Device>, Vec<DeviceRule>)>
                 kind: node.kind.clone(),
                 major: Some(node.major),
                 minor: Some(node.minor),
-                access: if mapping.cgroup_permissions.is_empty() { "rwm".to_owned() } else { mapping.cgroup_permissions.clone() },
+                access: if mapping.cgroup_permissions.is_empty() {
+                    "rwm".to_owned()
+                } else {
+                    mapping.cgroup_permissions.clone()
+                },
             });
             nodes.push(node);
         }
     }
     for text in wire.device_cgroup_rules.iter().flatten() {
-        rules.push(device_rule(text).ok_or_else(|| ApiError::bad_request(format!("invalid device cgroup rule format: '{text}'")))?);
+        rules.push(
+            device_rule(text).ok_or_else(|| {
+                ApiError::bad_request(format!("invalid device cgroup rule format: '{text}'"))
+            })?,
+        );
     }
     Ok((nodes, rules))
 }
@@ -288,18 +339,29 @@ fn devices_of(wire: &WireResources) -> ApiResult<(Vec<Device>, Vec<DeviceRule>)>
 /// One device, or all below a directory such as `/dev/snd`.
 fn nodes_of(mapping: &DeviceMapping) -> ApiResult<Vec<Device>> {
     let host = std::path::Path::new(&mapping.path_on_host);
-    let inside = if mapping.path_in_container.is_empty() { &mapping.path_on_host } else { &mapping.path_in_container };
+    let inside =
+        if mapping.path_in_container.is_empty() { &mapping.path_on_host } else { &mapping.path_in_container };
     let real = std::fs::canonicalize(host).map_err(|_| {
-        ApiError::bad_request(format!("error gathering device information while adding custom device \"{}\": no such file or directory", mapping.path_on_host))
+        ApiError::bad_request(format!(
+            "error gathering device information while adding custom device \"{}\": no such file or directory",
+            mapping.path_on_host
+        ))
     })?;
     if let Some(node) = devices::node(&real) {
         return Ok(vec![Device { path: inside.clone(), ..node }]);
     }
-    let entries = std::fs::read_dir(&real)
-        .map_err(|_| ApiError::bad_request(format!("error gathering device information while adding custom device \"{}\": not a device node", mapping.path_on_host)))?;
+    let entries = std::fs::read_dir(&real).map_err(|_| {
+        ApiError::bad_request(format!(
+            "error gathering device information while adding custom device \"{}\": not a device node",
+            mapping.path_on_host
+        ))
+    })?;
     Ok(entries
         .flatten()
-        .filter_map(|e| devices::node(&e.path()).map(|n| Device { path: format!("{inside}/{}", e.file_name().to_string_lossy()), ..n }))
+        .filter_map(|e| {
+            devices::node(&e.path())
+                .map(|n| Device { path: format!("{inside}/{}", e.file_name().to_string_lossy()), ..n })
+        })
         .collect())
 }
 
@@ -311,11 +373,19 @@ fn device_rule(text: &str) -> Option<DeviceRule> {
     let number = |n: &str| if n == "*" { Some(None) } else { n.parse().ok().map(Some) };
     let valid = matches!(kind, "a" | "b" | "c") && access.chars().all(|c| "rwm".contains(c));
     valid.then_some(())?;
-    Some(DeviceRule { allow: true, kind: kind.to_owned(), major: number(major)?, minor: number(minor)?, access: access.to_owned() })
+    Some(DeviceRule {
+        allow: true,
+        kind: kind.to_owned(),
+        major: number(major)?,
+        minor: number(minor)?,
+        access: access.to_owned(),
+    })
 }
 
 fn security(spec: &mut ContainerSpec, host: &HostConfig) -> ApiResult<()> {
-    if host.masked_paths.as_ref().is_some_and(Vec::is_empty) && host.readonly_paths.as_ref().is_some_and(Vec::is_empty) {
+    if host.masked_paths.as_ref().is_some_and(Vec::is_empty)
+        && host.readonly_paths.as_ref().is_some_and(Vec::is_empty)
+    {
         spec.unmask_paths = true;
     }
     for option in host.security_opt.iter().flatten() {
@@ -333,7 +403,9 @@ fn security(spec: &mut ContainerSpec, host: &HostConfig) -> ApiResult<()> {
             ("systempaths", "unconfined") => spec.unmask_paths = true,
             ("apparmor", "unconfined") | ("label", "disable") => {}
             ("apparmor" | "label", _) => {
-                return Err(ApiError::bad_request(format!("security option {option:?}: this host has no such security module in use")));
+                return Err(ApiError::bad_request(format!(
+                    "security option {option:?}: this host has no such security module in use"
+                )));
             }
             _ => return Err(ApiError::bad_request(format!("invalid --security-opt 2: {option:?}"))),
         }
@@ -341,7 +413,11 @@ fn security(spec: &mut ContainerSpec, host: &HostConfig) -> ApiResult<()> {
     Ok(())
 }
 
-fn endpoints(spec: &mut ContainerSpec, wire: BTreeMap<String, Option<EndpointSettings>>, mac: &str) -> ApiResult<()> {
+fn endpoints(
+    spec: &mut ContainerSpec,
+    wire: BTreeMap<String, Option<EndpointSettings>>,
+    mac: &str,
+) -> ApiResult<()> {
     for (name, settings) in wire {
         let settings = settings.unwrap_or_default();
         let ipam = settings.ipam_config.unwrap_or_default();
@@ -377,7 +453,8 @@ fn parse_mac(text: &str) -> ApiResult<Option<[u8; 6]>> {
         return Ok(None);
     }
     let bytes: Vec<u8> = text.split([':', '-']).filter_map(|b| u8::from_str_radix(b, 16).ok()).collect();
-    let mac: [u8; 6] = bytes.try_into().map_err(|_| ApiError::bad_request(format!("{text} is not a valid mac address")))?;
+    let mac: [u8; 6] =
+        bytes.try_into().map_err(|_| ApiError::bad_request(format!("{text} is not a valid mac address")))?;
     Ok(Some(mac))
 }
 
@@ -388,7 +465,9 @@ pub(crate) fn mac_text(mac: [u8; 6]) -> String {
 
 /// An id for an endpoint, which the engine itself names by container and network.
 pub(crate) fn endpoint_id(endpoint: &Endpoint) -> String {
-    wharf_oci::digest::Digest::sha256(format!("{} {}", endpoint.container, endpoint.network).as_bytes()).hex().to_owned()
+    wharf_oci::digest::Digest::sha256(format!("{} {}", endpoint.container, endpoint.network).as_bytes())
+        .hex()
+        .to_owned()
 }
 
 fn mounts(host: &HostConfig, anonymous: impl Iterator<Item = String>) -> ApiResult<Vec<MountSpec>> {
@@ -421,7 +500,12 @@ fn mounts(host: &HostConfig, anonymous: impl Iterator<Item = String>) -> ApiResu
 }
 
 fn volume(name: &str) -> MountSource {
-    MountSource::Volume { name: name.to_owned(), no_copy: false, subpath: String::new(), labels: BTreeMap::new() }
+    MountSource::Volume {
+        name: name.to_owned(),
+        no_copy: false,
+        subpath: String::new(),
+        labels: BTreeMap::new(),
+    }
 }
 
 /// `source:target[:options]`, where a source that begins with a slash is a path and another one a volume.
@@ -442,14 +526,21 @@ fn parse_bind(text: &str) -> ApiResult<MountSpec> {
             "ro" => read_only = true,
             "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" => {}
             "nocopy" => no_copy = true,
-            "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" => option.clone_into(&mut propagation),
+            "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" => {
+                option.clone_into(&mut propagation)
+            }
             _ => return Err(ApiError::bad_request(format!("invalid mode: {options}"))),
         }
     }
     let source = if source.starts_with('/') {
         MountSource::Bind { path: PathBuf::from(source), propagation, create: true, non_recursive: false }
     } else {
-        MountSource::Volume { name: source.to_owned(), no_copy, subpath: String::new(), labels: BTreeMap::new() }
+        MountSource::Volume {
+            name: source.to_owned(),
+            no_copy,
+            subpath: String::new(),
+            labels: BTreeMap::new(),
+        }
     };
     Ok(MountSpec { source, target: target.to_owned(), read_only })
 }
@@ -476,7 +567,8 @@ fn from_mount(mount: &Mount) -> ApiResult<MountSpec> {
         }
         "tmpfs" => {
             let options = mount.tmpfs_options.clone().unwrap_or_default();
-            let mut list: Vec<String> = options.options.unwrap_or_default().iter().map(|o| o.join("=")).collect();
+            let mut list: Vec<String> =
+                options.options.unwrap_or_default().iter().map(|o| o.join("=")).collect();
             if options.size_bytes > 0 {
                 list.push(format!("size={}", options.size_bytes));
             }
@@ -485,7 +577,11 @@ fn from_mount(mount: &Mount) -> ApiResult<MountSpec> {
             }
             MountSource::Tmpfs { options: list }
         }
-        other => return Err(ApiError::bad_request(format!("invalid mount config: mount type {other:?} is not supported yet: bind, volume and tmpfs are"))),
+        other => {
+            return Err(ApiError::bad_request(format!(
+                "invalid mount config: mount type {other:?} is not supported yet: bind, volume and tmpfs are"
+            )));
+        }
     };
     Ok(MountSpec { source, target: mount.target.clone(), read_only: mount.read_only })
 }
@@ -498,8 +594,12 @@ mod tests {
     fn binds() {
         let bind = parse_bind("/host:/c:ro,rslave").unwrap();
         assert!(bind.read_only && bind.target == "/c");
-        assert!(matches!(bind.source, MountSource::Bind { create: true, ref propagation, .. } if propagation == "rslave"));
-        assert!(matches!(parse_bind("data:/c").unwrap().source, MountSource::Volume { ref name, .. } if name == "data"));
+        assert!(
+            matches!(bind.source, MountSource::Bind { create: true, ref propagation, .. } if propagation == "rslave")
+        );
+        assert!(
+            matches!(parse_bind("data:/c").unwrap().source, MountSource::Volume { ref name, .. } if name == "data")
+        );
         for bad in ["", "/a", ":/b", "/a:/b:purple", "/a:/b:ro:x"] {
             assert!(parse_bind(bad).is_err(), "{bad}");
         }
@@ -524,6 +624,9 @@ mod tests {
 
     #[test]
     fn sizes() {
-        assert_eq!((size("10m"), size("1GB"), size("5"), size("x")), (Some(10 << 20), Some(1 << 30), Some(5), None));
+        assert_eq!(
+            (size("10m"), size("1GB"), size("5"), size("x")),
+            (Some(10 << 20), Some(1 << 30), Some(5), None)
+        );
     }
 }

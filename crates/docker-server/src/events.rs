@@ -12,7 +12,8 @@ use wharf_docker_api::types::system::{Actor, Event as WireEvent};
 use wharf_engine::clock::now_ns;
 use wharf_engine::events::Event;
 
-const FILTERS: [&str; 9] = ["container", "event", "image", "label", "network", "type", "volume", "scope", "daemon"];
+const FILTERS: [&str; 9] =
+    ["container", "event", "image", "label", "network", "type", "volume", "scope", "daemon"];
 
 pub(crate) async fn events(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&FILTERS)?;
@@ -27,7 +28,8 @@ pub(crate) async fn events(State(api): State<Api>, params: Params) -> ApiResult 
             }
         }
         loop {
-            let left = until.map(|u| std::time::Duration::from_nanos(u64::try_from(u - now_ns()).unwrap_or(0)));
+            let left =
+                until.map(|u| std::time::Duration::from_nanos(u64::try_from(u - now_ns()).unwrap_or(0)));
             let end = async {
                 match left {
                     Some(left) => tokio::time::sleep(left).await,
@@ -45,7 +47,8 @@ pub(crate) async fn events(State(api): State<Api>, params: Params) -> ApiResult 
             }
         }
     });
-    let stream = futures_util::stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) });
+    let stream =
+        futures_util::stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) });
     let mut response: Response = Body::from_stream(stream).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     Ok(response)
@@ -55,7 +58,9 @@ fn matches(event: &Event, filters: &Filters) -> bool {
     let named = |kind: &str| {
         filters.allows(kind, |v| {
             event.kind == kind
-                && (event.id == *v || event.id.starts_with(v.as_str()) || event.attributes.get("name") == Some(v))
+                && (event.id == *v
+                    || event.id.starts_with(v.as_str())
+                    || event.attributes.get("name") == Some(v))
         })
     };
     filters.allows("type", |v| v == event.kind)
@@ -70,7 +75,12 @@ fn line(event: &Event) -> Vec<u8> {
     let wire = WireEvent {
         status: if legacy { event.action.clone() } else { String::new() },
         id: if legacy { event.id.clone() } else { String::new() },
-        from: event.attributes.get("image").filter(|_| event.kind == "container").cloned().unwrap_or_default(),
+        from: event
+            .attributes
+            .get("image")
+            .filter(|_| event.kind == "container")
+            .cloned()
+            .unwrap_or_default(),
         kind: event.kind.to_owned(),
         action: event.action.clone(),
         actor: Actor { id: event.id.clone(), attributes: event.attributes.clone() },

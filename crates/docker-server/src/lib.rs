@@ -5,6 +5,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod build;
 pub mod containers;
 mod convert;
 mod error;
@@ -38,6 +39,8 @@ pub struct Api {
     pub containers: Arc<Containers>,
     /// Further processes.
     pub execs: Arc<Execs>,
+    /// Builds images.
+    pub builder: wharf_build::Builder,
     /// Images.
     pub images: Images,
     /// Networks.

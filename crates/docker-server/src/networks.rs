@@ -70,7 +70,8 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
             && filters.allows("driver", |v| driver_name(&r.spec.driver) == v)
             && filters.allows("scope", |v| v == "local")
             && filters.allows("type", |v| (v == "builtin") == predefined(&r.spec.name))
-            && filters.allows("dangling", |v| matches!(v.as_str(), "1" | "true") == members(&api, r).is_empty())
+            && filters
+                .allows("dangling", |v| matches!(v.as_str(), "1" | "true") == members(&api, r).is_empty())
             && filters.labels(&r.labels)
     });
     Ok(Json(wanted.map(|r| wire(&api, &r, false)).collect::<Vec<_>>()).into_response())
@@ -83,7 +84,11 @@ pub(crate) async fn inspect(State(api): State<Api>, Path(id): Path<String>) -> A
 
 /// `10.0.0.0/24` as its base address and length.
 pub(crate) fn parse_block(text: &str) -> ApiResult<(IpAddr, u8)> {
-    let invalid = || ApiError::bad_request(format!("invalid subnet {text:?}: an address and a length are expected, such as 10.1.0.0/24"));
+    let invalid = || {
+        ApiError::bad_request(format!(
+            "invalid subnet {text:?}: an address and a length are expected, such as 10.1.0.0/24"
+        ))
+    };
     let (address, prefix) = text.split_once('/').ok_or_else(invalid)?;
     let address: IpAddr = address.parse().map_err(|_| invalid())?;
     let prefix: u8 = prefix.parse().map_err(|_| invalid())?;
@@ -95,8 +100,12 @@ pub(crate) fn parse_block(text: &str) -> ApiResult<(IpAddr, u8)> {
 
 fn masked(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
-        IpAddr::V4(a) => IpAddr::V4((u32::from(a) & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)).into()),
-        IpAddr::V6(a) => IpAddr::V6((u128::from(a) & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)).into()),
+        IpAddr::V4(a) => {
+            IpAddr::V4((u32::from(a) & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)).into())
+        }
+        IpAddr::V6(a) => {
+            IpAddr::V6((u128::from(a) & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)).into())
+        }
     }
 }
 
@@ -117,7 +126,8 @@ pub(crate) fn subnet(config: &IpamConfig) -> ApiResult<Subnet> {
 pub(crate) async fn create(State(api): State<Api>, body: Body) -> ApiResult {
     let request: CreateRequest = json(body).await?;
     let blocks = request.ipam.and_then(|i| i.config).unwrap_or_default();
-    let subnets = blocks.iter().filter(|c| !c.subnet.is_empty()).map(subnet).collect::<ApiResult<Vec<_>>>()?;
+    let subnets =
+        blocks.iter().filter(|c| !c.subnet.is_empty()).map(subnet).collect::<ApiResult<Vec<_>>>()?;
     let wish = NewNetwork {
         name: request.name,
         driver: request.driver,
@@ -131,7 +141,8 @@ pub(crate) async fn create(State(api): State<Api>, body: Body) -> ApiResult {
     };
     let networks = api.networks.clone();
     let made = tokio::task::spawn_blocking(move || networks.create(wish)).await;
-    let record = made.map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
+    let record =
+        made.map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
     let response = CreateResponse { id: record.spec.id.to_string(), warning: String::new() };
     Ok((StatusCode::CREATED, Json(response)).into_response())
 }
@@ -139,7 +150,8 @@ pub(crate) async fn create(State(api): State<Api>, body: Body) -> ApiResult {
 pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>) -> ApiResult {
     let networks = api.networks.clone();
     let removed = tokio::task::spawn_blocking(move || networks.remove(&id)).await;
-    removed.map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
+    removed
+        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

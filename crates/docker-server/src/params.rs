@@ -39,7 +39,8 @@ impl Params {
 
     /// Docker's booleans: anything but these words is true.
     pub(crate) fn flag(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|v| !matches!(v.trim().to_ascii_lowercase().as_str(), "0" | "no" | "false" | "none"))
+        self.get(name)
+            .is_some_and(|v| !matches!(v.trim().to_ascii_lowercase().as_str(), "0" | "no" | "false" | "none"))
     }
 
     /// As [`Params::flag`], true when absent.
@@ -52,7 +53,9 @@ impl Params {
         match self.get(name) {
             None => Ok(None),
             Some(text) => text.parse().map(Some).map_err(|_| {
-                ApiError::bad_request(format!("invalid value {text:?} of parameter {name}: a number is expected"))
+                ApiError::bad_request(format!(
+                    "invalid value {text:?} of parameter {name}: a number is expected"
+                ))
             }),
         }
     }
@@ -60,9 +63,9 @@ impl Params {
     /// A point in time: seconds with a fraction, or RFC 3339. Nanoseconds since the epoch.
     pub(crate) fn time(&self, name: &str) -> ApiResult<Option<i128>> {
         let Some(text) = self.get(name).filter(|t| *t != "0") else { return Ok(None) };
-        parse_time(text)
-            .map(Some)
-            .ok_or_else(|| ApiError::bad_request(format!("invalid value {text:?} of parameter {name}: a time is expected")))
+        parse_time(text).map(Some).ok_or_else(|| {
+            ApiError::bad_request(format!("invalid value {text:?} of parameter {name}: a time is expected"))
+        })
     }
 
     /// The `filters` parameter.

@@ -1,6 +1,6 @@
 //! Which handler serves which path.
 
-use crate::{Api, containers, events, images, networks, system, volumes};
+use crate::{Api, build, containers, events, images, networks, system, volumes};
 use axum::Router;
 use axum::routing::{delete, get, post};
 
@@ -38,6 +38,7 @@ pub fn router(api: Api) -> Router {
         .route("/exec/{id}/start", post(exec::start))
         .route("/exec/{id}/resize", post(exec::resize))
         .route("/exec/{id}/json", get(exec::inspect))
+        .route("/build", post(build::build))
         .route("/auth", post(images::login))
         .route("/images/json", get(images::list))
         .route("/images/create", post(images::create))

@@ -66,14 +66,17 @@ async fn answer(router: Router, mut request: Request<Incoming>) -> Result<Respon
     headers.insert("Api-Version", HeaderValue::from_static(API_VERSION));
     headers.insert("Ostype", HeaderValue::from_static("linux"));
     headers.insert("Docker-Experimental", HeaderValue::from_static("false"));
-    headers.insert("Server", HeaderValue::from_static(concat!("Wharf/", env!("CARGO_PKG_VERSION"), " (linux)")));
+    headers
+        .insert("Server", HeaderValue::from_static(concat!("Wharf/", env!("CARGO_PKG_VERSION"), " (linux)")));
     Ok(response)
 }
 
 /// Takes `/v1.43` off the path, after seeing that it is spoken.
 fn strip_version(uri: &Uri) -> Result<Uri, ApiError> {
     let path = uri.path();
-    let Some((version, rest)) = path.strip_prefix("/v").and_then(|p| p.split_once('/')) else { return Ok(uri.clone()) };
+    let Some((version, rest)) = path.strip_prefix("/v").and_then(|p| p.split_once('/')) else {
+        return Ok(uri.clone());
+    };
     let Some(number) = parse_version(version) else { return Ok(uri.clone()) };
     if Some(number) > parse_version(API_VERSION) {
         return Err(ApiError::bad_request(format!(

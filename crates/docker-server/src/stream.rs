@@ -25,7 +25,8 @@ where
     P: Future<Output = Option<UnixStream>> + Send + 'static,
     E: Future<Output = ()> + Send + 'static,
 {
-    let kind = if tty { "application/vnd.docker.raw-stream" } else { "application/vnd.docker.multiplexed-stream" };
+    let kind =
+        if tty { "application/vnd.docker.raw-stream" } else { "application/vnd.docker.multiplexed-stream" };
     let kind = HeaderValue::from_static(kind);
     if !wants_upgrade(request.headers()) {
         return Ok(respond(StatusCode::OK, kind, output_body(process, ended)));

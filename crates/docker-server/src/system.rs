@@ -25,7 +25,10 @@ pub(crate) async fn not_found(request: Request) -> ApiError {
     if request.uri().path() == "/" {
         return ApiError::new(StatusCode::NOT_FOUND, "page not found");
     }
-    ApiError::new(StatusCode::NOT_FOUND, format!("{} {} is not served by this engine", request.method(), request.uri().path()))
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        format!("{} {} is not served by this engine", request.method(), request.uri().path()),
+    )
 }
 
 fn arch() -> &'static str {
@@ -43,7 +46,11 @@ pub(crate) async fn version(State(api): State<Api>) -> ApiResult {
     ]);
     let version = Version {
         platform: Platform { name: "Wharf".to_owned() },
-        components: vec![Component { name: "Engine".to_owned(), version: api.about.version.clone(), details: Some(details) }],
+        components: vec![Component {
+            name: "Engine".to_owned(),
+            version: api.about.version.clone(),
+            details: Some(details),
+        }],
         version: api.about.version.clone(),
         api_version: API_VERSION.to_owned(),
         min_api_version: MIN_API_VERSION.to_owned(),
@@ -98,12 +105,18 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
         docker_root_dir: api.about.data_root.display().to_string(),
         name: uname.nodename().to_string_lossy().into_owned(),
         server_version: api.about.version.clone(),
-        runtimes: BTreeMap::from([("wharf".to_owned(), Runtime { path: "wharf".to_owned(), ..Runtime::default() })]),
+        runtimes: BTreeMap::from([(
+            "wharf".to_owned(),
+            Runtime { path: "wharf".to_owned(), ..Runtime::default() },
+        )]),
         default_runtime: "wharf".to_owned(),
         live_restore_enabled: true,
         init_binary: "wharf".to_owned(),
         security_options: vec!["name=seccomp,profile=builtin".to_owned(), "name=cgroupns".to_owned()],
-        swarm: wharf_docker_api::types::system::Swarm { local_node_state: "inactive".to_owned(), ..Default::default() },
+        swarm: wharf_docker_api::types::system::Swarm {
+            local_node_state: "inactive".to_owned(),
+            ..Default::default()
+        },
         ..Info::default()
     };
     Ok(Json(info).into_response())

@@ -56,7 +56,10 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
 pub(crate) async fn create(State(api): State<Api>, body: Body) -> ApiResult {
     let request: CreateRequest = json(body).await?;
     if !matches!(request.driver.as_str(), "" | "local") {
-        let message = format!("error looking up volume plugin {}: plugin \"{}\" not found", request.driver, request.driver);
+        let message = format!(
+            "error looking up volume plugin {}: plugin \"{}\" not found",
+            request.driver, request.driver
+        );
         return Err(crate::ApiError::new(StatusCode::NOT_FOUND, message));
     }
     let (labels, options) = (request.labels.unwrap_or_default(), request.driver_opts.unwrap_or_default());

@@ -1,6 +1,7 @@
 //! The `wharf` binary: wiring and configuration; the only place that names adapters.
 #![forbid(unsafe_code)]
 
+mod background;
 mod daemon;
 mod launcher;
 mod registry;
@@ -23,6 +24,6 @@ fn dispatch(args: Vec<OsString>) -> i32 {
         Some("oci") => wharf_runtime::oci::main(args.into_iter().skip(1).collect()),
         Some("daemon") => daemon::main(args.into_iter().skip(1).collect()),
         Some("registry") => registry::main(args.into_iter().skip(1).collect()),
-        _ => 1,
+        _ => wharf_cli::main(args, background::HOOKS),
     }
 }

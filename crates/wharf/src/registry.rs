@@ -73,7 +73,11 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
 
 fn serve(args: Serve) -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
     runtime.block_on(async {
         let content = args.root.join("content");
         std::fs::create_dir_all(&content).with_context(|| format!("make {}", content.display()))?;
@@ -89,7 +93,9 @@ fn serve(args: Serve) -> anyhow::Result<()> {
         let address = server.address().map_err(|e| anyhow::anyhow!(e.full()))?;
         tracing::info!("registry listens on {address}");
         if open && !address.ip().is_loopback() {
-            tracing::warn!("everybody who reaches {address} may push and pull: give --htpasswd to ask for a password");
+            tracing::warn!(
+                "everybody who reaches {address} may push and pull: give --htpasswd to ask for a password"
+            );
         }
         let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;

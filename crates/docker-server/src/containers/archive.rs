@@ -51,19 +51,25 @@ impl Write for BodyWriter {
 }
 
 /// A body that a blocking writer fills.
-pub(crate) fn written_body(work: impl FnOnce(&mut dyn Write) -> wharf_model::Result<()> + Send + 'static) -> Body {
+pub(crate) fn written_body(
+    work: impl FnOnce(&mut dyn Write) -> wharf_model::Result<()> + Send + 'static,
+) -> Body {
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::task::spawn_blocking(move || {
         let mut out = io::BufWriter::with_capacity(64 * 1024, BodyWriter(sender.clone()));
         let result = work(&mut out).and_then(|()| {
-            out.flush().map_err(|e| wharf_model::Error::wrap(wharf_model::ErrorKind::Internal, "write the archive", e))
+            out.flush().map_err(|e| {
+                wharf_model::Error::wrap(wharf_model::ErrorKind::Internal, "write the archive", e)
+            })
         });
         if let Err(e) = result {
             // A client that went away needs no error; another sees its transfer broken off.
             let _ = sender.blocking_send(Err(io::Error::other(e.full())));
         }
     });
-    Body::from_stream(futures_util::stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) }))
+    Body::from_stream(futures_util::stream::unfold(receiver, |mut r| async {
+        r.recv().await.map(|item| (item, r))
+    }))
 }
 
 fn tar(body: Body) -> Response {
@@ -86,7 +92,8 @@ async fn stat(api: &Api, id: &str, path: &std::path::Path) -> ApiResult<HeaderVa
     let record = api.containers.find(id)?.record();
     let (containers, looked) = (api.containers.clone(), path.to_owned());
     let found = tokio::task::spawn_blocking(move || containers.stat_path(&record, &looked)).await;
-    let found = found.map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
+    let found = found
+        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
     let name = path.file_name().map_or_else(|| "/".to_owned(), |n| n.to_string_lossy().into_owned());
     let json = serde_json::to_vec(&wire_stat(name, &found)).unwrap_or_default();
     let text = base64::engine::general_purpose::STANDARD.encode(json);
@@ -136,14 +143,21 @@ pub(crate) async fn get(State(api): State<Api>, Path(id): Path<String>, params: 
     Ok(response)
 }
 
-pub(crate) async fn put(State(api): State<Api>, Path(id): Path<String>, params: Params, body: Body) -> ApiResult {
+pub(crate) async fn put(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    params: Params,
+    body: Body,
+) -> ApiResult {
     let record = api.containers.find(&id)?.record();
     let path = path_of(&params)?;
     let options = WriteOptions { keep_kinds: params.flag("noOverwriteDirNonDir"), ..WriteOptions::default() };
     let stream = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
     let mut reader = SyncIoBridge::new(Box::pin(stream));
     let written =
-        tokio::task::spawn_blocking(move || api.containers.write_path(&record, &path, &mut reader, options)).await;
-    written.map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
+        tokio::task::spawn_blocking(move || api.containers.write_path(&record, &path, &mut reader, options))
+            .await;
+    written
+        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
     Ok(StatusCode::OK.into_response())
 }

@@ -39,7 +39,8 @@ pub(crate) async fn start(State(api): State<Api>, Path(id): Path<String>, reques
     let body = bytes(body).await?;
     let wanted: ExecStartRequest = serde_json::from_slice(if body.is_empty() { b"{}" } else { &body })
         .map_err(|e| ApiError::bad_request(format!("invalid JSON: {e}")))?;
-    let size = wanted.console_size.map(|[height, width]| ConsoleSize { height: height as u16, width: width as u16 });
+    let size =
+        wanted.console_size.map(|[height, width]| ConsoleSize { height: height as u16, width: width as u16 });
     let started = api.containers.start_exec(&exec, !wanted.detach, size).await?;
     if wanted.detach {
         return Ok(StatusCode::OK.into_response());
@@ -66,7 +67,8 @@ pub(crate) async fn inspect(State(api): State<Api>, Path(id): Path<String>) -> A
         ExecState::Running(pid) => (true, None, pid),
         ExecState::Ended(code) => (false, Some(i64::from(code)), 0),
     };
-    let (entrypoint, arguments) = exec.spec.command.split_first().map(|(e, a)| (e.clone(), a.to_vec())).unwrap_or_default();
+    let (entrypoint, arguments) =
+        exec.spec.command.split_first().map(|(e, a)| (e.clone(), a.to_vec())).unwrap_or_default();
     let (stdin, stdout, stderr) = exec.spec.attach;
     let response = ExecInspect {
         id: exec.id.to_string(),

@@ -44,7 +44,11 @@ fn wire(api: &Api, record: &ContainerRecord) -> Inspect {
         resolv_conf_path: file("resolv.conf"),
         hostname_path: file("hostname"),
         hosts_path: file("hosts"),
-        log_path: if record.spec.log.driver == "none" { String::new() } else { api.containers.log_file(record).display().to_string() },
+        log_path: if record.spec.log.driver == "none" {
+            String::new()
+        } else {
+            api.containers.log_file(record).display().to_string()
+        },
         name: format!("/{}", record.name),
         restart_count: record.restart_count.into(),
         driver: api.about.storage.clone(),
@@ -201,7 +205,12 @@ fn ports(record: &ContainerRecord) -> BTreeMap<String, Option<Vec<PortBinding>>>
     if !record.status.is_running() {
         return ports;
     }
-    let exposed = record.image_config.exposed_ports.iter().cloned().chain(record.spec.exposed.iter().map(ToString::to_string));
+    let exposed = record
+        .image_config
+        .exposed_ports
+        .iter()
+        .cloned()
+        .chain(record.spec.exposed.iter().map(ToString::to_string));
     ports.extend(exposed.map(|p| (p, None)));
     for p in &record.published {
         let binding = PortBinding { host_ip: p.host_ip.to_string(), host_port: p.host_port.to_string() };

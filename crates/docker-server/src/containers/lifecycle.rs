@@ -61,7 +61,8 @@ pub(crate) async fn unpause(State(api): State<Api>, Path(id): Path<String>) -> A
 }
 
 pub(crate) async fn rename(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
-    let name = params.get("name").ok_or_else(|| ApiError::bad_request("Neither old nor new names may be empty"))?;
+    let name =
+        params.get("name").ok_or_else(|| ApiError::bad_request("Neither old nor new names may be empty"))?;
     api.containers.find(&id)?.rename(name.to_owned()).await?;
     done()
 }
@@ -87,7 +88,11 @@ pub(crate) async fn resize(State(api): State<Api>, Path(id): Path<String>, param
 
 /// The parameters `h` and `w`.
 pub(crate) fn size(params: &Params) -> ApiResult<(u16, u16)> {
-    let number = |name| params.number::<u16>(name)?.ok_or_else(|| ApiError::bad_request(format!("parameter {name} is missing")));
+    let number = |name| {
+        params
+            .number::<u16>(name)?
+            .ok_or_else(|| ApiError::bad_request(format!("parameter {name} is missing")))
+    };
     Ok((number("h")?, number("w")?))
 }
 

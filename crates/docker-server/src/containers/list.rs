@@ -14,19 +14,42 @@ use wharf_model::ports::ContainerPort;
 use wharf_model::state::Status;
 
 const FILTERS: [&str; 18] = [
-    "ancestor", "before", "expose", "exited", "health", "id", "is-task", "isolation", "label", "label!", "name", "network",
-    "publish", "since", "status", "volume", "annotation", "driver",
+    "ancestor",
+    "before",
+    "expose",
+    "exited",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "label!",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+    "annotation",
+    "driver",
 ];
 
 pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&FILTERS)?;
     for status in filters.values("status") {
-        if !matches!(status.as_str(), "created" | "restarting" | "running" | "removing" | "paused" | "exited" | "dead") {
+        if !matches!(
+            status.as_str(),
+            "created" | "restarting" | "running" | "removing" | "paused" | "exited" | "dead"
+        ) {
             return Err(ApiError::bad_request(format!("invalid value for status filter ({status})")));
         }
     }
-    let limit: Option<usize> = params.number::<i64>("limit")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
-    let all = params.flag("all") || limit.is_some() || !filters.values("status").is_empty() || !filters.values("exited").is_empty();
+    let limit: Option<usize> =
+        params.number::<i64>("limit")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+    let all = params.flag("all")
+        || limit.is_some()
+        || !filters.values("status").is_empty()
+        || !filters.values("exited").is_empty();
     let bounds = Bounds::find(&api, &filters)?;
     let mut summaries = Vec::new();
     for record in api.containers.list().iter().map(|h| h.record()) {
@@ -72,14 +95,19 @@ fn matches(api: &Api, record: &Arc<ContainerRecord>, filters: &Filters) -> bool 
         record.endpoints.iter().any(|(name, e)| name == v || Some(&e.network) == id.as_ref())
     };
     filters.allows("id", |v| record.id.as_str().starts_with(v.as_str()))
-        && filters.allows("name", |v| record.name.contains(v.trim_start_matches(['^', '/']).trim_end_matches('$')))
+        && filters
+            .allows("name", |v| record.name.contains(v.trim_start_matches(['^', '/']).trim_end_matches('$')))
         && filters.allows("status", |v| v == record.status.as_str())
         && filters.allows("exited", |v| ended && v.parse() == Ok(record.exit_code))
         && filters.allows("ancestor", |v| {
-            record.spec.image == *v || record.image.as_str() == v || record.image.hex().starts_with(v.as_str())
+            record.spec.image == *v
+                || record.image.as_str() == v
+                || record.image.hex().starts_with(v.as_str())
                 || record.spec.image.split(':').next() == Some(v)
         })
-        && filters.allows("volume", |v| record.mounts.iter().any(|m| m.name == *v || m.target == *v || m.source.to_str() == Some(v)))
+        && filters.allows("volume", |v| {
+            record.mounts.iter().any(|m| m.name == *v || m.target == *v || m.source.to_str() == Some(v))
+        })
         && filters.allows("network", network)
         && filters.allows("publish", |v| port_matches(v, record.published.iter().map(|p| p.container)))
         && filters.allows("expose", |v| port_matches(v, record.spec.exposed.iter().copied()))
@@ -93,7 +121,8 @@ fn port_matches(wanted: &str, mut ports: impl Iterator<Item = ContainerPort>) ->
 
 fn summary(record: &Arc<ContainerRecord>) -> Summary {
     let network_mode = super::inspect::network_mode(record);
-    let networks = record.endpoints.iter().map(|(name, e)| (name.clone(), super::inspect::endpoint(record, name, e)));
+    let networks =
+        record.endpoints.iter().map(|(name, e)| (name.clone(), super::inspect::endpoint(record, name, e)));
     Summary {
         id: record.id.to_string(),
         names: vec![format!("/{}", record.name)],
@@ -126,9 +155,15 @@ fn ports(record: &ContainerRecord) -> Vec<Port> {
         .collect();
     if record.status.is_running() {
         let image = record.image_config.exposed_ports.iter().filter_map(|p| p.parse::<ContainerPort>().ok());
-        let exposed: std::collections::BTreeSet<ContainerPort> = record.spec.exposed.iter().copied().chain(image).collect();
+        let exposed: std::collections::BTreeSet<ContainerPort> =
+            record.spec.exposed.iter().copied().chain(image).collect();
         for port in exposed.iter().filter(|p| !record.published.iter().any(|q| q.container == **p)) {
-            ports.push(Port { ip: String::new(), private_port: port.port, public_port: 0, kind: port.protocol.to_string() });
+            ports.push(Port {
+                ip: String::new(),
+                private_port: port.port,
+                public_port: 0,
+                kind: port.protocol.to_string(),
+            });
         }
     }
     ports
@@ -173,8 +208,16 @@ mod tests {
     #[test]
     fn durations() {
         for (seconds, text) in [
-            (0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (61, "About a minute"), (180, "3 minutes"),
-            (3600, "About an hour"), (7200, "2 hours"), (200_000, "2 days"), (2_000_000, "3 weeks"), (9_000_000, "3 months"),
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (61, "About a minute"),
+            (180, "3 minutes"),
+            (3600, "About an hour"),
+            (7200, "2 hours"),
+            (200_000, "2 days"),
+            (2_000_000, "3 weeks"),
+            (9_000_000, "3 months"),
         ] {
             assert_eq!(human_duration(seconds), text);
         }

@@ -25,20 +25,28 @@ pub(crate) async fn logs(State(api): State<Api>, Path(id): Path<String>, params:
         return Err(ApiError::bad_request("Bad parameters: you must choose at least one stream"));
     }
     if record.spec.log.driver == "none" {
-        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "configured logging driver does not support reading"));
+        return Err(ApiError::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "configured logging driver does not support reading",
+        ));
     }
     let entries = logs::read(api.containers.log_file(&record), request, handle.watch());
     Ok(respond(entries, record.spec.tty, params.flag("timestamps")))
 }
 
 /// Entries as a body: raw for a terminal, else multiplexed.
-pub(super) fn respond(entries: mpsc::Receiver<wharf_model::Result<LogEntry>>, tty: bool, timestamps: bool) -> Response {
+pub(super) fn respond(
+    entries: mpsc::Receiver<wharf_model::Result<LogEntry>>,
+    tty: bool,
+    timestamps: bool,
+) -> Response {
     let stream = futures_util::stream::unfold(entries, move |mut entries| async move {
         let entry = entries.recv().await?;
         let bytes = entry.map(|e| encode(&e, tty, timestamps)).map_err(|e| std::io::Error::other(e.full()));
         Some((bytes, entries))
     });
-    let kind = if tty { "application/vnd.docker.raw-stream" } else { "application/vnd.docker.multiplexed-stream" };
+    let kind =
+        if tty { "application/vnd.docker.raw-stream" } else { "application/vnd.docker.multiplexed-stream" };
     let mut response = Body::from_stream(stream).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response

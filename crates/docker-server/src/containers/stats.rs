@@ -102,7 +102,12 @@ fn cpu(sample: &Sample) -> CpuStats {
     let (total, user, system) = sample.usage.cpu_ns;
     let (periods, throttled_periods, throttled_time) = sample.usage.throttling;
     CpuStats {
-        cpu_usage: CpuUsage { total_usage: total, percpu_usage: None, usage_in_kernelmode: system, usage_in_usermode: user },
+        cpu_usage: CpuUsage {
+            total_usage: total,
+            percpu_usage: None,
+            usage_in_kernelmode: system,
+            usage_in_usermode: user,
+        },
         system_cpu_usage: sample.host_cpu_ns,
         online_cpus: sample.online_cpus,
         throttling_data: ThrottlingData { periods, throttled_periods, throttled_time },
@@ -113,7 +118,12 @@ fn blkio(sample: &Sample) -> BlkioStats {
     let entries = |values: fn(&(u32, u32, u64, u64, u64, u64)) -> (u64, u64)| {
         let both = |d: &(u32, u32, u64, u64, u64, u64)| {
             let (read, write) = values(d);
-            let entry = |op: &str, value| BlkioEntry { major: d.0.into(), minor: d.1.into(), op: op.to_owned(), value };
+            let entry = |op: &str, value| BlkioEntry {
+                major: d.0.into(),
+                minor: d.1.into(),
+                op: op.to_owned(),
+                value,
+            };
             [entry("read", read), entry("write", write)]
         };
         let list: Vec<BlkioEntry> = sample.usage.block.iter().flat_map(both).collect();

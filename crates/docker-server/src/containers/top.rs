@@ -20,7 +20,9 @@ pub(crate) async fn top(State(api): State<Api>, Path(id): Path<String>, params: 
         return Err(ApiError::new(StatusCode::CONFLICT, format!("container {} is not running", record.id)));
     }
     if let Some(args) = params.get("ps_args").filter(|a| !matches!(*a, "-ef" | "ef" | "-e -f")) {
-        return Err(ApiError::bad_request(format!("ps arguments {args:?} are not supported yet: use none, or -ef")));
+        return Err(ApiError::bad_request(format!(
+            "ps arguments {args:?} are not supported yet: use none, or -ef"
+        )));
     }
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let pids = api.containers.processes(&record).await?;
@@ -71,7 +73,9 @@ fn boot_seconds() -> u64 {
 
 fn start_text(started: u64) -> String {
     let at = (now_ns() / 1_000_000_000) as i64 - boot_seconds() as i64 + started as i64;
-    time::OffsetDateTime::from_unix_timestamp(at).map(|t| format!("{:02}:{:02}", t.hour(), t.minute())).unwrap_or_default()
+    time::OffsetDateTime::from_unix_timestamp(at)
+        .map(|t| format!("{:02}:{:02}", t.hour(), t.minute()))
+        .unwrap_or_default()
 }
 
 fn terminal(number: u64) -> String {

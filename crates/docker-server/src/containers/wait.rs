@@ -31,7 +31,9 @@ pub(crate) async fn wait(State(api): State<Api>, Path(id): Path<String>, params:
     // Looked at before the answer begins, so that no exit falls between.
     let view = handle.watch();
     let exits = view.borrow().exits;
-    let answer = futures_util::stream::once(async move { Ok::<_, std::convert::Infallible>(answer(view, until, exits).await) });
+    let answer = futures_util::stream::once(async move {
+        Ok::<_, std::convert::Infallible>(answer(view, until, exits).await)
+    });
     let mut response = Body::from_stream(answer).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
@@ -39,7 +41,9 @@ pub(crate) async fn wait(State(api): State<Api>, Path(id): Path<String>, params:
 
 async fn answer(mut view: watch::Receiver<View>, until: Until, exits: u64) -> Vec<u8> {
     let reached = |v: &View| match until {
-        Until::NotRunning => v.removed || matches!(v.record.status, Status::Created | Status::Exited | Status::Removing),
+        Until::NotRunning => {
+            v.removed || matches!(v.record.status, Status::Created | Status::Exited | Status::Removing)
+        }
         Until::NextExit => v.removed || v.exits > exits,
         Until::Removed => v.removed,
     };

@@ -15,7 +15,7 @@ use wharf_distribution::client::Credentials;
 use wharf_docker_api::types::system::{AuthConfig, AuthResponse};
 
 /// Clients write base64url, with and without padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -33,7 +33,7 @@ pub(super) fn credentials(headers: &HeaderMap) -> ApiResult<Credentials> {
     Ok(of(config))
 }
 
-fn of(config: AuthConfig) -> Credentials {
+pub(crate) fn of(config: AuthConfig) -> Credentials {
     if !config.identity_token.is_empty() {
         return Credentials::IdentityToken(config.identity_token);
     }
@@ -47,7 +47,7 @@ fn of(config: AuthConfig) -> Credentials {
 }
 
 /// The registry that a server address means.
-fn registry(address: &str) -> &str {
+pub(crate) fn registry(address: &str) -> &str {
     let host = address.trim_start_matches("https://").trim_start_matches("http://");
     match host.split('/').next().unwrap_or_default() {
         "" | "index.docker.io" | "registry-1.docker.io" => "docker.io",
@@ -59,7 +59,8 @@ pub(crate) async fn login(State(api): State<Api>, body: Body) -> ApiResult {
     let config: AuthConfig = json(body).await?;
     let registry = registry(&config.server_address).to_owned();
     let identity = api.images.client().login(&registry, &of(config)).await?;
-    let response = AuthResponse { status: "Login Succeeded".to_owned(), identity_token: identity.unwrap_or_default() };
+    let response =
+        AuthResponse { status: "Login Succeeded".to_owned(), identity_token: identity.unwrap_or_default() };
     Ok(Json(response).into_response())
 }
 

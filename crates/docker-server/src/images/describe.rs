@@ -10,7 +10,9 @@ use axum::response::IntoResponse;
 use std::collections::BTreeMap;
 use wharf_docker_api::types::StrSlice;
 use wharf_docker_api::types::container::{GraphDriver, HealthConfig};
-use wharf_docker_api::types::image::{DeleteResponse, History, ImageConfig, Inspect, Metadata, RootFs, Summary};
+use wharf_docker_api::types::image::{
+    DeleteResponse, History, ImageConfig, Inspect, Metadata, RootFs, Summary,
+};
 use wharf_engine::clock::{parse_rfc3339, rfc3339};
 use wharf_engine::images::{Listed, Removed, User};
 use wharf_model::Error;
@@ -26,7 +28,8 @@ fn seconds(time: Option<&String>) -> i64 {
 }
 
 pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
-    let filters = params.filters(&["before", "dangling", "label", "label!", "reference", "since", "until"])?;
+    let filters =
+        params.filters(&["before", "dangling", "label", "label!", "reference", "since", "until"])?;
     let created = |name: &str| match filters.values(name).first() {
         Some(image) => Ok::<_, ApiError>(Some(seconds(api.images.resolve(image)?.config.created.as_ref()))),
         None => Ok(None),
@@ -38,7 +41,9 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
         .iter()
         .filter(|l| params.flag("all") || !l.has_children || !l.tags.is_empty())
         .filter(|l| filters.allows("dangling", |v| matches!(v.as_str(), "1" | "true") == l.tags.is_empty()))
-        .filter(|l| filters.allows("reference", |pattern| l.tags.iter().any(|t| matches_reference(t, pattern))))
+        .filter(|l| {
+            filters.allows("reference", |pattern| l.tags.iter().any(|t| matches_reference(t, pattern)))
+        })
         .filter(|l| filters.labels(&l.image.config.config.labels))
         .map(|l| summary(&api, l))
         .filter(|s| before.is_none_or(|t| s.created < t) && since.is_none_or(|t| s.created > t))

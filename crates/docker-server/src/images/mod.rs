@@ -5,9 +5,10 @@ mod describe;
 mod progress;
 mod transfer;
 
-pub(crate) use auth::login;
+pub(crate) use auth::{BASE64, login, of as credentials_of, registry};
 pub(crate) use describe::list;
-pub(crate) use transfer::{create, load, prune, save_many};
+pub(crate) use progress::MessageStream;
+pub(crate) use transfer::{create, load, prune, reader, save_many};
 
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
@@ -21,16 +22,25 @@ pub(crate) async fn get(State(api): State<Api>, Path(rest): Path<String>) -> Api
         Some((name, "json")) => describe::inspect(&api, name),
         Some((name, "history")) => describe::history(&api, name),
         Some((name, "get")) => Ok(transfer::save(api, vec![name.to_owned()])),
-        _ => Err(ApiError::new(StatusCode::NOT_FOUND, format!("/images/{rest} is not served by this engine"))),
+        _ => {
+            Err(ApiError::new(StatusCode::NOT_FOUND, format!("/images/{rest} is not served by this engine")))
+        }
     }
 }
 
 /// `POST /images/NAME/push|tag`.
-pub(crate) async fn post(State(api): State<Api>, Path(rest): Path<String>, params: Params, headers: HeaderMap) -> ApiResult {
+pub(crate) async fn post(
+    State(api): State<Api>,
+    Path(rest): Path<String>,
+    params: Params,
+    headers: HeaderMap,
+) -> ApiResult {
     match rest.rsplit_once('/') {
         Some((name, "push")) => transfer::push(api, name, &params, &headers),
         Some((name, "tag")) => describe::tag(&api, name, &params),
-        _ => Err(ApiError::new(StatusCode::NOT_FOUND, format!("/images/{rest} is not served by this engine"))),
+        _ => {
+            Err(ApiError::new(StatusCode::NOT_FOUND, format!("/images/{rest} is not served by this engine")))
+        }
     }
 }
 

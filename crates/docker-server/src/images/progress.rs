@@ -18,13 +18,14 @@ impl MessageStream {
     /// A stream and the response that carries it.
     pub(crate) fn new() -> (Self, Response) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let lines = futures_util::stream::unfold(receiver, |mut receiver: mpsc::UnboundedReceiver<Message>| async {
-            let message = receiver.recv().await?;
-            // Wire types are plain data, which always serialise.
-            let mut line = serde_json::to_vec(&message).unwrap_or_default();
-            line.extend_from_slice(b"\r\n");
-            Some((Ok::<_, Infallible>(line), receiver))
-        });
+        let lines =
+            futures_util::stream::unfold(receiver, |mut receiver: mpsc::UnboundedReceiver<Message>| async {
+                let message = receiver.recv().await?;
+                // Wire types are plain data, which always serialise.
+                let mut line = serde_json::to_vec(&message).unwrap_or_default();
+                line.extend_from_slice(b"\r\n");
+                Some((Ok::<_, Infallible>(line), receiver))
+            });
         let mut response = Body::from_stream(lines).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         (Self(sender), response)
@@ -52,10 +53,19 @@ impl MessageStream {
         self.send(Message { error_detail, error: message, ..Message::default() });
     }
 
+    /// News of the image service.
+    pub(crate) fn event(&self, event: Event) {
+        if let Event::PushedManifest { tag, digest, size } = &event {
+            // Clients show a message's status or its aux, never both.
+            self.status(format!("{tag}: digest: {digest} size: {size}"));
+        }
+        self.send(message(event));
+    }
+
     /// Where the image service tells its progress.
     pub(crate) fn sink(&self) -> Progress {
         let stream = self.clone();
-        Arc::new(move |event| stream.send(message(event)))
+        Arc::new(move |event| stream.event(event))
     }
 
     /// Waits until the client is gone.
@@ -97,11 +107,20 @@ fn message(event: Event) -> Message {
         Event::LayerExists { id } => line(id, "Layer already exists"),
         Event::Mounted { id, from } => line(id, &format!("Mounted from {from}")),
         Event::PushedManifest { tag, digest, size } => Message {
-            aux: serde_json::to_value(PushResult { tag: tag.clone(), digest: digest.to_string(), size: size as i64 }).ok(),
-            ..status(format!("{tag}: digest: {digest} size: {size}"))
+            aux: serde_json::to_value(PushResult {
+                tag: tag.clone(),
+                digest: digest.to_string(),
+                size: size as i64,
+            })
+            .ok(),
+            ..Message::default()
         },
-        Event::Loaded { reference: Some(name), .. } => Message { stream: format!("Loaded image: {name}\n"), ..Message::default() },
-        Event::Loaded { reference: None, id } => Message { stream: format!("Loaded image ID: {id}\n"), ..Message::default() },
+        Event::Loaded { reference: Some(name), .. } => {
+            Message { stream: format!("Loaded image: {name}\n"), ..Message::default() }
+        }
+        Event::Loaded { reference: None, id } => {
+            Message { stream: format!("Loaded image ID: {id}\n"), ..Message::default() }
+        }
     }
 }
 
@@ -122,7 +141,13 @@ fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
         if value < 1000.0 {
-            let digits = if value >= 100.0 || unit == "B" { 0 } else if value >= 10.0 { 2 } else { 3 };
+            let digits = if value >= 100.0 || unit == "B" {
+                0
+            } else if value >= 10.0 {
+                2
+            } else {
+                3
+            };
             return format!("{value:.digits$}{unit}");
         }
         value /= 1000.0;

@@ -31,11 +31,17 @@ fn platform(params: &Params) -> ApiResult<Option<Platform>> {
 }
 
 /// `POST /images/create`: pull, or import with `fromSrc`.
-pub(crate) async fn create(State(api): State<Api>, params: Params, headers: HeaderMap, body: Body) -> ApiResult {
+pub(crate) async fn create(
+    State(api): State<Api>,
+    params: Params,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult {
     if let Some(source) = params.get("fromSrc") {
         return import(api, source, &params, body);
     }
-    let name = params.get("fromImage").ok_or_else(|| ApiError::bad_request("missing parameter: fromImage"))?;
+    let name =
+        params.get("fromImage").ok_or_else(|| ApiError::bad_request("missing parameter: fromImage"))?;
     let wanted = reference(name, params.get("tag"))?;
     let (platform, credentials) = (platform(&params)?, credentials(&headers)?);
     let (stream, response) = MessageStream::new();
@@ -61,11 +67,15 @@ fn publish_pull(api: &Api, name: &str) {
 
 fn import(api: Api, source: &str, params: &Params, body: Body) -> ApiResult {
     if source != "-" {
-        return Err(ApiError::bad_request("import from a URL is not supported yet: fetch it and import from standard input"));
+        return Err(ApiError::bad_request(
+            "import from a URL is not supported yet: fetch it and import from standard input",
+        ));
     }
     let tag = params.get("repo").map(|repo| reference(repo, params.get("tag"))).transpose()?;
     if !params.all("changes").is_empty() {
-        return Err(ApiError::bad_request("import --change is not supported yet: build an image from this one instead"));
+        return Err(ApiError::bad_request(
+            "import --change is not supported yet: build an image from this one instead",
+        ));
     }
     let import = Import {
         reference: tag,
@@ -134,7 +144,8 @@ pub(super) fn save(api: Api, names: Vec<String>) -> Response {
 
 /// `GET /images/get`.
 pub(crate) async fn save_many(State(api): State<Api>, params: Params) -> ApiResult {
-    let names: Vec<String> = params.all("names").iter().flat_map(|n| n.split(',')).map(str::to_owned).collect();
+    let names: Vec<String> =
+        params.all("names").iter().flat_map(|n| n.split(',')).map(str::to_owned).collect();
     if names.is_empty() {
         return Err(ApiError::bad_request("missing parameter: names"));
     }
@@ -163,7 +174,8 @@ pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
         }
         Ok((removed, before.saturating_sub(worker.images.disk_usage()?)))
     });
-    let (removed, space_reclaimed) = pruned.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;
+    let (removed, space_reclaimed) =
+        pruned.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;
     let images_deleted = Some(removed.iter().map(wire_removed).collect());
     Ok(Json(PruneResponse { images_deleted, space_reclaimed }).into_response())
 }

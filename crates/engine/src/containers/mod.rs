@@ -16,10 +16,12 @@ mod remove;
 pub mod spec;
 mod start;
 mod stats;
+mod step;
 
 pub use actor::{Command, StopRequest};
 pub use create::Created;
 pub use stats::{Sample, host_memory};
+pub use step::{StepOutput, StepSpec};
 
 use crate::events::Events;
 use crate::execs::Execs;

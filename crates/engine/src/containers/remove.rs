@@ -49,7 +49,7 @@ impl super::Collaborators {
     }
 }
 
-fn remove_directory(directory: &std::path::Path) -> Result<()> {
+pub(super) fn remove_directory(directory: &std::path::Path) -> Result<()> {
     match std::fs::remove_dir_all(directory) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::wrap(ErrorKind::Internal, format!("remove {}", directory.display()), e))

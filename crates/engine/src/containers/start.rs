@@ -180,7 +180,7 @@ fn refused(stage: FailedStage, message: &str) -> Failure {
 }
 
 /// Everything a launch needs. Runs on a blocking thread.
-fn prepare(
+pub(super) fn prepare(
     shared: &Arc<super::Collaborators>,
     registry: &Registry,
     mut record: ContainerRecord,

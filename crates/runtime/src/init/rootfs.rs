@@ -97,6 +97,11 @@ fn mount_root(plan: &Plan<'_>) -> Result<OwnedFd> {
     Ok(mount)
 }
 
+/// The upper directory is read as a change set by commit and diff: no renames by reference, no metadata without
+/// content, whatever the kernel's defaults are.
+const OVERLAY_OPTIONS: [(&str, &str); 3] =
+    [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
+
 /// With `lowerdir+`, which has no limit on the length of all paths together; kernels before 6.5 answer EINVAL.
 fn overlay(lower: &[std::path::PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<OwnedFd> {
     use rustix::mount::{
@@ -106,6 +111,9 @@ fn overlay(lower: &[std::path::PathBuf], upper: &Path, work: &Path) -> rustix::i
     fsconfig_set_string(&fs, "source", "overlay")?;
     for directory in lower {
         fsconfig_set_string(&fs, "lowerdir+", directory)?;
+    }
+    for (option, value) in OVERLAY_OPTIONS {
+        fsconfig_set_string(&fs, option, value)?;
     }
     fsconfig_set_string(&fs, "upperdir", upper)?;
     fsconfig_set_string(&fs, "workdir", work)?;
@@ -118,7 +126,10 @@ fn overlay_legacy(point: &Path, lower: &[std::path::PathBuf], upper: &Path, work
     let base = common_directory(lower.iter().map(std::path::PathBuf::as_path).chain([upper, work]));
     let short = |p: &Path| p.strip_prefix(&base).unwrap_or(p).display().to_string();
     let lower: Vec<String> = lower.iter().map(|p| short(p)).collect();
-    let data = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), short(upper), short(work));
+    let options: String =
+        OVERLAY_OPTIONS.iter().map(|(option, value)| format!(",{option}={value}")).collect();
+    let data =
+        format!("lowerdir={},upperdir={},workdir={}{options}", lower.join(":"), short(upper), short(work));
     let what = "mount the overlay";
     if data.len() >= 4096 {
         return Err(Error::setup(format!(

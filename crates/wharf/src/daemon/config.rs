@@ -36,6 +36,9 @@ pub(crate) struct Args {
     /// Registry that may be spoken to without TLS; may be repeated
     #[arg(long, value_name = "HOST")]
     insecure_registry: Vec<String>,
+    /// Print `ready` on standard output when the API listens
+    #[arg(long, hide = true)]
+    tell_ready: bool,
     /// Log more
     #[arg(short = 'D', long)]
     pub(super) debug: bool,
@@ -54,6 +57,7 @@ pub(super) struct Config {
     pub(super) table: String,
     pub(super) insecure_registries: Vec<String>,
     pub(super) debug: bool,
+    pub(super) tell_ready: bool,
 }
 
 impl Config {
@@ -82,6 +86,7 @@ impl Config {
             data_root,
             insecure_registries: args.insecure_registry,
             debug: args.debug,
+            tell_ready: args.tell_ready,
         })
     }
 }
@@ -98,7 +103,10 @@ fn subnet(text: &str) -> anyhow::Result<Subnet> {
     let prefix: u8 = prefix.parse().with_context(expected)?;
     ensure!((8..=29).contains(&prefix), "--bip {text}: the length must be from 8 to 29");
     let base = u32::from(gateway) & (u32::MAX << (32 - prefix));
-    ensure!(base != u32::from(gateway), "--bip {text}: the bridge's own address is expected, not the block's");
+    ensure!(
+        base != u32::from(gateway),
+        "--bip {text}: the bridge's own address is expected, not the block's"
+    );
     Ok(Subnet { base: IpAddr::V4(base.into()), prefix, gateway: IpAddr::V4(gateway), range: None })
 }
 
@@ -122,7 +130,9 @@ mod tests {
 
     #[test]
     fn wrong_values_are_named() {
-        for args in [["--bip", "10.0.0.0/24"], ["--bip", "x"], ["--bip", "10.0.0.1/31"], ["-H", "tcp://0.0.0.0:1"]] {
+        for args in
+            [["--bip", "10.0.0.0/24"], ["--bip", "x"], ["--bip", "10.0.0.1/31"], ["-H", "tcp://0.0.0.0:1"]]
+        {
             let message = config(&args).unwrap_err().to_string();
             assert!(message.contains(args[1]), "{message}");
         }

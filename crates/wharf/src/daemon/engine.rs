@@ -1,10 +1,12 @@
 //! Opens the engine's services in the order they depend on each other, and closes them.
 
 use super::config::Config;
+use super::steps::Steps;
 use crate::launcher::MonitorLauncher;
 use anyhow::{Context, anyhow};
 use std::path::PathBuf;
 use std::sync::Arc;
+use wharf_build::Builder;
 use wharf_distribution::client::{Client, ClientConfig};
 use wharf_docker_server::{About, Api};
 use wharf_engine::containers::{Collaborators, Containers, ImageSource, ImageView};
@@ -61,25 +63,33 @@ impl Engine {
         // Before any thread does anything: the spawner is started by fork and exec.
         let launcher = Arc::new(MonitorLauncher::new(&config.exec_root, layout).map_err(plain)?);
 
-        let records: Arc<dyn Records> = Arc::new(SqliteRecords::open(&config.data_root.join("state.db")).map_err(plain)?);
+        let records: Arc<dyn Records> =
+            Arc::new(SqliteRecords::open(&config.data_root.join("state.db")).map_err(plain)?);
         let blobs = Arc::new(FileBlobs::open(&directory(config.data_root.join("content"))?).map_err(plain)?);
-        let snapshots = UnpackedSnapshots::open(&directory(config.data_root.join("snapshots"))?, records.clone()).map_err(plain)?;
+        let snapshots =
+            UnpackedSnapshots::open(&directory(config.data_root.join("snapshots"))?, records.clone())
+                .map_err(plain)?;
         let snapshots: Arc<dyn Snapshots> = Arc::new(snapshots);
         snapshots.recover().map_err(plain)?;
-        let client = Client::new(&ClientConfig { insecure_registries: config.insecure_registries.clone(), ..ClientConfig::default() });
-        let images = Images::open(records.clone(), blobs, snapshots.clone(), client.map_err(plain)?).map_err(plain)?;
+        let client = Client::new(&ClientConfig {
+            insecure_registries: config.insecure_registries.clone(),
+            ..ClientConfig::default()
+        });
+        let images =
+            Images::open(records.clone(), blobs, snapshots.clone(), client.map_err(plain)?).map_err(plain)?;
 
         let events = Events::default();
         let network = Arc::new(open_network(config)?);
         let own = DefaultBridge { interface: config.bridge.clone(), subnet: config.subnet.clone() };
-        let networks = Networks::open(network.clone(), records.clone(), events.clone(), &own).map_err(plain)?;
+        let networks =
+            Networks::open(network.clone(), records.clone(), events.clone(), &own).map_err(plain)?;
         let networks = Arc::new(networks);
         let store = LocalVolumes::open(&directory(config.data_root.join("volumes"))?).map_err(plain)?;
         let volumes = Arc::new(VolumeService::new(Arc::new(store), records.clone(), events.clone()));
         let execs = Arc::default();
         let containers = Containers::new(Collaborators {
             records: records.clone(),
-            snapshots,
+            snapshots: snapshots.clone(),
             launcher: launcher.clone() as Arc<dyn Launcher>,
             images: Arc::new(Source(images.clone())),
             networks: networks.clone(),
@@ -101,7 +111,14 @@ impl Engine {
             storage: "overlay2".to_owned(),
             debug: config.debug,
         });
-        let api = Api { containers, execs, images, networks, volumes, events, about };
+        let builder = Builder {
+            images: images.clone(),
+            snapshots: snapshots.clone(),
+            records: records.clone(),
+            runner: Arc::new(Steps(containers.clone())),
+            scratch: directory(config.data_root.join("tmp"))?,
+        };
+        let api = Api { builder, containers, execs, images, networks, volumes, events, about };
         Ok(Self { api, network, _root: root })
     }
 
@@ -112,7 +129,8 @@ impl Engine {
         }
         self.network.teardown().map_err(plain)?;
         let layout = Layout::detect().context("find the cgroup hierarchies")?;
-        let parent = wharf_sys::cgroup::Cgroup::at(layout, &config.cgroup_parent).context("name the cgroup")?;
+        let parent =
+            wharf_sys::cgroup::Cgroup::at(layout, &config.cgroup_parent).context("name the cgroup")?;
         parent.remove().context("remove the cgroup")
     }
 }

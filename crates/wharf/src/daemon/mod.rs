@@ -3,9 +3,11 @@
 mod config;
 mod engine;
 mod socket;
+mod steps;
 
 use anyhow::Context;
 use clap::Parser;
+pub(crate) use config::DEFAULT_SOCKET;
 use config::{Args, Config};
 use engine::Engine;
 use std::ffi::OsString;
@@ -33,7 +35,11 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
 
 fn log_to_stderr(debug: bool) {
     use std::io::IsTerminal;
-    let level = if debug { "info,wharf=debug,wharf_engine=debug,wharf_docker_server=debug,wharf_network=debug" } else { "info" };
+    let level = if debug {
+        "info,wharf=debug,wharf_engine=debug,wharf_docker_server=debug,wharf_network=debug"
+    } else {
+        "info"
+    };
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(level))
         .with_writer(std::io::stderr)
@@ -42,7 +48,10 @@ fn log_to_stderr(debug: bool) {
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
-    anyhow::ensure!(rustix::process::geteuid().is_root(), "the engine needs root: it makes namespaces, mounts and networks. Run it with sudo");
+    anyhow::ensure!(
+        rustix::process::geteuid().is_root(),
+        "the engine needs root: it makes namespaces, mounts and networks. Run it with sudo"
+    );
     let config = Config::from_args(args)?;
     // Work is short and mostly the kernel's: two threads serve any load that two cores can, and each costs memory.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -61,7 +70,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let engine = Engine::open(&config).await?;
     let listener = socket::listen(&config.socket)?;
     let pid_file = config.exec_root.join("wharf.pid");
-    std::fs::write(&pid_file, std::process::id().to_string()).with_context(|| format!("write {}", pid_file.display()))?;
+    std::fs::write(&pid_file, std::process::id().to_string())
+        .with_context(|| format!("write {}", pid_file.display()))?;
+    if config.tell_ready {
+        use std::io::Write;
+        // Whoever started us may be gone again.
+        let _ = writeln!(std::io::stdout(), "ready");
+    }
     tracing::info!("API listens on unix://{}", config.socket.display());
     let shutdown = async {
         tokio::select! {

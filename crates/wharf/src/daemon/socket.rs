@@ -25,7 +25,8 @@ pub(super) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     rustix::process::umask(before);
     let listener = listener?;
     if let Some(group) = group("wharf") {
-        std::os::unix::fs::chown(path, None, Some(group)).with_context(|| format!("set the group of {}", path.display()))?;
+        std::os::unix::fs::chown(path, None, Some(group))
+            .with_context(|| format!("set the group of {}", path.display()))?;
     }
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))
         .with_context(|| format!("set the permissions of {}", path.display()))?;

@@ -53,7 +53,8 @@ impl MonitorLauncher {
 
     /// Removes run directories of containers that no record speaks of, and what runs in their cgroups.
     pub(crate) async fn sweep(&self, known: &[ContainerId], cgroup_parent: &str) -> Result<()> {
-        let entries = std::fs::read_dir(&self.directory).map_err(|e| internal("read the run directories", e))?;
+        let entries =
+            std::fs::read_dir(&self.directory).map_err(|e| internal("read the run directories", e))?;
         for entry in entries.flatten() {
             let id = entry.file_name().to_str().and_then(|name| name.parse::<ContainerId>().ok());
             if let Some(id) = id.filter(|id| !known.contains(id)) {
@@ -66,12 +67,14 @@ impl MonitorLauncher {
 
     /// The file of a compiled filter; compiled once for each different one.
     fn filter_file(&self, seccomp: &Seccomp) -> Result<PathBuf> {
-        let json = serde_json::to_vec(seccomp).map_err(|e| Error::wrap(ErrorKind::Internal, "encode the filter", e))?;
+        let json = serde_json::to_vec(seccomp)
+            .map_err(|e| Error::wrap(ErrorKind::Internal, "encode the filter", e))?;
         let file = self.filters.join(wharf_oci::digest::Digest::sha256(&json).hex());
         if !file.exists() {
             let program = bundle::compile(seccomp).map_err(|e| Error::invalid(e.message))?;
             let part = file.with_extension(format!("{:?}", std::thread::current().id()));
-            let written = std::fs::write(&part, program.to_bytes()).and_then(|()| std::fs::rename(&part, &file));
+            let written =
+                std::fs::write(&part, program.to_bytes()).and_then(|()| std::fs::rename(&part, &file));
             written.map_err(|e| internal("keep the compiled filter", e))?;
         }
         Ok(file)
@@ -87,7 +90,8 @@ impl MonitorLauncher {
         }
         let seccomp_file = spec.seccomp.as_ref().map(|s| self.filter_file(s)).transpose()?;
         let launch = translate::launch(spec, seccomp_file);
-        let bytes = serde_json::to_vec(&launch).map_err(|e| Error::wrap(ErrorKind::Internal, "encode the launch", e))?;
+        let bytes = serde_json::to_vec(&launch)
+            .map_err(|e| Error::wrap(ErrorKind::Internal, "encode the launch", e))?;
         std::fs::write(directory.join(LAUNCH_FILE), bytes).map_err(|e| internal("write the launch", e))?;
         Ok(directory)
     }
@@ -146,7 +150,11 @@ impl Launcher for MonitorLauncher {
         }
     }
 
-    async fn exec(&self, id: &ContainerId, exec: ExecSpec) -> Result<Result<ExecStarted, (FailedStage, String)>> {
+    async fn exec(
+        &self,
+        id: &ContainerId,
+        exec: ExecSpec,
+    ) -> Result<Result<ExecStarted, (FailedStage, String)>> {
         let request = Request::Exec(Exec {
             id: exec.id,
             process: exec.process,
@@ -177,7 +185,10 @@ impl Launcher for MonitorLauncher {
 
     async fn freeze(&self, _: &ContainerId, cgroup: &str, frozen: bool) -> Result<()> {
         let cgroup = self.cgroup(cgroup)?;
-        blocking(move || cgroup.freeze(frozen).map_err(|e| internal(if frozen { "pause" } else { "unpause" }, e))).await
+        blocking(move || {
+            cgroup.freeze(frozen).map_err(|e| internal(if frozen { "pause" } else { "unpause" }, e))
+        })
+        .await
     }
 
     async fn update(&self, cgroup: &str, resources: &Resources) -> Result<()> {

@@ -51,6 +51,11 @@ impl Drop for Spawner {
 
 fn spawn() -> io::Result<Running> {
     let (ours, theirs) = socket::message_pair()?;
-    let process = Command::new("/proc/self/exe").arg("spawner").env_clear().stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()?;
+    let process = Command::new("/proc/self/exe")
+        .arg("spawner")
+        .env_clear()
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::null())
+        .spawn()?;
     Ok(Running { socket: ours, process })
 }

@@ -1,0 +1,130 @@
+//! `POST /build`: the classic builder.
+
+use crate::Api;
+use crate::error::{ApiError, ApiResult};
+use crate::images::{MessageStream, credentials_of, reader};
+use crate::params::Params;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use base64::Engine;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use wharf_build::{Context, CredentialsFor, Options, Output};
+use wharf_distribution::client::Credentials;
+use wharf_docker_api::types::build::{BuildResult, Message};
+use wharf_docker_api::types::system::AuthConfig;
+use wharf_model::Error;
+
+pub(crate) async fn build(
+    State(api): State<Api>,
+    params: Params,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult {
+    let options = options(&params, &headers)?;
+    let (stream, response) = MessageStream::new();
+    tokio::spawn(async move {
+        let quiet = params.flag("q");
+        let work = run(api, options, body, stream.clone(), quiet);
+        let result = tokio::select! {
+            result = work => result,
+            // The client went away: dropping the work ends what it runs.
+            () = stream.abandoned() => return,
+        };
+        if let Err(e) = result {
+            stream.error(&e, 1);
+        }
+    });
+    Ok(response)
+}
+
+async fn run(
+    api: Api,
+    options: Options,
+    body: Body,
+    stream: MessageStream,
+    quiet: bool,
+) -> wharf_model::Result<()> {
+    let scratch = api.builder.scratch.clone();
+    let received = tokio::task::spawn_blocking(move || Context::receive(reader(body), &scratch)).await;
+    let context = received.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;
+    let news = stream.clone();
+    let sink = Arc::new(move |output| match output {
+        Output::Text(text) | Output::ErrorText(text) if !quiet => news.text(text),
+        Output::Text(_) | Output::ErrorText(_) => {}
+        Output::Pull(event) if !quiet => news.event(event),
+        Output::Pull(_) => {}
+        Output::Built(id) => {
+            let aux = serde_json::to_value(BuildResult { id: id.to_string() }).ok();
+            news.send(Message { aux, ..Message::default() });
+        }
+    });
+    let sink: wharf_build::Sink = sink;
+    let image = api.builder.build(context, &options, &sink).await?;
+    if quiet {
+        stream.text(format!("{}\n", image.id));
+    }
+    Ok(())
+}
+
+fn options(params: &Params, headers: &HeaderMap) -> ApiResult<Options> {
+    if params.get("version") == Some("2") {
+        let message = "BuildKit builds are not served yet: set DOCKER_BUILDKIT=0";
+        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, message));
+    }
+    if let Some(remote) = params.get("remote") {
+        return Err(ApiError::bad_request(format!(
+            "building from {remote} is not supported yet: send the directory"
+        )));
+    }
+    if params.flag("squash") {
+        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "squash is not supported yet"));
+    }
+    let tags = params.all("t").into_iter().map(|t| {
+        t.parse().map_err(|e| ApiError::bad_request(format!("invalid reference format: {t:?}: {e}")))
+    });
+    Ok(Options {
+        dockerfile: params.get("dockerfile").unwrap_or("Dockerfile").to_owned(),
+        tags: tags.collect::<ApiResult<_>>()?,
+        args: map(params, "buildargs")?,
+        labels: map::<String>(params, "labels")?,
+        target: params.get("target").map(str::to_owned),
+        no_cache: params.flag("nocache"),
+        pull: params.flag("pull"),
+        platform: params
+            .get("platform")
+            .map(str::parse)
+            .transpose()
+            .map_err(|e| ApiError::bad_request(format!("invalid platform: {e}")))?,
+        network: params.get("networkmode").unwrap_or("default").to_owned(),
+        credentials: credentials(headers)?,
+    })
+}
+
+/// A parameter that is a JSON object.
+fn map<T: serde::de::DeserializeOwned>(params: &Params, name: &str) -> ApiResult<BTreeMap<String, T>> {
+    match params.get(name) {
+        None => Ok(BTreeMap::new()),
+        Some(text) => serde_json::from_str(text).map_err(|e| {
+            ApiError::bad_request(format!("invalid parameter {name}: a JSON object is expected: {e}"))
+        }),
+    }
+}
+
+/// `X-Registry-Config`: credentials by registry.
+fn credentials(headers: &HeaderMap) -> ApiResult<CredentialsFor> {
+    let mut known: BTreeMap<String, Credentials> = BTreeMap::new();
+    if let Some(value) = headers.get("X-Registry-Config").filter(|v| !v.is_empty()) {
+        let invalid =
+            || ApiError::bad_request("invalid X-Registry-Config header: base64url of JSON is expected");
+        let json = crate::images::BASE64.decode(value).map_err(|_| invalid())?;
+        let configs: BTreeMap<String, AuthConfig> = serde_json::from_slice(&json).map_err(|_| invalid())?;
+        known.extend(
+            configs
+                .into_iter()
+                .map(|(host, config)| (crate::images::registry(&host).to_owned(), credentials_of(config))),
+        );
+    }
+    Ok(Arc::new(move |reference| known.get(reference.domain()).cloned().unwrap_or_default()))
+}

@@ -1,0 +1,174 @@
+//! One command of a build: a container without a record, in a snapshot of the builder's.
+
+use super::{Containers, blocking, start};
+use crate::clock::now_ns;
+use bytes::Bytes;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use wharf_model::container::{ContainerRecord, ContainerSpec, LogSpec, NetworkMode};
+use wharf_model::launcher::{MonitorEvent, StreamSet, Watch};
+use wharf_model::state::Status;
+use wharf_model::{ContainerId, Error, Result};
+use wharf_oci::digest::Digest;
+
+/// What a step runs.
+#[derive(Debug, Clone)]
+pub struct StepSpec {
+    /// Names the container and the snapshot it works in.
+    pub id: ContainerId,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// `NAME=value`.
+    pub env: Vec<String>,
+    /// `user[:group]`; root when empty.
+    pub user: String,
+    /// Where it starts; `/` when empty.
+    pub working_dir: String,
+    /// `default`, `none`, `host` or a network's name.
+    pub network: String,
+}
+
+/// Takes a step's output: whether it is standard error, and the bytes.
+pub type StepOutput<'a> = &'a (dyn Fn(bool, Bytes) + Send + Sync);
+
+/// Ends a step's container when its build is given up.
+struct Abandoned {
+    containers: std::sync::Weak<super::Collaborators>,
+    record: Option<ContainerRecord>,
+}
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        let (Some(shared), Some(record)) = (self.containers.upgrade(), self.record.take()) else { return };
+        tokio::spawn(async move {
+            if let Err(e) = shared.undo_step(&record).await {
+                tracing::warn!(step = %record.id, "undo a build step: {}", e.full());
+            }
+        });
+    }
+}
+
+impl Containers {
+    /// Runs a command to its end and returns its exit code. Everything of it is gone afterwards, also when the
+    /// future is dropped.
+    pub async fn run_step(&self, step: StepSpec, output: StepOutput<'_>) -> Result<i32> {
+        let (shared, registry) = (self.shared.clone(), self.registry.clone());
+        let record = record_of(step);
+        let directory = shared.directory_of(&record.id);
+        std::fs::create_dir_all(&directory)
+            .map_err(|e| Error::wrap(wharf_model::ErrorKind::Internal, "make the step's directory", e))?;
+        let mut guard =
+            Abandoned { containers: std::sync::Arc::downgrade(&shared), record: Some(record.clone()) };
+        let worker = shared.clone();
+        let (record, launch) = blocking(move || start::prepare(&worker, &registry, record)).await?;
+        guard.record = Some(record.clone());
+        let mut watch = shared.launcher.launch(launch).await?;
+        let code = self.follow_step(&mut watch, &record, output).await;
+        guard.record = None;
+        let undone = shared.undo_step(&record).await;
+        let code = code?;
+        undone?;
+        Ok(code)
+    }
+
+    async fn follow_step(
+        &self,
+        watch: &mut Watch,
+        record: &ContainerRecord,
+        output: StepOutput<'_>,
+    ) -> Result<i32> {
+        let shared = &self.shared;
+        let mut stream = None;
+        loop {
+            match watch.events.recv().await.unwrap_or(MonitorEvent::Lost) {
+                MonitorEvent::Cloned { pid } => {
+                    let (networks, record) = (shared.networks.clone(), record.clone());
+                    blocking(move || networks.connect(&record, pid)).await?;
+                }
+                MonitorEvent::Ready => {
+                    let both = StreamSet { stdin: false, stdout: true, stderr: true };
+                    stream = Some(shared.launcher.attach(&record.id, both).await?);
+                    let gone = |_| Error::internal("the monitor ended before the start");
+                    watch.go.send(()).map_err(gone)?;
+                }
+                MonitorEvent::Running { .. } => {
+                    if let Some(stream) = stream.take() {
+                        pump(stream, output).await?;
+                    }
+                }
+                MonitorEvent::Exited(exit) => return Ok(exit.code),
+                MonitorEvent::Failed { message, .. } => {
+                    return Err(Error::invalid(format!(
+                        "failed to create task for container: unable to start container process: {message}"
+                    )));
+                }
+                MonitorEvent::Lost => return Err(Error::internal("the monitor of the build step died")),
+                MonitorEvent::Warning(_) | MonitorEvent::ExecExited { .. } => {}
+            }
+        }
+    }
+}
+
+impl super::Collaborators {
+    /// Removes all of a step but its snapshot.
+    async fn undo_step(&self, record: &ContainerRecord) -> Result<()> {
+        let cleaned = self.launcher.clean(&record.id, &self.cgroup_of(record)).await;
+        let (networks, endpoints) = (self.networks.clone(), record.endpoints.clone());
+        let released = blocking(move || networks.release(&endpoints, &[])).await;
+        let removed = super::remove::remove_directory(&self.directory_of(&record.id));
+        cleaned.and(released).and(removed)
+    }
+}
+
+/// Passes multiplexed frames on until the end.
+async fn pump(mut stream: UnixStream, output: StepOutput<'_>) -> Result<()> {
+    let failed = |e| Error::wrap(wharf_model::ErrorKind::Internal, "read the output of the build step", e);
+    loop {
+        let mut header = [0u8; 8];
+        match stream.read_exact(&mut header).await {
+            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
+            other => other.map_err(failed)?,
+        };
+        let length = u32::from_be_bytes([header[4], header[5], header[6], header[7]]) as usize;
+        let mut bytes = vec![0; length];
+        stream.read_exact(&mut bytes).await.map_err(failed)?;
+        output(header[0] == 2, bytes.into());
+    }
+}
+
+fn record_of(step: StepSpec) -> ContainerRecord {
+    let spec = ContainerSpec {
+        entrypoint: Some(step.argv),
+        env: step.env,
+        user: step.user,
+        working_dir: step.working_dir,
+        network: match step.network.as_str() {
+            "" | "default" | "bridge" => NetworkMode::Bridge,
+            "none" => NetworkMode::None,
+            "host" => NetworkMode::Host,
+            name => NetworkMode::Named(name.to_owned()),
+        },
+        log: LogSpec { driver: "none".to_owned(), ..LogSpec::default() },
+        ..ContainerSpec::default()
+    };
+    ContainerRecord {
+        name: format!("build-{}", step.id.short()),
+        id: step.id,
+        created_ns: now_ns(),
+        spec,
+        image: Digest::sha256(b""),
+        image_config: Default::default(),
+        status: Status::Created,
+        pid: 0,
+        exit_code: 0,
+        error: String::new(),
+        oom_killed: false,
+        started_ns: 0,
+        finished_ns: 0,
+        restart_count: 0,
+        stopped_by_user: false,
+        endpoints: Vec::new(),
+        published: Vec::new(),
+        mounts: Vec::new(),
+    }
+}
