@@ -167,21 +167,37 @@ fn usage(program: &str, verb: &Verb, error: &clap::Error) -> Outcome {
         (ErrorKind::UnknownArgument, Some(flag)) if flag.starts_with('-') => {
             (ENGINE_FAILED, format!("unknown shorthand flag: '{}' in {flag}", flag.trim_start_matches('-')))
         }
-        (ErrorKind::UnknownArgument, _) => {
-            (FAILED, format!("{program}: '{program} {path}' accepts fewer arguments"))
-        }
-        (ErrorKind::MissingRequiredArgument, _) => {
-            (FAILED, format!("{program}: '{program} {path}' requires more arguments"))
+        (ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument | ErrorKind::TooFewValues, _) => {
+            (FAILED, format!("{program}: '{program} {path}' {}", arity(&(verb.command)())))
         }
         _ => (ENGINE_FAILED, first),
     };
+    let see = if said.contains("requires at least") && !said.contains("at most") { "See" } else { "Run" };
     Err(Failure::with_status(
         status,
         format!(
-            "{said}\n\nUsage:  {}\n\nRun '{program} {path} --help' for more information",
+            "{said}\n\nUsage:  {}\n\n{see} '{program} {path} --help' for more information",
             format!("{program} {path} {}", verb.usage).trim_end()
         ),
     ))
+}
+
+/// How many arguments a verb takes, in words.
+fn arity(command: &clap::Command) -> String {
+    let (mut min, mut max) = (0, Some(0));
+    for positional in command.get_positionals() {
+        let many = matches!(positional.get_action(), clap::ArgAction::Append);
+        min += usize::from(positional.is_required_set());
+        max = if many { None } else { max.map(|max| max + 1) };
+    }
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    match (min, max) {
+        (_, Some(0)) => "accepts no arguments".into(),
+        (min, None) => format!("requires at least {min} argument{}", plural(min)),
+        (0, Some(max)) => format!("requires at most {max} argument{}", plural(max)),
+        (min, Some(max)) if min == max => format!("requires {min} argument{}", plural(min)),
+        (min, Some(max)) => format!("requires at least {min} and at most {max} arguments"),
+    }
 }
 
 fn context(globals: Globals, hooks: Hooks) -> Result<Context, Failure> {

@@ -25,9 +25,9 @@ pub(crate) struct Options {
     /// Suppress progress output during copy
     #[arg(short = 'q', long)]
     quiet: bool,
-    #[arg(value_name = "SOURCE", required = true, hide = true, allow_hyphen_values = true)]
+    #[arg(value_name = "SOURCE", required = true, hide = true)]
     source: String,
-    #[arg(value_name = "DESTINATION", required = true, hide = true, allow_hyphen_values = true)]
+    #[arg(value_name = "DESTINATION", required = true, hide = true)]
     destination: String,
 }
 

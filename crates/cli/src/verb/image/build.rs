@@ -113,7 +113,7 @@ pub(crate) struct Options {
     /// Ulimit options
     #[arg(long, value_name = "ulimit")]
     ulimit: Vec<String>,
-    #[arg(value_name = "PATH", required = true, hide = true, allow_hyphen_values = true)]
+    #[arg(value_name = "PATH", required = true, hide = true)]
     context: String,
 }
 
@@ -138,8 +138,11 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let mut id = None;
     let target = if options.quiet { Target::Nowhere } else { Target::Stdout };
     let stream = context.client.stream(call).await?;
-    progress::show(stream, target, |aux| {
-        if let Some(built) = aux.get("ID").and_then(Value::as_str) {
+    progress::show(stream, target, |message| {
+        let built = message.aux.as_ref().and_then(|aux| aux.get("ID")).and_then(Value::as_str);
+        // A quiet build says nothing but the id.
+        let quiet = Some(message.stream.trim()).filter(|text| text.starts_with("sha256:"));
+        if let Some(built) = built.or(quiet) {
             id = Some(built.to_owned());
         }
     })

@@ -20,7 +20,7 @@ pub(crate) struct Options {
     /// Set platform if server is multi-platform capable
     #[arg(long, value_name = "string")]
     platform: Option<String>,
-    #[arg(value_name = "SOURCE", required = true, hide = true, allow_hyphen_values = true)]
+    #[arg(value_name = "SOURCE", required = true, hide = true)]
     source: String,
     #[arg(value_name = "REPOSITORY", hide = true)]
     repository: Option<String>,

@@ -3,7 +3,7 @@
 use crate::context::{Context, print};
 use crate::failure::Outcome;
 use crate::format::list::{Listing, Row};
-use crate::format::size::decimal;
+use crate::format::size::{decimal, precise};
 use crate::format::time::{absolute, ago};
 use crate::image_ref::{familiar, split};
 use crate::verb::system::inspect::short_id;
@@ -90,8 +90,8 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
                         if image.created > 0 { ago(image.created) } else { "N/A".into() }.into(),
                     ),
                     ("CreatedAt", absolute(image.created).into()),
-                    ("Size", size.clone().into()),
-                    ("VirtualSize", size.into()),
+                    ("Size", size.into()),
+                    ("VirtualSize", precise(image.size.max(0).cast_unsigned()).into()),
                     ("Containers", containers.into()),
                     ("SharedSize", shared.into()),
                     ("UniqueSize", "N/A".into()),

@@ -3,7 +3,7 @@
 use crate::context::{Context, print};
 use crate::failure::Outcome;
 use crate::format::list::{ID_WIDTH, Listing, Row, cut, pairs};
-use crate::format::time::{absolute, parse};
+use crate::format::time::written;
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::network::Inspect;
 
@@ -62,10 +62,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
                 ("IPv6", network.enable_ipv6.to_string().into()),
                 ("Internal", network.internal.to_string().into()),
                 ("Labels", labels.join(",").into()),
-                (
-                    "CreatedAt",
-                    parse(&network.created).map_or_else(|| network.created.clone(), absolute).into(),
-                ),
+                ("CreatedAt", written(&network.created).into()),
             ]);
             row.labels = network.labels.clone();
             row
