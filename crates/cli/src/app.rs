@@ -88,8 +88,7 @@ fn unknown(program: &str, words: &str, group: &str) -> Failure {
 fn help_for(program: &str, words: &[OsString], hooks: &Hooks) -> Outcome {
     let names: Vec<&str> = words.iter().map_while(|word| word.to_str()).take(2).collect();
     if let Some((verb, _)) = find(&names) {
-        let mut command = decorate(program, verb);
-        print(command.render_long_help().to_string())?;
+        print(help::verb(program, verb))?;
     } else if let Some((group, _)) = names.first().and_then(|n| GROUPS.iter().find(|(g, _)| g == n)) {
         print(help::group(program, group))?;
     } else {
@@ -105,7 +104,7 @@ fn call(
     globals: Globals,
     hooks: Hooks,
 ) -> Outcome {
-    let command = decorate(program, verb);
+    let command = decorate(verb);
     let mut words = vec![OsString::from(program)];
     words.extend(flags::normalise(&command, arguments));
     let matches = match command.try_get_matches_from(words) {
@@ -128,24 +127,13 @@ fn call(
     outcome
 }
 
-/// The verb's flags with the layout that all verbs share.
-pub(crate) fn decorate(program: &str, verb: &Verb) -> clap::Command {
-    let path = verb.names[0];
-    let mut command = (verb.command)()
-        .about(verb.about)
-        .help_template(help::TEMPLATE)
-        .disable_version_flag(true)
-        .disable_help_flag(true)
-        .override_usage(format!("{program} {path} {}", verb.usage).trim_end().to_owned())
-        .no_binary_name(false);
+/// The verb's flags and `--help`.
+pub(crate) fn decorate(verb: &Verb) -> clap::Command {
+    let command = (verb.command)().disable_version_flag(true).disable_help_flag(true);
     let takes_h = command.get_arguments().any(|argument| argument.get_short() == Some('h'));
     let mut help = clap::Arg::new("help").long("help").action(clap::ArgAction::Help).help("Print usage");
     if !takes_h {
         help = help.short_alias('h');
-    }
-    if verb.names.len() > 1 {
-        let all: Vec<String> = verb.names.iter().map(|name| format!("{program} {name}")).collect();
-        command = command.after_help(format!("\nAliases:\n  {}\n", all.join(", ")));
     }
     command.arg(help)
 }
@@ -153,7 +141,7 @@ pub(crate) fn decorate(program: &str, verb: &Verb) -> clap::Command {
 /// What clap has to say, as Docker says it.
 fn usage(program: &str, verb: &Verb, error: &clap::Error) -> Outcome {
     if error.kind() == ErrorKind::DisplayHelp {
-        print(error.render().to_string())?;
+        print(help::verb(program, verb))?;
         return Ok(0);
     }
     let path = verb.names[0];

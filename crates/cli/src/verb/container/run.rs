@@ -15,13 +15,13 @@ use wharf_docker_api::types::container::{CreateRequest, WaitResponse};
 /// Flags of `run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Run container in background and print container ID
+    /// Leave it in the background and print its id
     #[arg(short = 'd', long)]
     detach: bool,
-    /// Override the key sequence for detaching a container
+    /// Keys that leave the container running
     #[arg(long, value_name = "string")]
     detach_keys: Option<String>,
-    /// Proxy received signals to the process
+    /// Pass signals on to the container's process
     #[arg(long, value_name = "bool", default_value = "true", num_args(0..=1), require_equals = true, default_missing_value = "true", value_parser = crate::parse::boolean)]
     sig_proxy: bool,
     #[command(flatten)]

@@ -11,13 +11,13 @@ use wharf_docker_api::types::container::{Inspect, WaitResponse};
 /// Flags of `start`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Attach STDOUT/STDERR and forward signals
+    /// Join its output and pass signals on
     #[arg(short = 'a', long)]
     attach: bool,
-    /// Override the key sequence for detaching a container
+    /// Keys that leave the container running
     #[arg(long, value_name = "string")]
     detach_keys: Option<String>,
-    /// Attach container's STDIN
+    /// Join its input
     #[arg(short = 'i', long)]
     interactive: bool,
     #[arg(value_name = "CONTAINER", required = true, hide = true)]

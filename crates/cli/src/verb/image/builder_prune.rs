@@ -10,13 +10,13 @@ use wharf_docker_api::types::system::BuildPruneResponse;
 /// Flags of `builder prune`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Remove all unused build cache, not just dangling ones
+    /// All of the cache, whatever still uses it
     #[arg(short = 'a', long)]
     all: bool,
-    /// Provide filter values (e.g. "until=24h")
+    /// Only what matches, such as until=24h
     #[arg(long, value_name = "filter")]
     filter: Vec<String>,
-    /// Do not prompt for confirmation
+    /// Do not ask
     #[arg(short = 'f', long)]
     force: bool,
 }

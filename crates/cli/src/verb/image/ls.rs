@@ -13,22 +13,22 @@ use wharf_docker_api::types::image::Summary;
 /// Flags of `images`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Show all images (default hides intermediate images)
+    /// Intermediate images too
     #[arg(short = 'a', long)]
     all: bool,
-    /// Show digests
+    /// Show digests too
     #[arg(long)]
     digests: bool,
-    /// Filter output based on conditions provided
+    /// Only what matches, as key=value
     #[arg(short = 'f', long, value_name = "filter")]
     filter: Vec<String>,
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json', or a Go template
+    /// Show as table, json or with a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
-    /// Don't truncate output
+    /// Show everything in full
     #[arg(long)]
     no_trunc: bool,
-    /// Only show image IDs
+    /// Show ids alone
     #[arg(short = 'q', long)]
     quiet: bool,
     #[arg(value_name = "REPOSITORY", hide = true)]

@@ -11,13 +11,13 @@ use wharf_docker_api::types::image::PruneResponse;
 /// Flags of `image prune`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Remove all unused images, not just dangling ones
+    /// Every image without a container, named or not
     #[arg(short = 'a', long)]
     all: bool,
-    /// Provide filter values (e.g. "until=<timestamp>")
+    /// Only what matches, such as until=24h or label=x
     #[arg(long, value_name = "filter")]
     filter: Vec<String>,
-    /// Do not prompt for confirmation
+    /// Do not ask
     #[arg(short = 'f', long)]
     force: bool,
 }

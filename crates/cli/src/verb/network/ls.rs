@@ -10,16 +10,16 @@ use wharf_docker_api::types::network::Inspect;
 /// Flags of `network ls`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Provide filter values (e.g. "driver=bridge")
+    /// Only what matches, such as driver=bridge
     #[arg(short = 'f', long, value_name = "filter")]
     filter: Vec<String>,
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json', or a Go template
+    /// Show as table, json or with a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
-    /// Do not truncate the output
+    /// Show everything in full
     #[arg(long)]
     no_trunc: bool,
-    /// Only display network IDs
+    /// Show ids alone
     #[arg(short = 'q', long)]
     quiet: bool,
 }

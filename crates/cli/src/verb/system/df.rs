@@ -14,10 +14,10 @@ use wharf_docker_api::types::system::DiskUsage;
 /// Flags of `system df`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json', or a Go template
+    /// Show as table, json or with a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
-    /// Show detailed information on space usage
+    /// Show each image, container and volume
     #[arg(short = 'v', long)]
     verbose: bool,
 }

@@ -11,16 +11,16 @@ use wharf_docker_api::types::{container, image, network, system, volume};
 /// Flags of `system prune`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Remove all unused images not just dangling ones
+    /// Every image without a container, named or not
     #[arg(short = 'a', long)]
     all: bool,
-    /// Provide filter values (e.g. "label=<key>=<value>")
+    /// Only what matches, such as label=key=value
     #[arg(long, value_name = "filter")]
     filter: Vec<String>,
-    /// Do not prompt for confirmation
+    /// Do not ask
     #[arg(short = 'f', long)]
     force: bool,
-    /// Prune anonymous volumes
+    /// Nameless volumes too
     #[arg(long)]
     volumes: bool,
 }

@@ -10,13 +10,13 @@ use wharf_docker_api::types::volume::PruneResponse;
 /// Flags of `volume prune`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Remove all unused volumes, not just anonymous ones
+    /// Volumes with a name too
     #[arg(short = 'a', long)]
     all: bool,
-    /// Provide filter values (e.g. "label=<label>")
+    /// Only what matches, such as label=x
     #[arg(long, value_name = "filter")]
     filter: Vec<String>,
-    /// Do not prompt for confirmation
+    /// Do not ask
     #[arg(short = 'f', long)]
     force: bool,
 }
