@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod bridge;
+mod conntrack;
 mod dns;
 mod hold;
 mod ipam;

@@ -1,11 +1,12 @@
 //! Leading host ports to endpoints.
 
 use super::{BridgeNetwork, kernel, lock};
+use crate::conntrack::forget;
 use crate::nft::content::{HostPort, Target};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wharf_model::error::{Error, Result};
 use wharf_model::network::{Driver, Endpoint};
-use wharf_model::ports::{PortMapping, PublishedPort};
+use wharf_model::ports::{PortMapping, Protocol, PublishedPort};
 
 impl BridgeNetwork {
     pub(super) fn publish_ports(
@@ -52,8 +53,16 @@ impl BridgeNetwork {
                 }
             }
         }
-        self.add_rules(endpoint, &published).inspect_err(|_| undo(&published, &mut ports))?;
-        Ok(published)
+        let Err(error) = self.add_rules(endpoint, &published) else { return Ok(published) };
+        undo(&published, &mut ports);
+        let hosts: Vec<HostPort> = published.iter().map(host_port).collect();
+        match lock(&self.table).unpublish(&hosts) {
+            Ok(()) => Err(error),
+            Err(errno) => {
+                let what = format!("{error} (and rules were left behind: {errno})");
+                Err(Error::wrap(error.kind(), what, error))
+            }
+        }
     }
 
     pub(super) fn unpublish_ports(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
@@ -67,7 +76,7 @@ impl BridgeNetwork {
             kernel(format!("remove ports from nftables table {}", self.table_name), errno)
         })?;
         ours.iter().for_each(|port| ports.release(port));
-        Ok(())
+        forget_flows(ours.into_iter())
     }
 
     pub(super) fn adopt_ports(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
@@ -87,8 +96,18 @@ impl BridgeNetwork {
             .collect::<Result<Vec<_>>>()?;
         lock(&self.table)
             .publish(&entries)
-            .map_err(|errno| kernel(format!("add ports to nftables table {}", self.table_name), errno))
+            .map_err(|errno| kernel(format!("add ports to nftables table {}", self.table_name), errno))?;
+        forget_flows(entries.into_iter().map(|(host, _)| host))
     }
+}
+
+/// Flows of UDP ports that began under other rules must begin anew.
+fn forget_flows(ports: impl Iterator<Item = HostPort>) -> Result<()> {
+    let udp: Vec<HostPort> = ports.filter(|port| port.protocol == Protocol::Udp).collect();
+    if udp.is_empty() {
+        return Ok(());
+    }
+    forget(&udp).map_err(|errno| kernel("forget old flows of UDP ports", errno))
 }
 
 /// The host addresses that a mapping means, each with where it leads.
