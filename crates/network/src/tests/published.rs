@@ -2,10 +2,11 @@
 
 use super::fixture::{
     Container, DOUBT, PATIENCE, bridge_netfilter, engine, inside, leftovers, neighbour, network, on_a_host,
-    own_netns, seen_by, serve,
+    own_netns, runtime, seen_by, serve,
 };
+use crate::bridge::{BridgeNetwork, Config};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use wharf_model::network::conformance::mapping;
+use wharf_model::network::conformance::{mapping, spec};
 use wharf_model::network::{Network, Subnet};
 use wharf_model::ports::{ContainerPort, PortMapping, Protocol};
 
@@ -144,5 +145,46 @@ fn udp_flows_follow_the_port() {
             assert_eq!((&buffer[..len], from), (&b"answer"[..], "192.0.2.1:5300".parse().unwrap()));
             engine.unpublish(&container.endpoint, &published).unwrap();
         }
+    });
+}
+
+#[test]
+fn ipv6_reaches_containers_without_it() {
+    on_a_host(|| {
+        let runtime = runtime();
+        let engine = BridgeNetwork::new(Config {
+            table: "wharf".into(),
+            resolv_conf: "/dev/null".into(),
+            runtime: Some(runtime.handle().clone()),
+        })
+        .unwrap();
+        network(&engine, 1, |_| {});
+        let outside = neighbour("wire", ("fd00:9::1", 64), ("fd00:9::9", 64));
+        let web = Container::new(&engine, 1, 1);
+        let published = engine.publish(&web.endpoint, &[mapping(80, Some(8080))]).unwrap();
+        let ips: Vec<String> = published.iter().map(|port| port.host_ip.to_string()).collect();
+        assert_eq!(ips, ["0.0.0.0", "::"]);
+        let _server = serve(&web.netns, (Ipv4Addr::UNSPECIFIED, 80), 4);
+        let at = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 8080);
+        assert!(seen_by(&own_netns(), at("::1"), PATIENCE).is_some());
+        assert!(seen_by(&own_netns(), at("fd00:9::1"), PATIENCE).is_some());
+        assert!(seen_by(&outside, at("fd00:9::1"), PATIENCE).is_some());
+        engine.unpublish(&web.endpoint, &published).unwrap();
+        let refused = std::net::TcpStream::connect(at("::1")).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        let again = engine.publish(&web.endpoint, &[mapping(80, Some(8080))]).unwrap();
+        drop(engine);
+        let successor = BridgeNetwork::new(Config {
+            table: "wharf".into(),
+            resolv_conf: "/dev/null".into(),
+            runtime: Some(runtime.handle().clone()),
+        })
+        .unwrap();
+        successor.ensure(&spec(1)).unwrap();
+        successor.adopt(&web.endpoint, &again).unwrap();
+        assert!(seen_by(&own_netns(), at("::1"), PATIENCE).is_some(), "a successor relays again");
+        successor.teardown().unwrap();
+        drop(successor);
+        runtime.shutdown_timeout(PATIENCE);
     });
 }
