@@ -88,8 +88,7 @@ fn unknown(program: &str, words: &str, group: &str) -> Failure {
 fn help_for(program: &str, words: &[OsString], hooks: &Hooks) -> Outcome {
     let names: Vec<&str> = words.iter().map_while(|word| word.to_str()).take(2).collect();
     if let Some((verb, _)) = find(&names) {
-        let mut command = decorate(program, verb);
-        print(command.render_long_help().to_string())?;
+        print(help::verb(program, verb))?;
     } else if let Some((group, _)) = names.first().and_then(|n| GROUPS.iter().find(|(g, _)| g == n)) {
         print(help::group(program, group))?;
     } else {
@@ -105,7 +104,7 @@ fn call(
     globals: Globals,
     hooks: Hooks,
 ) -> Outcome {
-    let command = decorate(program, verb);
+    let command = decorate(verb);
     let mut words = vec![OsString::from(program)];
     words.extend(flags::normalise(&command, arguments));
     let matches = match command.try_get_matches_from(words) {
@@ -128,24 +127,13 @@ fn call(
     outcome
 }
 
-/// The verb's flags with the layout that all verbs share.
-pub(crate) fn decorate(program: &str, verb: &Verb) -> clap::Command {
-    let path = verb.names[0];
-    let mut command = (verb.command)()
-        .about(verb.about)
-        .help_template(help::TEMPLATE)
-        .disable_version_flag(true)
-        .disable_help_flag(true)
-        .override_usage(format!("{program} {path} {}", verb.usage).trim_end().to_owned())
-        .no_binary_name(false);
+/// The verb's flags and `--help`.
+pub(crate) fn decorate(verb: &Verb) -> clap::Command {
+    let command = (verb.command)().disable_version_flag(true).disable_help_flag(true);
     let takes_h = command.get_arguments().any(|argument| argument.get_short() == Some('h'));
     let mut help = clap::Arg::new("help").long("help").action(clap::ArgAction::Help).help("Print usage");
     if !takes_h {
         help = help.short_alias('h');
-    }
-    if verb.names.len() > 1 {
-        let all: Vec<String> = verb.names.iter().map(|name| format!("{program} {name}")).collect();
-        command = command.after_help(format!("\nAliases:\n  {}\n", all.join(", ")));
     }
     command.arg(help)
 }
@@ -153,7 +141,7 @@ pub(crate) fn decorate(program: &str, verb: &Verb) -> clap::Command {
 /// What clap has to say, as Docker says it.
 fn usage(program: &str, verb: &Verb, error: &clap::Error) -> Outcome {
     if error.kind() == ErrorKind::DisplayHelp {
-        print(error.render().to_string())?;
+        print(help::verb(program, verb))?;
         return Ok(0);
     }
     let path = verb.names[0];
@@ -167,21 +155,37 @@ fn usage(program: &str, verb: &Verb, error: &clap::Error) -> Outcome {
         (ErrorKind::UnknownArgument, Some(flag)) if flag.starts_with('-') => {
             (ENGINE_FAILED, format!("unknown shorthand flag: '{}' in {flag}", flag.trim_start_matches('-')))
         }
-        (ErrorKind::UnknownArgument, _) => {
-            (FAILED, format!("{program}: '{program} {path}' accepts fewer arguments"))
-        }
-        (ErrorKind::MissingRequiredArgument, _) => {
-            (FAILED, format!("{program}: '{program} {path}' requires more arguments"))
+        (ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument | ErrorKind::TooFewValues, _) => {
+            (FAILED, format!("{program}: '{program} {path}' {}", arity(&(verb.command)())))
         }
         _ => (ENGINE_FAILED, first),
     };
+    let see = if said.contains("requires at least") && !said.contains("at most") { "See" } else { "Run" };
     Err(Failure::with_status(
         status,
         format!(
-            "{said}\n\nUsage:  {}\n\nRun '{program} {path} --help' for more information",
+            "{said}\n\nUsage:  {}\n\n{see} '{program} {path} --help' for more information",
             format!("{program} {path} {}", verb.usage).trim_end()
         ),
     ))
+}
+
+/// How many arguments a verb takes, in words.
+fn arity(command: &clap::Command) -> String {
+    let (mut min, mut max) = (0, Some(0));
+    for positional in command.get_positionals() {
+        let many = matches!(positional.get_action(), clap::ArgAction::Append);
+        min += usize::from(positional.is_required_set());
+        max = if many { None } else { max.map(|max| max + 1) };
+    }
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    match (min, max) {
+        (_, Some(0)) => "accepts no arguments".into(),
+        (min, None) => format!("requires at least {min} argument{}", plural(min)),
+        (0, Some(max)) => format!("requires at most {max} argument{}", plural(max)),
+        (min, Some(max)) if min == max => format!("requires {min} argument{}", plural(min)),
+        (min, Some(max)) => format!("requires at least {min} and at most {max} arguments"),
+    }
 }
 
 fn context(globals: Globals, hooks: Hooks) -> Result<Context, Failure> {

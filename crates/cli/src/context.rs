@@ -6,12 +6,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use wharf_docker_api::client::{Client, Endpoint};
 
+/// Starts an engine that listens on a socket, and returns when it does. The error is for the user.
+pub type StartDaemon = fn(&Path) -> Result<(), String>;
+
 /// What the binary around the commands adds to them.
 #[derive(Debug, Clone, Copy)]
 pub struct Hooks {
-    /// Starts an engine that listens on this socket and returns when it does. Called when no engine was
-    /// named and none is there.
-    pub start_daemon: Option<fn(&Path) -> Result<(), String>>,
+    /// Called when no engine was named and none is there.
+    pub start_daemon: Option<StartDaemon>,
     /// Commands that the binary handles before these, with what they do, for the help.
     pub commands: &'static [(&'static str, &'static str)],
     /// Version of the program.

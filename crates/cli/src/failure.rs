@@ -9,6 +9,9 @@ pub(crate) const FAILED: i32 = 1;
 /// The status of `run` and `exec` when the engine, not the container, failed; and of unknown flags.
 pub(crate) const ENGINE_FAILED: i32 = 125;
 
+/// The status of templates that do not parse.
+const BAD_TEMPLATE: i32 = 64;
+
 /// The end of a command.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -51,7 +54,8 @@ impl From<client::Error> for Failure {
 
 impl From<TemplateError> for Failure {
     fn from(error: TemplateError) -> Self {
-        Self::new(error.to_string())
+        let status = if error.is_syntax() { BAD_TEMPLATE } else { FAILED };
+        Self::with_status(status, error.to_string())
     }
 }
 

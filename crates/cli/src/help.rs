@@ -1,11 +1,9 @@
-//! The help of the program itself. Verbs have theirs from their flags.
+//! The help of the program, of groups and of verbs.
 
 use crate::context::Hooks;
-use crate::verb::{GROUPS, VERBS};
+use crate::verb::{GROUPS, VERBS, Verb};
+use clap::{Arg, ArgAction};
 use std::fmt::Write;
-
-/// How the help of a verb is laid out.
-pub(crate) const TEMPLATE: &str = "Usage:  {usage}\n\n{about}\n{after-help}\n{all-args}";
 
 /// Width of the column of names.
 const NAME_WIDTH: usize = 12;
@@ -45,4 +43,51 @@ pub(crate) fn group(name: &str, group: &str) -> String {
         let _ = writeln!(text, "  {verb:<NAME_WIDTH$}{about}");
     }
     text + "\nRun '" + name + " " + group + " COMMAND --help' for more information on a command.\n"
+}
+
+/// The help of a verb, made from its flags.
+pub(crate) fn verb(program: &str, verb: &Verb) -> String {
+    let usage = format!("{program} {} {}", verb.names[0], verb.usage);
+    let mut text = format!("Usage:  {}\n\n{}\n", usage.trim_end(), verb.about);
+    if verb.names.len() > 1 {
+        let all: Vec<String> = verb.names.iter().map(|name| format!("{program} {name}")).collect();
+        // Writing to a string does not fail.
+        let _ = write!(text, "\nAliases:\n  {}\n", all.join(", "));
+    }
+    let command = crate::app::decorate(verb);
+    let mut flags: Vec<&Arg> = command
+        .get_arguments()
+        .filter(|arg| arg.get_long().is_some_and(|long| long != "help") && !arg.is_hide_set())
+        .collect();
+    flags.sort_by_key(|arg| arg.get_long());
+    let left: Vec<String> = flags.iter().map(|arg| name(arg)).collect();
+    let width = left.iter().map(String::len).max().unwrap_or(0);
+    if flags.is_empty() {
+        return text;
+    }
+    text.push_str("\nOptions:\n");
+    for (arg, left) in flags.iter().zip(left) {
+        let about = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let _ = writeln!(text, "  {left:<width$}   {about}{}", default(arg));
+    }
+    text
+}
+
+fn name(arg: &Arg) -> String {
+    let short = arg.get_short().map_or_else(|| "    ".into(), |short| format!("-{short}, "));
+    let takes_value = matches!(arg.get_action(), ArgAction::Set | ArgAction::Append);
+    // A switch that is on by default is shown like a switch.
+    let value =
+        arg.get_value_names().and_then(<[_]>::first).filter(|name| takes_value && name.as_str() != "bool");
+    let value = value.map(|name| format!(" {name}")).unwrap_or_default();
+    format!("{short}--{}{value}", arg.get_long().unwrap_or_default())
+}
+
+fn default(arg: &Arg) -> String {
+    let value = arg.get_default_values().first().filter(|_| !arg.is_hide_default_value_set());
+    match value.and_then(|value| value.to_str()) {
+        None | Some("false") => String::new(),
+        Some(value) if value == "true" || value.parse::<i64>().is_ok() => format!(" (default {value})"),
+        Some(value) => format!(" (default \"{value}\")"),
+    }
 }

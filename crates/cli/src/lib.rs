@@ -19,4 +19,4 @@ mod template;
 mod verb;
 
 pub use app::main;
-pub use context::Hooks;
+pub use context::{Hooks, StartDaemon};

@@ -1,14 +1,17 @@
 //! Host ports in use: each is held by a bound socket, so that other programs and engines see it taken.
 //!
-//! The sockets never listen: packets for them are led to containers before they would reach one.
+//! Packets for them are led to containers before they would reach a socket, so only those listen whose
+//! connections are relayed.
 
 use crate::nft::content::{HostPort, Target, number};
+use crate::relay::Relay;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Protocol as IpProtocol, SocketType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
+use tokio::runtime::Handle;
 use wharf_model::error::{Error, ErrorKind, Result};
 use wharf_model::ports::Protocol;
 
@@ -28,8 +31,15 @@ pub(crate) struct HeldPorts {
 #[derive(Debug)]
 struct Held {
     target: Target,
-    /// `None` for a protocol that this kernel has no sockets for.
-    _socket: Option<OwnedFd>,
+    /// `None` for a protocol that this kernel has no sockets for, and when a relay has it.
+    socket: Option<OwnedFd>,
+    relay: Option<Relay>,
+}
+
+impl Held {
+    fn new(target: Target, socket: Option<OwnedFd>) -> Self {
+        Self { target, socket, relay: None }
+    }
 }
 
 impl HeldPorts {
@@ -73,13 +83,26 @@ impl HeldPorts {
             }
             Err(errno) => return Err(failed(port, errno)),
         };
-        self.held.insert(port, Held { target, _socket: socket });
+        self.held.insert(port, Held::new(target, socket));
         Ok(())
     }
 
     /// Whether this engine holds the port for `target`.
     pub(crate) fn is_for(&self, port: &HostPort, address: IpAddr) -> bool {
         self.held.get(port).is_some_and(|held| held.target.0 == address)
+    }
+
+    /// Passes connections to a held TCP port on, in a task of `runtime`.
+    pub(crate) fn relay(&mut self, port: &HostPort, runtime: &Handle) -> Result<()> {
+        let Some(held) = self.held.get_mut(port) else { return Ok(()) };
+        if let Some(socket) = held.socket.take() {
+            let relay = Relay::start(runtime, socket, held.target).map_err(|error| {
+                let address = SocketAddr::new(port.ip, port.port);
+                Error::wrap(ErrorKind::Internal, format!("listen on {address}"), error)
+            })?;
+            held.relay = Some(relay);
+        }
+        Ok(())
     }
 
     /// Gives a port up; nothing happens when it is not held.
@@ -118,7 +141,7 @@ impl HeldPorts {
                 Errno::ADDRINUSE => taken(host),
                 errno => failed(host, errno),
             })?;
-            sockets.insert(host, Held { target: *target, _socket: socket });
+            sockets.insert(host, Held::new(*target, socket));
         }
         self.held.extend(sockets);
         Ok(())

@@ -5,6 +5,7 @@
 //!                ├─ nft        the engine's table               (nf_tables)
 //!                ├─ ipam       addresses in use                 (memory)
 //!                ├─ hold       host ports in use                (bound sockets)
+//!                ├─ relay      IPv6 to IPv4, and ::1            (tokio tasks)
 //!                └─ dns        names, on each network's gateway (tokio tasks)
 //! ```
 //!
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod bridge;
+mod conntrack;
 mod dns;
 mod hold;
 mod ipam;
@@ -20,6 +22,7 @@ mod link;
 mod namespace;
 mod netlink;
 mod nft;
+mod relay;
 mod remove;
 #[cfg(test)]
 mod tests;

@@ -94,16 +94,15 @@ fn write(entry: &mut Entry<'_, impl Read>, path: &Path, target: &Target) -> io::
 
 /// The entry's path with its first part renamed. `Err` for paths that lead out.
 fn rename(path: &Path, name: &Path) -> io::Result<PathBuf> {
-    let mut parts = Vec::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(part) => parts.push(part),
-            Component::CurDir | Component::RootDir => {}
+    let mut renamed = name.to_owned();
+    for (index, part) in path.components().enumerate() {
+        match (index, part) {
+            // The first part may be `.`, when the content of a directory was asked for.
+            (0, Component::Normal(_) | Component::CurDir) => {}
+            (_, Component::Normal(part)) => renamed.push(part),
             _ => return Err(io::Error::other(format!("{} leads out of the archive", path.display()))),
         }
     }
-    let mut renamed = name.to_owned();
-    renamed.extend(parts.into_iter().skip(1));
     Ok(renamed)
 }
 
@@ -151,6 +150,8 @@ mod tests {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(EntryType::Symlink);
         header.set_size(0);
+        header.set_mode(0o777);
+        header.set_mtime(0);
         builder.append_link(&mut header, name, to).unwrap();
     }
 

@@ -83,6 +83,9 @@ pub(crate) fn add_tree(
 pub(crate) fn add_bytes(archive: &mut Builder<impl Write>, name: &str, content: &[u8]) -> io::Result<()> {
     let mut header = Header::new_gnu();
     header.set_mode(0o600);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
     header.set_size(content.len() as u64);
     header.set_entry_type(EntryType::Regular);
     archive.append_data(&mut header, name, content)

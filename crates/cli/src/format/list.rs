@@ -2,7 +2,7 @@
 
 use super::table::align;
 use crate::failure::Failure;
-use crate::template::Template;
+use crate::template::{Template, TemplateError};
 use serde_json::{Map, Value};
 
 /// A kind of list: its columns and what is shown by default.
@@ -29,6 +29,14 @@ impl Row {
     }
 }
 
+impl Row {
+    /// The row as JSON; Go escapes what HTML would take for its own.
+    fn json(&self) -> String {
+        let text = Value::Object(self.cells.clone()).to_string();
+        text.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
+    }
+}
+
 impl Listing {
     /// The text of a list.
     pub(crate) fn show(&self, rows: &[Row], format: Option<&str>) -> Result<String, Failure> {
@@ -40,7 +48,7 @@ impl Listing {
                 default = format!("table {}", fields.join("\t"));
                 &default
             }
-            Some("json") => "{{json .}}",
+            Some("json" | "{{json .}}") => return Ok(rows.iter().map(|row| row.json() + "\n").collect()),
             Some(format) => format,
         };
         let format = unescape(format);
@@ -48,11 +56,13 @@ impl Listing {
             Some(rest) if rest.is_empty() || rest.starts_with([' ', '\t']) => (true, rest.trim_start()),
             _ => (false, format.as_str()),
         };
-        let template = Template::parse(text)?;
+        let template = Template::parse(text)
+            .map_err(|e| Failure::new(format!("failed to parse template: {}", e.bare())))?;
+        let failed = |e: TemplateError| Failure::new(format!("failed to execute template: {}", e.bare()));
         let mut lines = Vec::new();
         if is_table {
             let headings = self.columns.iter().map(|(f, h)| ((*f).to_owned(), Value::from(*h))).collect();
-            lines.push(template.run_with(&Value::Object(headings), &heading)?);
+            lines.push(template.run_with(&Value::Object(headings), &heading).map_err(failed)?);
         }
         for row in rows {
             let labels = &row.labels;
@@ -63,7 +73,7 @@ impl Listing {
                 }
                 _ => None,
             };
-            lines.push(template.run_with(&Value::Object(row.cells.clone()), &methods)?);
+            lines.push(template.run_with(&Value::Object(row.cells.clone()), &methods).map_err(failed)?);
         }
         if is_table {
             return Ok(align(&lines));

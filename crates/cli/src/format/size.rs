@@ -8,6 +8,11 @@ pub(crate) fn decimal(bytes: i64) -> String {
     decimal_with(bytes as f64, 3)
 }
 
+/// Decimal units, four significant digits, as Docker writes what can be reclaimed.
+pub(crate) fn precise(bytes: u64) -> String {
+    decimal_with(bytes as f64, 4)
+}
+
 /// Decimal units with a number of significant digits.
 pub(crate) fn decimal_with(bytes: f64, digits: usize) -> String {
     scaled(bytes, 1000.0, &DECIMAL, digits)

@@ -7,12 +7,17 @@ const PADDING: usize = 3;
 
 /// Aligns lines whose cells are separated by tabs; the last cell of a line is as long as it is.
 pub(crate) fn align(lines: &[String]) -> String {
+    align_with(lines, MIN_WIDTH)
+}
+
+/// Aligns lines in columns of at least `min_width` characters.
+pub(crate) fn align_with(lines: &[String], min_width: usize) -> String {
     let rows: Vec<Vec<&str>> = lines.iter().map(|line| line.split('\t').collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let mut widths = vec![0; columns];
     for row in &rows {
         for (column, cell) in row[..row.len() - 1].iter().enumerate() {
-            widths[column] = widths[column].max((cell.chars().count() + PADDING).max(MIN_WIDTH));
+            widths[column] = widths[column].max((cell.chars().count() + PADDING).max(min_width));
         }
     }
     let mut out = String::new();

@@ -46,6 +46,14 @@ pub(crate) fn absolute(unix: i64) -> String {
     time.to_offset(UtcOffset::UTC).format(&format).unwrap_or_else(|_| unix.to_string())
 }
 
+/// The same for an RFC 3339 time in UTC, with its fraction of a second.
+pub(crate) fn written(text: &str) -> String {
+    match text.strip_suffix('Z').and_then(|text| text.split_once('T')) {
+        Some((date, time)) => format!("{date} {time} +0000 UTC"),
+        None => text.to_owned(),
+    }
+}
+
 /// RFC 3339 with nanoseconds.
 pub(crate) fn rfc3339_nanos(nanos: i64) -> String {
     OffsetDateTime::from_unix_timestamp_nanos(nanos.into())

@@ -51,7 +51,7 @@ pub(crate) fn mount(text: &str, current_dir: &Path) -> Result<Mount, String> {
             }
             "image-subpath" => mount.image_options.get_or_insert_default().subpath = value,
             "tmpfs-size" => {
-                tmpfs(&mut mount).size_bytes = size::bytes(&value).map_err(|_| invalid(&key, &value))?
+                tmpfs(&mut mount).size_bytes = size::bytes(&value).map_err(|_| invalid(&key, &value))?;
             }
             "tmpfs-mode" => {
                 tmpfs(&mut mount).mode = u32::from_str_radix(&value, 8).map_err(|_| invalid(&key, &value))?;

@@ -15,19 +15,19 @@ pub(crate) enum Target {
     Nowhere,
 }
 
-/// Shows messages until the stream ends; one with an error is the failure. `aux` is given what is meant
-/// for programs.
+/// Shows messages until the stream ends; one with an error is the failure. `each` is given every message
+/// before it is shown.
 pub(crate) async fn show(
     stream: ResponseStream,
     target: Target,
-    mut aux: impl FnMut(serde_json::Value),
+    mut each: impl FnMut(&Message),
 ) -> Result<(), Failure> {
     let mut messages = stream.json::<Message>();
     let mut screen =
         Screen { is_terminal: target == Target::Stdout && stdout_is_terminal(), lines: Vec::new() };
     while let Some(message) = messages.next().await? {
-        if let Some(value) = message.aux {
-            aux(value);
+        each(&message);
+        if message.aux.is_some() {
             continue;
         }
         if let Some(detail) = &message.error_detail {

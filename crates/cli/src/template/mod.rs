@@ -24,9 +24,21 @@ pub(crate) struct Template {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TemplateError(pub(crate) String);
 
+impl TemplateError {
+    /// The error as Go's library words it.
+    pub(crate) fn bare(&self) -> String {
+        format!("template: :1: {}", self.0)
+    }
+
+    /// Whether the template itself is wrong, rather than that the value lacks something.
+    pub(crate) fn is_syntax(&self) -> bool {
+        !self.0.starts_with("executing") && !self.0.starts_with("error calling")
+    }
+}
+
 impl fmt::Display for TemplateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "template parsing error: template: {}", self.0)
+        write!(f, "template parsing error: {}", self.bare())
     }
 }
 
@@ -36,7 +48,7 @@ impl std::error::Error for TemplateError {}
 pub(crate) type Methods<'a> = &'a dyn Fn(&Value, &str, &[Value]) -> Option<Value>;
 
 impl Template {
-    /// Parses.
+    /// Parses. The error is that of the user's template, not of the value.
     pub(crate) fn parse(text: &str) -> Result<Self, TemplateError> {
         Ok(Self { nodes: parse::parse(text)? })
     }

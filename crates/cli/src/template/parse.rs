@@ -252,7 +252,7 @@ fn list(pieces: &mut impl Iterator<Item = Piece>) -> Result<(Vec<Node>, Stop), T
             "range" | "with" => {
                 let value = pipeline(&tokens[1..])?;
                 let (body, stop) = list(pieces)?;
-                let otherwise = otherwise(stop, pieces)?;
+                let otherwise = otherwise(&stop, pieces)?;
                 nodes.push(if keyword == "range" {
                     Node::Range { over: value, body, otherwise }
                 } else {
@@ -276,12 +276,12 @@ fn conditional(tokens: &[Token], pieces: &mut impl Iterator<Item = Piece>) -> Re
             Stop::Else(rest) if rest.first() == Some(&Token::Word("if".into())) => {
                 condition = pipeline(&rest[1..])?;
             }
-            stop => return Ok(Node::If { arms, otherwise: otherwise(stop, pieces)? }),
+            stop => return Ok(Node::If { arms, otherwise: otherwise(&stop, pieces)? }),
         }
     }
 }
 
-fn otherwise(stop: Stop, pieces: &mut impl Iterator<Item = Piece>) -> Result<Vec<Node>, TemplateError> {
+fn otherwise(stop: &Stop, pieces: &mut impl Iterator<Item = Piece>) -> Result<Vec<Node>, TemplateError> {
     match stop {
         Stop::End => Ok(Vec::new()),
         Stop::Eof => error("unexpected EOF"),

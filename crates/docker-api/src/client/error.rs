@@ -79,7 +79,12 @@ impl fmt::Display for Error {
                  run as root or join the group that owns the socket"
             ),
             Self::Connect { endpoint, source } => {
-                write!(f, "Cannot connect to the engine at {endpoint}. Is the daemon running? ({source})")
+                let why = match source.kind() {
+                    io::ErrorKind::NotFound => "there is no such socket".to_owned(),
+                    io::ErrorKind::ConnectionRefused => "nobody listens there".to_owned(),
+                    _ => source.to_string(),
+                };
+                write!(f, "Cannot connect to the daemon at {endpoint}. Is the daemon running? ({why})")
             }
             Self::Api { message, .. } => write!(f, "Error response from daemon: {message}"),
             Self::Closed => f.write_str("the engine closed the connection without an answer"),

@@ -191,7 +191,7 @@ impl Client {
         let Call { method, path, query, headers, body } = call;
         let again = body.again();
         let (response, sender) = self.send_once(&method, &path, &query, &headers, body).await?;
-        if response.status().is_success() || response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if is_answer(response.status()) {
             return Ok((response, sender));
         }
         let status = response.status();
@@ -201,7 +201,7 @@ impl Client {
                 *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
                 let (response, sender) = self.send_once(&method, &path, &query, &headers, body).await?;
                 let status = response.status();
-                if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS {
+                if is_answer(status) {
                     return Ok((response, sender));
                 }
                 Err(Error::from_answer(status, &collect(response.into_body()).await?))
@@ -258,6 +258,11 @@ impl Client {
     fn keep(&self, sender: Sender) {
         *self.idle() = Some(sender);
     }
+}
+
+/// Whether the engine did what was asked; 304 says that it was so already.
+fn is_answer(status: StatusCode) -> bool {
+    status.is_success() || matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::NOT_MODIFIED)
 }
 
 async fn collect(body: Incoming) -> Result<Bytes, Error> {

@@ -6,6 +6,7 @@ use crate::dns::server::Server;
 use crate::ipam::Pool;
 use crate::link::{self, BridgeWish};
 use crate::nft::content::BridgeRules;
+use crate::nft::foreign::chains_that_drop_forwarded;
 use crate::remove::remove;
 use rustix::io::Errno;
 use std::net::IpAddr;
@@ -131,6 +132,9 @@ impl BridgeNetwork {
             let error = kernel(format!("add bridge {name} to nftables table {}", self.table_name), errno);
             undo(&mut route, error)
         })?;
+        if created && !spec.internal {
+            warn_of_dropping_firewall(name);
+        }
         Ok(bridge.index)
     }
 
@@ -167,6 +171,22 @@ impl BridgeNetwork {
         state.networks.remove(id);
         self.dns.update(|directory| directory.remove_network(id));
         Ok(())
+    }
+}
+
+/// The host's firewall has the last word about forwarded packets; a policy that drops them is said, since
+/// what a user sees is containers without a network.
+fn warn_of_dropping_firewall(bridge: &str) {
+    match chains_that_drop_forwarded() {
+        Ok(chains) if chains.is_empty() => {}
+        Ok(chains) => tracing::warn!(
+            bridge,
+            ?chains,
+            "the host's firewall drops forwarded packets by default: containers reach nothing beyond this host, \
+             and are not reached from beyond, until it accepts those of this bridge \
+             (where Docker set that policy, in its chain DOCKER-USER)"
+        ),
+        Err(errno) => tracing::debug!(%errno, "the host's firewall could not be read"),
     }
 }
 

@@ -1,11 +1,14 @@
 //! Leading host ports to endpoints.
 
 use super::{BridgeNetwork, kernel, lock};
+use crate::conntrack::forget;
+use crate::hold::HeldPorts;
 use crate::nft::content::{HostPort, Target};
+use crate::relay::host_has_ipv6;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wharf_model::error::{Error, Result};
 use wharf_model::network::{Driver, Endpoint};
-use wharf_model::ports::{PortMapping, PublishedPort};
+use wharf_model::ports::{PortMapping, Protocol, PublishedPort};
 
 impl BridgeNetwork {
     pub(super) fn publish_ports(
@@ -26,11 +29,11 @@ impl BridgeNetwork {
         }
         let mut ports = lock(&self.ports);
         let mut published = Vec::new();
-        let undo = |published: &[PublishedPort], ports: &mut crate::hold::HeldPorts| {
+        let undo = |published: &[PublishedPort], ports: &mut HeldPorts| {
             published.iter().for_each(|port| ports.release(&host_port(port)));
         };
         for mapping in mappings {
-            let taken = ways(endpoint, mapping).and_then(|ways| {
+            let taken = self.ways(endpoint, mapping).and_then(|ways| {
                 let protocol = mapping.container.protocol;
                 let port = match mapping.host_ports {
                     Some(range) => ports.take_in(&ways, protocol, range),
@@ -52,8 +55,17 @@ impl BridgeNetwork {
                 }
             }
         }
-        self.add_rules(endpoint, &published).inspect_err(|_| undo(&published, &mut ports))?;
-        Ok(published)
+        let added = self.add_rules(endpoint, &published).and_then(|()| self.relay(&mut ports, &published));
+        let Err(error) = added else { return Ok(published) };
+        undo(&published, &mut ports);
+        let hosts: Vec<HostPort> = published.iter().map(host_port).collect();
+        match lock(&self.table).unpublish(&hosts) {
+            Ok(()) => Err(error),
+            Err(errno) => {
+                let what = format!("{error} (and rules were left behind: {errno})");
+                Err(Error::wrap(error.kind(), what, error))
+            }
+        }
     }
 
     pub(super) fn unpublish_ports(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
@@ -67,7 +79,7 @@ impl BridgeNetwork {
             kernel(format!("remove ports from nftables table {}", self.table_name), errno)
         })?;
         ours.iter().for_each(|port| ports.release(port));
-        Ok(())
+        forget_flows(ours.into_iter())
     }
 
     pub(super) fn adopt_ports(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
@@ -77,7 +89,41 @@ impl BridgeNetwork {
             let target = target(endpoint, host.ip, port.container.port)?;
             ports.adopt(host, target)?;
         }
+        self.relay(&mut ports, published)?;
         self.add_rules(endpoint, published)
+    }
+
+    /// Relays what the kernel cannot lead: TCP over IPv6, of which `::1` never goes through the rules.
+    fn relay(&self, ports: &mut HeldPorts, published: &[PublishedPort]) -> Result<()> {
+        let Some(runtime) = &self.runtime else { return Ok(()) };
+        let relayed = published.iter().map(host_port).filter(is_relayed);
+        relayed.into_iter().try_for_each(|port| ports.relay(&port, runtime))
+    }
+
+    /// The host addresses that a mapping means, each with where it leads.
+    fn ways(&self, endpoint: &Endpoint, mapping: &PortMapping) -> Result<Vec<(IpAddr, Target)>> {
+        let port = mapping.container.port;
+        let is_possible = |ip: IpAddr, target: IpAddr| {
+            let host = HostPort { ip, protocol: mapping.container.protocol, port };
+            ip.is_ipv4() == target.is_ipv4() || (self.runtime.is_some() && is_relayed(&host))
+        };
+        if let Some(ip) = mapping.host_ip {
+            let target = target(endpoint, ip, port)?;
+            return if is_possible(ip, target.0) { Ok(vec![(ip, target)]) } else { Err(no_address(ip)) };
+        }
+        let mut every = vec![IpAddr::from(Ipv4Addr::UNSPECIFIED)];
+        if endpoint.ipv6.is_some() || host_has_ipv6() {
+            every.push(Ipv6Addr::UNSPECIFIED.into());
+        }
+        let ways: Vec<_> = every
+            .into_iter()
+            .filter_map(|ip| Some((ip, (target_ip(endpoint, ip)?, port))))
+            .filter(|(ip, target)| is_possible(*ip, target.0))
+            .collect();
+        if ways.is_empty() {
+            return Err(Error::invalid("a container without an address cannot have published ports"));
+        }
+        Ok(ways)
     }
 
     fn add_rules(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
@@ -85,43 +131,45 @@ impl BridgeNetwork {
             .iter()
             .map(|port| Ok((host_port(port), target(endpoint, port.host_ip, port.container.port)?)))
             .collect::<Result<Vec<_>>>()?;
+        // The rest is relayed.
+        let entries: Vec<_> =
+            entries.into_iter().filter(|(host, target)| host.ip.is_ipv4() == target.0.is_ipv4()).collect();
         lock(&self.table)
             .publish(&entries)
-            .map_err(|errno| kernel(format!("add ports to nftables table {}", self.table_name), errno))
+            .map_err(|errno| kernel(format!("add ports to nftables table {}", self.table_name), errno))?;
+        forget_flows(entries.into_iter().map(|(host, _)| host))
     }
 }
 
-/// The host addresses that a mapping means, each with where it leads.
-fn ways(endpoint: &Endpoint, mapping: &PortMapping) -> Result<Vec<(IpAddr, Target)>> {
-    let port = mapping.container.port;
-    if let Some(ip) = mapping.host_ip {
-        return Ok(vec![(ip, target(endpoint, ip, port)?)]);
+/// Flows of UDP ports that began under other rules must begin anew.
+fn forget_flows(ports: impl Iterator<Item = HostPort>) -> Result<()> {
+    let udp: Vec<HostPort> = ports.filter(|port| port.protocol == Protocol::Udp).collect();
+    if udp.is_empty() {
+        return Ok(());
     }
-    let every = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
-    let ways: Vec<_> =
-        every.into_iter().filter_map(|ip| Some((ip, (target_ip(endpoint, ip)?, port)))).collect();
-    if ways.is_empty() {
-        return Err(Error::invalid("a container without an address cannot have published ports"));
-    }
-    Ok(ways)
+    forget(&udp).map_err(|errno| kernel("forget old flows of UDP ports", errno))
+}
+
+/// Whether connections to the port may need a relay.
+fn is_relayed(port: &HostPort) -> bool {
+    port.ip.is_ipv6() && port.protocol == Protocol::Tcp
 }
 
 fn target(endpoint: &Endpoint, host_ip: IpAddr, port: u16) -> Result<Target> {
-    target_ip(endpoint, host_ip).map(|ip| (ip, port)).ok_or_else(|| {
-        let family = if host_ip.is_ipv4() { "IPv4" } else { "IPv6" };
-        Error::invalid(format!(
-            "cannot publish on {host_ip}: the container has no {family} address; \
-             use a network with an {family} subnet"
-        ))
-    })
+    target_ip(endpoint, host_ip).map(|ip| (ip, port)).ok_or_else(|| no_address(host_ip))
 }
 
+fn no_address(host_ip: IpAddr) -> Error {
+    let family = if host_ip.is_ipv4() { "IPv4" } else { "IPv6" };
+    Error::invalid(format!(
+        "cannot publish on {host_ip}: the container has no {family} address; use a network with an {family} subnet"
+    ))
+}
+
+/// The container's address of the same family; for IPv6 else that of IPv4.
 fn target_ip(endpoint: &Endpoint, host_ip: IpAddr) -> Option<IpAddr> {
-    if host_ip.is_ipv4() {
-        endpoint.ipv4.map(|(address, _)| address.into())
-    } else {
-        endpoint.ipv6.map(|(address, _)| address.into())
-    }
+    let ipv4 = endpoint.ipv4.map(|(address, _)| address.into());
+    if host_ip.is_ipv4() { ipv4 } else { endpoint.ipv6.map(|(address, _)| address.into()).or(ipv4) }
 }
 
 fn host_port(port: &PublishedPort) -> HostPort {

@@ -18,6 +18,7 @@
 
 pub(crate) mod content;
 mod expression;
+pub(crate) mod foreign;
 mod ruleset;
 pub(crate) mod table;
 mod transaction;

@@ -1,6 +1,7 @@
 //! The table as the `nft` program reads it, against a golden file.
 
 use super::fixture::{engine, network, on_a_host};
+use crate::nft::foreign::chains_that_drop_forwarded;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
@@ -38,5 +39,25 @@ fn the_table_reads_as_meant() {
             std::fs::write(&path, &text).unwrap();
         }
         assert_eq!(text, std::fs::read_to_string(&path).unwrap(), "UPDATE_GOLDEN=1 accepts the new table");
+    });
+}
+
+#[test]
+fn a_dropping_firewall_is_seen() {
+    on_a_host(|| {
+        assert_eq!(chains_that_drop_forwarded().unwrap(), Vec::<String>::new());
+        for rule in [
+            "add table ip filter",
+            "add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }",
+        ] {
+            match Command::new("nft").args(rule.split(' ')).status() {
+                Ok(status) => assert!(status.success()),
+                Err(_) => {
+                    eprintln!("skipped: the nft program is not installed");
+                    return;
+                }
+            }
+        }
+        assert_eq!(chains_that_drop_forwarded().unwrap(), ["filter FORWARD"]);
     });
 }

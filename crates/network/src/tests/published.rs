@@ -1,13 +1,14 @@
 //! Published ports, from everywhere they are reached from.
 
 use super::fixture::{
-    Container, DOUBT, PATIENCE, bridge_netfilter, engine, leftovers, neighbour, network, on_a_host,
-    own_netns, seen_by, serve,
+    Container, DOUBT, PATIENCE, bridge_netfilter, engine, inside, leftovers, neighbour, network, on_a_host,
+    own_netns, runtime, seen_by, serve,
 };
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use wharf_model::network::conformance::mapping;
+use crate::bridge::{BridgeNetwork, Config};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use wharf_model::network::conformance::{mapping, spec};
 use wharf_model::network::{Network, Subnet};
-use wharf_model::ports::PortMapping;
+use wharf_model::ports::{ContainerPort, PortMapping, Protocol};
 
 #[test]
 fn from_the_host_neighbours_and_containers() {
@@ -112,5 +113,78 @@ fn ipv6() {
         let to = SocketAddr::new("fd00:9::9".parse().unwrap(), 90);
         assert_eq!(seen_by(&web.netns, to, PATIENCE), Some("fd00:9::1".parse().unwrap()), "masqueraded");
         out.join().unwrap();
+    });
+}
+
+#[test]
+fn udp_flows_follow_the_port() {
+    on_a_host(|| {
+        let engine = engine("wharf");
+        network(&engine, 1, |_| {});
+        let outside = neighbour("wire", ("192.0.2.1", 24), ("192.0.2.9", 24));
+        let containers = [1, 2].map(|n| Container::new(&engine, 1, n));
+        let client = inside(&outside, || UdpSocket::bind("0.0.0.0:0").unwrap());
+        client.set_read_timeout(Some(DOUBT)).unwrap();
+        let servers =
+            containers.each_ref().map(|c| inside(&c.netns, || UdpSocket::bind("0.0.0.0:53").unwrap()));
+        let udp = ContainerPort { port: 53, protocol: Protocol::Udp };
+        let mapping = PortMapping { container: udp, ..mapping(53, Some(5300)) };
+        let mut buffer = [0; 16];
+        // A flow that nobody answers begins before the port is published.
+        client.send_to(b"early", "192.0.2.1:5300").unwrap();
+        assert!(client.recv(&mut buffer).is_err());
+        for (container, server) in containers.iter().zip(&servers) {
+            let published = engine.publish(&container.endpoint, std::slice::from_ref(&mapping)).unwrap();
+            server.set_read_timeout(Some(PATIENCE)).unwrap();
+            client.send_to(b"ask", "192.0.2.1:5300").unwrap();
+            let (_, from) = server.recv_from(&mut buffer).unwrap();
+            assert_eq!(from.ip(), "192.0.2.9".parse::<IpAddr>().unwrap());
+            server.send_to(b"answer", from).unwrap();
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            let (len, from) = client.recv_from(&mut buffer).unwrap();
+            assert_eq!((&buffer[..len], from), (&b"answer"[..], "192.0.2.1:5300".parse().unwrap()));
+            engine.unpublish(&container.endpoint, &published).unwrap();
+        }
+    });
+}
+
+#[test]
+fn ipv6_reaches_containers_without_it() {
+    on_a_host(|| {
+        let runtime = runtime();
+        let engine = BridgeNetwork::new(Config {
+            table: "wharf".into(),
+            resolv_conf: "/dev/null".into(),
+            runtime: Some(runtime.handle().clone()),
+        })
+        .unwrap();
+        network(&engine, 1, |_| {});
+        let outside = neighbour("wire", ("fd00:9::1", 64), ("fd00:9::9", 64));
+        let web = Container::new(&engine, 1, 1);
+        let published = engine.publish(&web.endpoint, &[mapping(80, Some(8080))]).unwrap();
+        let ips: Vec<String> = published.iter().map(|port| port.host_ip.to_string()).collect();
+        assert_eq!(ips, ["0.0.0.0", "::"]);
+        let _server = serve(&web.netns, (Ipv4Addr::UNSPECIFIED, 80), 4);
+        let at = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 8080);
+        assert!(seen_by(&own_netns(), at("::1"), PATIENCE).is_some());
+        assert!(seen_by(&own_netns(), at("fd00:9::1"), PATIENCE).is_some());
+        assert!(seen_by(&outside, at("fd00:9::1"), PATIENCE).is_some());
+        engine.unpublish(&web.endpoint, &published).unwrap();
+        let refused = std::net::TcpStream::connect(at("::1")).unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        let again = engine.publish(&web.endpoint, &[mapping(80, Some(8080))]).unwrap();
+        drop(engine);
+        let successor = BridgeNetwork::new(Config {
+            table: "wharf".into(),
+            resolv_conf: "/dev/null".into(),
+            runtime: Some(runtime.handle().clone()),
+        })
+        .unwrap();
+        successor.ensure(&spec(1)).unwrap();
+        successor.adopt(&web.endpoint, &again).unwrap();
+        assert!(seen_by(&own_netns(), at("::1"), PATIENCE).is_some(), "a successor relays again");
+        successor.teardown().unwrap();
+        drop(successor);
+        runtime.shutdown_timeout(PATIENCE);
     });
 }

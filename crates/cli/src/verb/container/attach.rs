@@ -13,13 +13,13 @@ use wharf_docker_api::types::container::{Inspect, WaitResponse};
 /// Flags of `attach`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Override the key sequence for detaching a container
+    /// Keys that leave the container running
     #[arg(long, value_name = "string")]
     detach_keys: Option<String>,
-    /// Do not attach STDIN
+    /// Keep standard input here
     #[arg(long)]
     no_stdin: bool,
-    /// Proxy all received signals to the process
+    /// Pass signals on to the container's process
     #[arg(long, value_name = "bool", default_value = "true", num_args(0..=1), require_equals = true, default_missing_value = "true", value_parser = crate::parse::boolean)]
     sig_proxy: bool,
     #[arg(value_name = "CONTAINER", required = true, hide = true)]

@@ -10,16 +10,16 @@ use wharf_docker_api::types::IdResponse;
 /// Flags of `commit`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")
+    /// Who made the image
     #[arg(short = 'a', long, value_name = "string")]
     author: Option<String>,
-    /// Apply Dockerfile instruction to the created image
+    /// Change the image's configuration by a Dockerfile instruction
     #[arg(short = 'c', long, value_name = "list")]
     change: Vec<String>,
-    /// Commit message
+    /// Why the image was made
     #[arg(short = 'm', long, value_name = "string")]
     message: Option<String>,
-    /// Pause container during commit
+    /// Pause the container meanwhile
     #[arg(short = 'p', long, value_name = "bool", default_value = "true", num_args(0..=1), require_equals = true, default_missing_value = "true", value_parser = crate::parse::boolean)]
     pause: bool,
     #[arg(value_name = "CONTAINER", required = true, hide = true)]

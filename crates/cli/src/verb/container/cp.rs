@@ -16,18 +16,18 @@ use wharf_docker_api::types::container::PathStat;
 /// Flags of `cp`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Archive mode (copy all uid/gid information)
+    /// Keep the owners of files
     #[arg(short = 'a', long)]
     archive: bool,
-    /// Always follow symbol link in SRC_PATH
+    /// Copy what a link at the source points to
     #[arg(short = 'L', long)]
     follow_link: bool,
-    /// Suppress progress output during copy
+    /// Say nothing about the progress
     #[arg(short = 'q', long)]
     quiet: bool,
-    #[arg(value_name = "SOURCE", required = true, hide = true, allow_hyphen_values = true)]
+    #[arg(value_name = "SOURCE", required = true, hide = true)]
     source: String,
-    #[arg(value_name = "DESTINATION", required = true, hide = true, allow_hyphen_values = true)]
+    #[arg(value_name = "DESTINATION", required = true, hide = true)]
     destination: String,
 }
 

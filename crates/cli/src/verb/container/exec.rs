@@ -15,31 +15,31 @@ use wharf_docker_api::types::{IdResponse, StrSlice};
 /// Flags of `exec`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Detached mode: run command in the background
+    /// Do not wait for the command
     #[arg(short = 'd', long)]
     detach: bool,
-    /// Override the key sequence for detaching a container
+    /// Keys that leave the container running
     #[arg(long, value_name = "string")]
     detach_keys: Option<String>,
-    /// Set environment variables
+    /// Variable for the environment, NAME=value or NAME
     #[arg(short = 'e', long, value_name = "list")]
     env: Vec<String>,
-    /// Read in a file of environment variables
+    /// File with variables, one a line
     #[arg(long, value_name = "list")]
     env_file: Vec<String>,
-    /// Keep STDIN open even if not attached
+    /// Give the command our standard input
     #[arg(short = 'i', long)]
     interactive: bool,
-    /// Give extended privileges to the command
+    /// Run the command with every privilege
     #[arg(long)]
     privileged: bool,
-    /// Allocate a pseudo-TTY
+    /// Give the command a terminal
     #[arg(short = 't', long)]
     tty: bool,
-    /// Username or UID (format: "<name|uid>[:<group|gid>]")
+    /// Who runs it: name or uid, and :group or :gid
     #[arg(short = 'u', long, value_name = "string", default_value = "", hide_default_value = true)]
     user: String,
-    /// Working directory inside the container
+    /// Directory to run in
     #[arg(short = 'w', long, value_name = "string", default_value = "", hide_default_value = true)]
     workdir: String,
     #[arg(value_name = "CONTAINER", required = true, hide = true)]

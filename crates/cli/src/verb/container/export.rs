@@ -9,7 +9,7 @@ use wharf_docker_api::client::Call;
 /// Flags of `export`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Write to a file, instead of STDOUT
+    /// File to write to
     #[arg(short = 'o', long, value_name = "string")]
     output: Option<String>,
     #[arg(value_name = "CONTAINER", required = true, hide = true)]

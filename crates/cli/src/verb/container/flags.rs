@@ -7,40 +7,40 @@ use clap::Args;
 /// What a container shall be like.
 #[derive(Debug, Args)]
 pub(crate) struct ContainerFlags {
-    /// Add a custom host-to-IP mapping (host:ip)
+    /// Extra line of /etc/hosts, as host:ip
     #[arg(long, value_name = "list")]
     pub(crate) add_host: Vec<String>,
-    /// Add an annotation to the container (passed through to the OCI runtime)
+    /// Annotation for the OCI runtime, as key=value
     #[arg(long, value_name = "map")]
     pub(crate) annotation: Vec<String>,
-    /// Attach to STDIN, STDOUT or STDERR
+    /// Stream to join: stdin, stdout or stderr
     #[arg(short = 'a', long, value_name = "list")]
     pub(crate) attach: Vec<String>,
-    /// Block IO (relative weight), between 10 and 1000, or 0 to disable
+    /// Share of block I/O, 10 to 1000; 0 leaves it
     #[arg(long, value_name = "uint16", default_value_t = 0, hide_default_value = true)]
     pub(crate) blkio_weight: u16,
-    /// Block IO weight (relative device weight)
+    /// Share of block I/O on a device, as path:weight
     #[arg(long, value_name = "list")]
     pub(crate) blkio_weight_device: Vec<String>,
-    /// Add Linux capabilities
+    /// Capability to add
     #[arg(long, value_name = "list")]
     pub(crate) cap_add: Vec<String>,
-    /// Drop Linux capabilities
+    /// Capability to take away
     #[arg(long, value_name = "list")]
     pub(crate) cap_drop: Vec<String>,
-    /// Optional parent cgroup for the container
+    /// Cgroup to put the container below
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) cgroup_parent: String,
-    /// Cgroup namespace to use (host|private)
+    /// Cgroup namespace: host or private
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) cgroupns: String,
-    /// Write the container ID to the file
+    /// File to write the container's id to
     #[arg(long, value_name = "string")]
     pub(crate) cidfile: Option<String>,
-    /// Limit CPU CFS (Completely Fair Scheduler) period
+    /// CFS period in microseconds
     #[arg(long, value_name = "int", default_value_t = 0, hide_default_value = true)]
     pub(crate) cpu_period: i64,
-    /// Limit CPU CFS (Completely Fair Scheduler) quota
+    /// CFS quota in microseconds a period
     #[arg(
         long,
         value_name = "int",
@@ -49,166 +49,166 @@ pub(crate) struct ContainerFlags {
         allow_negative_numbers = true
     )]
     pub(crate) cpu_quota: i64,
-    /// Limit CPU real-time period in microseconds
+    /// Real-time period in microseconds
     #[arg(long, value_name = "int", default_value_t = 0, hide_default_value = true)]
     pub(crate) cpu_rt_period: i64,
-    /// Limit CPU real-time runtime in microseconds
+    /// Real-time runtime in microseconds
     #[arg(long, value_name = "int", default_value_t = 0, hide_default_value = true)]
     pub(crate) cpu_rt_runtime: i64,
-    /// CPU shares (relative weight)
+    /// Share of CPU time against others
     #[arg(short = 'c', long, value_name = "int", default_value_t = 0, hide_default_value = true)]
     pub(crate) cpu_shares: i64,
-    /// Number of CPUs
+    /// How many CPUs' worth of time, such as 1.5
     #[arg(long, value_name = "decimal", value_parser = cpus)]
     pub(crate) cpus: Option<i64>,
-    /// CPUs in which to allow execution (0-3, 0,1)
+    /// CPUs to run on, such as 0-3 or 0,1
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) cpuset_cpus: String,
-    /// MEMs in which to allow execution (0-3, 0,1)
+    /// Memory nodes to use, such as 0-3 or 0,1
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) cpuset_mems: String,
-    /// Add a host device to the container
+    /// Device of the host to give, as path[:path][:rwm]
     #[arg(long, value_name = "list")]
     pub(crate) device: Vec<String>,
-    /// Add a rule to the cgroup allowed devices list
+    /// Device cgroup rule, such as 'c 13:* rwm'
     #[arg(long, value_name = "list")]
     pub(crate) device_cgroup_rule: Vec<String>,
-    /// Limit read rate (bytes per second) from a device
+    /// Most bytes a second to read, as path:rate
     #[arg(long, value_name = "list")]
     pub(crate) device_read_bps: Vec<String>,
-    /// Limit read rate (IO per second) from a device
+    /// Most reads a second, as path:rate
     #[arg(long, value_name = "list")]
     pub(crate) device_read_iops: Vec<String>,
-    /// Limit write rate (bytes per second) to a device
+    /// Most bytes a second to write, as path:rate
     #[arg(long, value_name = "list")]
     pub(crate) device_write_bps: Vec<String>,
-    /// Limit write rate (IO per second) to a device
+    /// Most writes a second, as path:rate
     #[arg(long, value_name = "list")]
     pub(crate) device_write_iops: Vec<String>,
-    /// Skip image verification
+    /// Without effect
     #[arg(long, hide = true)]
     pub(crate) disable_content_trust: bool,
-    /// Set custom DNS servers
+    /// Name server
     #[arg(long, value_name = "list")]
     pub(crate) dns: Vec<String>,
-    /// Set DNS options
+    /// Option for /etc/resolv.conf
     #[arg(long, visible_alias = "dns-opt", value_name = "list")]
     pub(crate) dns_option: Vec<String>,
-    /// Set custom DNS search domains
+    /// Domain to search names in
     #[arg(long, value_name = "list")]
     pub(crate) dns_search: Vec<String>,
-    /// Container NIS domain name
+    /// NIS domain name
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) domainname: String,
-    /// Overwrite the default ENTRYPOINT of the image
+    /// Program to run instead of the image's entrypoint
     #[arg(long, value_name = "string")]
     pub(crate) entrypoint: Option<String>,
-    /// Set environment variables
+    /// Variable for the environment, NAME=value or NAME
     #[arg(short = 'e', long, value_name = "list")]
     pub(crate) env: Vec<String>,
-    /// Read in a file of environment variables
+    /// File with variables, one a line
     #[arg(long, value_name = "list")]
     pub(crate) env_file: Vec<String>,
-    /// Expose a port or a range of ports
+    /// Port or range of ports that is of interest to others
     #[arg(long, value_name = "list")]
     pub(crate) expose: Vec<String>,
-    /// GPU devices to add to the container ('all' to pass all GPUs)
+    /// GPUs to give: all, a number, or device=...
     #[arg(long, value_name = "gpu-request")]
     pub(crate) gpus: Vec<String>,
-    /// Add additional groups to join
+    /// Further group of the process
     #[arg(long, value_name = "list")]
     pub(crate) group_add: Vec<String>,
-    /// Command to run to check health
+    /// Command that tells whether all is well
     #[arg(long, value_name = "string")]
     pub(crate) health_cmd: Option<String>,
-    /// Time between running the check (ms|s|m|h)
+    /// Time from one check to the next, such as 30s
     #[arg(long, value_name = "duration", value_parser = duration::nanos)]
     pub(crate) health_interval: Option<i64>,
-    /// Consecutive failures needed to report unhealthy
+    /// Failures in a row that make the container unhealthy
     #[arg(long, value_name = "int", default_value_t = 0, hide_default_value = true)]
     pub(crate) health_retries: i64,
-    /// Time between running the check during the start period (ms|s|m|h)
+    /// Time between checks while the container starts, such as 5s
     #[arg(long, value_name = "duration", value_parser = duration::nanos)]
     pub(crate) health_start_interval: Option<i64>,
-    /// Start period for the container to initialize before starting health-retries countdown (ms|s|m|h)
+    /// Time to start in, during which failures do not count
     #[arg(long, value_name = "duration", value_parser = duration::nanos)]
     pub(crate) health_start_period: Option<i64>,
-    /// Maximum time to allow one check to run (ms|s|m|h)
+    /// How long a check may take
     #[arg(long, value_name = "duration", value_parser = duration::nanos)]
     pub(crate) health_timeout: Option<i64>,
-    /// Container host name
+    /// Host name
     #[arg(short = 'h', long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) hostname: String,
-    /// Run an init inside the container that forwards signals and reaps processes
+    /// Run a small init that reaps processes and passes signals on
     #[arg(long)]
     pub(crate) init: bool,
-    /// Keep STDIN open even if not attached
+    /// Give the command our standard input
     #[arg(short = 'i', long)]
     pub(crate) interactive: bool,
-    /// IPv4 address (e.g., 172.30.100.104)
+    /// IPv4 address in the first network
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) ip: String,
-    /// IPv6 address (e.g., 2001:db8::33)
+    /// IPv6 address in the first network
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) ip6: String,
-    /// IPC mode to use
+    /// IPC namespace: private, shareable, host, none or container:NAME
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) ipc: String,
-    /// Container isolation technology
+    /// Without effect on Linux
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) isolation: String,
-    /// Set meta data on a container
+    /// Label, as key=value
     #[arg(short = 'l', long, value_name = "list")]
     pub(crate) label: Vec<String>,
-    /// Read in a line delimited file of labels
+    /// File with labels, one a line
     #[arg(long, value_name = "list")]
     pub(crate) label_file: Vec<String>,
-    /// Add link to another container
+    /// Container to know by name, as NAME[:alias]
     #[arg(long, value_name = "list")]
     pub(crate) link: Vec<String>,
-    /// Container IPv4/IPv6 link-local addresses
+    /// Link-local address
     #[arg(long, value_name = "list")]
     pub(crate) link_local_ip: Vec<String>,
-    /// Logging driver for the container
+    /// Where output is logged to
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) log_driver: String,
-    /// Log driver options
+    /// Option of the log driver, as key=value
     #[arg(long, value_name = "list")]
     pub(crate) log_opt: Vec<String>,
-    /// Container MAC address (e.g., 92:d0:c6:0a:29:33)
+    /// MAC address
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) mac_address: String,
-    /// Memory limit
+    /// Most memory, such as 512m
     #[arg(short = 'm', long, value_name = "bytes", value_parser = bytes)]
     pub(crate) memory: Option<i64>,
-    /// Memory soft limit
+    /// Memory to shrink to when the host is short
     #[arg(long, value_name = "bytes", value_parser = bytes)]
     pub(crate) memory_reservation: Option<i64>,
-    /// Swap limit equal to memory plus swap: '-1' to enable unlimited swap
+    /// Most memory and swap together; -1 for any amount of swap
     #[arg(long, value_name = "bytes", value_parser = bytes_or_unlimited, allow_negative_numbers = true)]
     pub(crate) memory_swap: Option<i64>,
-    /// Tune container memory swappiness (0 to 100)
+    /// How readily memory is swapped out, 0 to 100
     #[arg(long, value_name = "int", allow_negative_numbers = true)]
     pub(crate) memory_swappiness: Option<i64>,
-    /// Attach a filesystem mount to the container
+    /// Mount, as type=...,source=...,target=...
     #[arg(long, value_name = "mount")]
     pub(crate) mount: Vec<String>,
-    /// Assign a name to the container
+    /// Name of the container
     #[arg(long, value_name = "string")]
     pub(crate) name: Option<String>,
-    /// Connect a container to a network
+    /// Network to join: a name, or name=...,alias=...,ip=...
     #[arg(long, visible_alias = "net", value_name = "network")]
     pub(crate) network: Vec<String>,
-    /// Add network-scoped alias for the container
+    /// Further name in the first network
     #[arg(long, alias = "net-alias", value_name = "list")]
     pub(crate) network_alias: Vec<String>,
-    /// Disable any container-specified HEALTHCHECK
+    /// Do not check health, whatever the image says
     #[arg(long)]
     pub(crate) no_healthcheck: bool,
-    /// Disable OOM Killer
+    /// Do not kill processes when memory is short
     #[arg(long)]
     pub(crate) oom_kill_disable: bool,
-    /// Tune host's OOM preferences (-1000 to 1000)
+    /// How likely the host kills it when memory is short, -1000 to 1000
     #[arg(
         long,
         value_name = "int",
@@ -217,88 +217,88 @@ pub(crate) struct ContainerFlags {
         allow_negative_numbers = true
     )]
     pub(crate) oom_score_adj: i64,
-    /// PID namespace to use
+    /// PID namespace: host or container:NAME
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) pid: String,
-    /// Tune container pids limit (set -1 for unlimited)
+    /// Most processes; -1 for any number
     #[arg(long, value_name = "int", allow_negative_numbers = true)]
     pub(crate) pids_limit: Option<i64>,
-    /// Set platform if server is multi-platform capable
+    /// Platform, such as linux/arm64
     #[arg(long, value_name = "string")]
     pub(crate) platform: Option<String>,
-    /// Give extended privileges to this container
+    /// Run with every privilege and device
     #[arg(long)]
     pub(crate) privileged: bool,
-    /// Publish a container's port(s) to the host
+    /// Port to publish, as [[ip:]host:]container[/protocol]
     #[arg(short = 'p', long, value_name = "list")]
     pub(crate) publish: Vec<String>,
-    /// Publish all exposed ports to random ports
+    /// Publish every exposed port somewhere
     #[arg(short = 'P', long)]
     pub(crate) publish_all: bool,
-    /// Pull image before running ("always", "missing", "never")
+    /// When to pull the image: always, missing or never
     #[arg(long, value_name = "string", default_value = "missing")]
     pub(crate) pull: String,
-    /// Suppress the pull output
+    /// Do not show the pull
     #[arg(short = 'q', long)]
     pub(crate) quiet: bool,
-    /// Mount the container's root filesystem as read only
+    /// Make the root file system read-only
     #[arg(long)]
     pub(crate) read_only: bool,
-    /// Restart policy to apply when a container exits
+    /// What to do at the end: no, always, unless-stopped, on-failure[:max]
     #[arg(long, value_name = "string", default_value = "no")]
     pub(crate) restart: String,
-    /// Automatically remove the container and its associated anonymous volumes when it exits
+    /// Remove the container and its nameless volumes at its end
     #[arg(long)]
     pub(crate) rm: bool,
-    /// Runtime to use for this container
+    /// OCI runtime
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) runtime: String,
-    /// Security Options
+    /// Security setting, such as no-new-privileges or seccomp=FILE
     #[arg(long, value_name = "list")]
     pub(crate) security_opt: Vec<String>,
-    /// Size of /dev/shm
+    /// Size of /dev/shm, such as 64m
     #[arg(long, value_name = "bytes", value_parser = bytes)]
     pub(crate) shm_size: Option<i64>,
-    /// Signal to stop the container
+    /// Signal that asks it to stop
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) stop_signal: String,
-    /// Timeout (in seconds) to stop a container
+    /// Seconds from asking to killing
     #[arg(long, value_name = "int", allow_negative_numbers = true)]
     pub(crate) stop_timeout: Option<i64>,
-    /// Storage driver options for the container
+    /// Option of the storage driver, as key=value
     #[arg(long, value_name = "list")]
     pub(crate) storage_opt: Vec<String>,
-    /// Sysctl options
+    /// Kernel setting of its namespaces, as name=value
     #[arg(long, value_name = "map")]
     pub(crate) sysctl: Vec<String>,
-    /// Mount a tmpfs directory
+    /// Memory file system, as path[:options]
     #[arg(long, value_name = "list")]
     pub(crate) tmpfs: Vec<String>,
-    /// Allocate a pseudo-TTY
+    /// Give the command a terminal
     #[arg(short = 't', long)]
     pub(crate) tty: bool,
-    /// Ulimit options
+    /// Limit of a process, as name=soft[:hard]
     #[arg(long, value_name = "ulimit")]
     pub(crate) ulimit: Vec<String>,
-    /// Username or UID (format: <name|uid>[:<group|gid>])
+    /// Who runs it: name or uid, and :group or :gid
     #[arg(short = 'u', long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) user: String,
-    /// User namespace to use
+    /// User namespace: host, or as the engine is set
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) userns: String,
-    /// UTS namespace to use
+    /// UTS namespace: host
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) uts: String,
-    /// Bind mount a volume
+    /// Volume or directory to mount, as [source:]path[:options]
     #[arg(short = 'v', long, value_name = "list")]
     pub(crate) volume: Vec<String>,
-    /// Optional volume driver for the container
+    /// Driver of nameless volumes
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) volume_driver: String,
-    /// Mount volumes from the specified container(s)
+    /// Container whose volumes to mount too
     #[arg(long, value_name = "list")]
     pub(crate) volumes_from: Vec<String>,
-    /// Working directory inside the container
+    /// Directory to run in
     #[arg(short = 'w', long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) workdir: String,
 

@@ -7,10 +7,10 @@ use crate::verb::system::inspect::{Kind, show};
 /// Flags of `container inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Format output using a custom template: 'json', or a Go template
+    /// Show with a Go template, or as json
     #[arg(short = 'f', long, value_name = "string")]
     format: Option<String>,
-    /// Display total file sizes
+    /// Sum up the sizes of files
     #[arg(short = 's', long)]
     size: bool,
     #[arg(value_name = "CONTAINER", required = true, hide = true)]

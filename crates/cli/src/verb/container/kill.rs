@@ -8,7 +8,7 @@ use wharf_docker_api::client::{Call, Query};
 /// Flags of `kill`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Signal to send to the container
+    /// Signal to send
     #[arg(short = 's', long, value_name = "string")]
     signal: Option<String>,
     #[arg(value_name = "CONTAINER", required = true, hide = true)]

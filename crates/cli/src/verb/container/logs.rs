@@ -12,22 +12,22 @@ use wharf_docker_api::types::container::Inspect;
 /// Flags of `logs`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Show extra details provided to logs
+    /// Show the attributes of the log driver too
     #[arg(long)]
     details: bool,
-    /// Follow log output
+    /// Go on with new output
     #[arg(short = 'f', long)]
     follow: bool,
-    /// Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)
+    /// From then on: a time, or an age such as 10m
     #[arg(long, value_name = "string")]
     since: Option<String>,
-    /// Number of lines to show from the end of the logs
+    /// How many of the last lines
     #[arg(short = 'n', long, visible_alias = "lines", value_name = "string", default_value = "all")]
     tail: String,
-    /// Show timestamps
+    /// Begin each line with its time
     #[arg(short = 't', long)]
     timestamps: bool,
-    /// Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") or relative (e.g. "42m" for 42 minutes)
+    /// Until then: a time, or an age such as 10m
     #[arg(long, value_name = "string")]
     until: Option<String>,
     #[arg(value_name = "CONTAINER", required = true, hide = true)]

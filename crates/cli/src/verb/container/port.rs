@@ -22,7 +22,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         let key = if port.contains('/') { port.clone() } else { format!("{port}/tcp") };
         let Some(Some(bindings)) = ports.get(&key) else {
             return Err(Failure::new(format!(
-                "no public port '{key}' published for {}",
+                "Error: No public port '{port}' published for {}",
                 container.name.trim_start_matches('/')
             )));
         };

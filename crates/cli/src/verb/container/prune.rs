@@ -2,7 +2,7 @@
 
 use crate::context::{Context, confirm, print};
 use crate::failure::Outcome;
-use crate::format::size::decimal;
+use crate::format::size::precise;
 use crate::verb::system::prune::filters;
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::container::PruneResponse;
@@ -10,10 +10,10 @@ use wharf_docker_api::types::container::PruneResponse;
 /// Flags of `container prune`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Provide filter values (e.g. "until=<timestamp>")
+    /// Only what matches, such as until=24h or label=x
     #[arg(long, value_name = "filter")]
     filter: Vec<String>,
-    /// Do not prompt for confirmation
+    /// Do not ask
     #[arg(short = 'f', long)]
     force: bool,
 }
@@ -30,6 +30,6 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if !deleted.is_empty() {
         text = format!("Deleted Containers:\n{}\n\n", deleted.join("\n"));
     }
-    print(text + &format!("Total reclaimed space: {}\n", decimal(pruned.space_reclaimed.cast_signed())))?;
+    print(text + &format!("Total reclaimed space: {}\n", precise(pruned.space_reclaimed)))?;
     Ok(0)
 }

@@ -14,28 +14,28 @@ use wharf_docker_api::types::container::Summary;
 /// Flags of `ps`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Show all containers (default shows just running)
+    /// All of them, not the running alone
     #[arg(short = 'a', long)]
     all: bool,
-    /// Filter output based on conditions provided
+    /// Only what matches, as key=value
     #[arg(short = 'f', long, value_name = "filter")]
     filter: Vec<String>,
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json', or a Go template
+    /// Show as table, json or with a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
-    /// Show n last created containers (includes all states)
+    /// The newest ones, so many, in any state
     #[arg(short = 'n', long, value_name = "int", default_value_t = -1, allow_negative_numbers = true)]
     last: i64,
-    /// Show the latest created container (includes all states)
+    /// The newest one, in any state
     #[arg(short = 'l', long)]
     latest: bool,
-    /// Don't truncate output
+    /// Show everything in full
     #[arg(long)]
     no_trunc: bool,
-    /// Only display container IDs
+    /// Show ids alone
     #[arg(short = 'q', long)]
     quiet: bool,
-    /// Display total file sizes
+    /// Sum up the sizes of files
     #[arg(short = 's', long)]
     size: bool,
 }

@@ -8,10 +8,10 @@ use wharf_docker_api::client::{Call, Query};
 /// Flags of `restart`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Signal to send to the container
+    /// Signal to send
     #[arg(short = 's', long, value_name = "string")]
     signal: Option<String>,
-    /// Seconds to wait before killing the container
+    /// Seconds from asking to killing
     #[arg(short = 't', long, visible_alias = "time", value_name = "int", allow_negative_numbers = true)]
     timeout: Option<i64>,
     #[arg(value_name = "CONTAINER", required = true, hide = true)]

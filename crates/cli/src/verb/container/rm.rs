@@ -8,13 +8,13 @@ use wharf_docker_api::client::{Call, Query};
 /// Flags of `rm`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Force the removal of a running container (uses SIGKILL)
+    /// Kill it first if it runs
     #[arg(short = 'f', long)]
     force: bool,
-    /// Remove the specified link
+    /// Remove a link between containers
     #[arg(short = 'l', long)]
     link: bool,
-    /// Remove anonymous volumes associated with the container
+    /// Remove its nameless volumes too
     #[arg(short = 'v', long)]
     volumes: bool,
     #[arg(value_name = "CONTAINER", required = true, hide = true)]

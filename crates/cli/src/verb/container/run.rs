@@ -15,18 +15,20 @@ use wharf_docker_api::types::container::{CreateRequest, WaitResponse};
 /// Flags of `run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Run container in background and print container ID
+    /// Leave it in the background and print its id
     #[arg(short = 'd', long)]
     detach: bool,
-    /// Override the key sequence for detaching a container
+    /// Keys that leave the container running
     #[arg(long, value_name = "string")]
     detach_keys: Option<String>,
-    /// Proxy received signals to the process
+    /// Pass signals on to the container's process
     #[arg(long, value_name = "bool", default_value = "true", num_args(0..=1), require_equals = true, default_missing_value = "true", value_parser = crate::parse::boolean)]
     sig_proxy: bool,
     #[command(flatten)]
     container: ContainerFlags,
 }
+
+const NOT_A_TTY: &str = "the input device is not a TTY";
 
 /// Which of our streams are joined.
 #[derive(Debug, Clone, Copy)]
@@ -37,12 +39,9 @@ struct Attached {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    let failed = |failure: Failure| Failure {
-        status: status_of(&failure.message, failure.status),
-        message: match failure.message.as_str() {
-            "" => String::new(),
-            said => format!("wharf: {said}\n\nRun 'wharf run --help' for more information"),
-        },
+    let failed = |failure: Failure| match failure.message.as_str() {
+        NOT_A_TTY => failure,
+        _ => told(&failure),
     };
     let flags = &options.container;
     let mut request = request::build(flags).map_err(|why| failed(Failure::new(why)))?;
@@ -57,6 +56,17 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         0 => failure,
         _ => failed(failure),
     })
+}
+
+/// The failure as `run` tells it, with its own exit statuses.
+fn told(failure: &Failure) -> Failure {
+    Failure {
+        status: status_of(&failure.message, failure.status),
+        message: match failure.message.as_str() {
+            "" => String::new(),
+            said => format!("wharf: {said}\n\nRun 'wharf run --help' for more information"),
+        },
+    }
 }
 
 /// Decides which streams are joined; `None` runs the container in the background.
@@ -76,7 +86,7 @@ fn attached(options: &Options, request: &mut CreateRequest) -> Result<Option<Att
         stderr: !any || asked("stderr"),
     };
     if attached.stdin && flags.tty && !stdin_is_terminal() {
-        return Err(Failure::new("the input device is not a TTY"));
+        return Err(Failure::new(NOT_A_TTY));
     }
     let config = &mut request.config;
     config.attach_stdin = attached.stdin;

@@ -1,7 +1,7 @@
 //! `start`.
 
 use super::path;
-use crate::context::{Context, each};
+use crate::context::{Context, each, note};
 use crate::failure::{Failure, Outcome};
 use crate::stream::session::{End, Session};
 use crate::stream::{detach, signals};
@@ -11,13 +11,13 @@ use wharf_docker_api::types::container::{Inspect, WaitResponse};
 /// Flags of `start`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Attach STDOUT/STDERR and forward signals
+    /// Join its output and pass signals on
     #[arg(short = 'a', long)]
     attach: bool,
-    /// Override the key sequence for detaching a container
+    /// Keys that leave the container running
     #[arg(long, value_name = "string")]
     detach_keys: Option<String>,
-    /// Attach container's STDIN
+    /// Join its input
     #[arg(short = 'i', long)]
     interactive: bool,
     #[arg(value_name = "CONTAINER", required = true, hide = true)]
@@ -26,11 +26,20 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if !options.attach && !options.interactive {
-        return each(&options.containers, async |name| {
-            context.client.done(Call::post(path(name, "/start"))).await?;
+        let mut failed = Vec::new();
+        let status = each(&options.containers, async |name| {
+            context
+                .client
+                .done(Call::post(path(name, "/start")))
+                .await
+                .inspect_err(|_| failed.push(name.to_owned()))?;
             Ok(name.to_owned())
         })
-        .await;
+        .await?;
+        if !failed.is_empty() {
+            note(format!("Error: failed to start containers: {}", failed.join(", ")));
+        }
+        return Ok(status);
     }
     let [name] = options.containers.as_slice() else {
         return Err(Failure::new("you cannot start and attach multiple containers at once"));

@@ -16,16 +16,16 @@ use wharf_docker_api::types::system::Event;
 /// Flags of `stats`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Show all containers (default shows just running)
+    /// All of them, not the running alone
     #[arg(short = 'a', long)]
     all: bool,
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json', or a Go template
+    /// Show as table, json or with a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
-    /// Disable streaming stats and only pull the first result
+    /// Show once and end
     #[arg(long)]
     no_stream: bool,
-    /// Do not truncate output
+    /// Show everything in full
     #[arg(long)]
     no_trunc: bool,
     #[arg(value_name = "CONTAINER", hide = true)]

@@ -3,7 +3,7 @@
 use super::path;
 use crate::context::{Context, print};
 use crate::failure::Outcome;
-use crate::format::table::align;
+use crate::format::table::align_with;
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::container::TopResponse;
 
@@ -16,6 +16,9 @@ pub(crate) struct Options {
     ps_options: Vec<String>,
 }
 
+/// Columns are at least this wide, in characters.
+const COLUMN_WIDTH: usize = 20;
+
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let wanted = options.ps_options.join(" ");
     let query = Query::new().maybe("ps_args", (!wanted.is_empty()).then_some(wanted));
@@ -23,6 +26,6 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         context.client.json(Call::get(path(&options.container, "/top")).query(query)).await?;
     let lines: Vec<String> =
         std::iter::once(&top.titles).chain(&top.processes).map(|cells| cells.join("\t")).collect();
-    print(align(&lines))?;
+    print(align_with(&lines, COLUMN_WIDTH))?;
     Ok(0)
 }

@@ -12,46 +12,46 @@ use wharf_docker_api::types::container::UpdateResponse;
 /// Flags of `update`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Block IO (relative weight), between 10 and 1000, or 0 to disable
+    /// Share of block I/O, 10 to 1000; 0 leaves it
     #[arg(long, value_name = "uint16")]
     blkio_weight: Option<u16>,
-    /// Limit CPU CFS (Completely Fair Scheduler) period
+    /// CFS period in microseconds
     #[arg(long, value_name = "int")]
     cpu_period: Option<i64>,
-    /// Limit CPU CFS (Completely Fair Scheduler) quota
+    /// CFS quota in microseconds a period
     #[arg(long, value_name = "int", allow_negative_numbers = true)]
     cpu_quota: Option<i64>,
-    /// Limit the CPU real-time period in microseconds
+    /// Real-time period in microseconds
     #[arg(long, value_name = "int")]
     cpu_rt_period: Option<i64>,
-    /// Limit the CPU real-time runtime in microseconds
+    /// Real-time runtime in microseconds
     #[arg(long, value_name = "int")]
     cpu_rt_runtime: Option<i64>,
-    /// CPU shares (relative weight)
+    /// Share of CPU time against others
     #[arg(short = 'c', long, value_name = "int")]
     cpu_shares: Option<i64>,
-    /// Number of CPUs
+    /// How many CPUs' worth of time, such as 1.5
     #[arg(long, value_name = "decimal", value_parser = cpus)]
     cpus: Option<i64>,
-    /// CPUs in which to allow execution (0-3, 0,1)
+    /// CPUs to run on, such as 0-3 or 0,1
     #[arg(long, value_name = "string")]
     cpuset_cpus: Option<String>,
-    /// MEMs in which to allow execution (0-3, 0,1)
+    /// Memory nodes to use, such as 0-3 or 0,1
     #[arg(long, value_name = "string")]
     cpuset_mems: Option<String>,
-    /// Memory limit
+    /// Most memory, such as 512m
     #[arg(short = 'm', long, value_name = "bytes", value_parser = bytes)]
     memory: Option<i64>,
-    /// Memory soft limit
+    /// Memory to shrink to when the host is short
     #[arg(long, value_name = "bytes", value_parser = bytes)]
     memory_reservation: Option<i64>,
-    /// Swap limit equal to memory plus swap: -1 to enable unlimited swap
+    /// Most memory and swap together; -1 for any amount of swap
     #[arg(long, value_name = "bytes", value_parser = bytes_or_unlimited, allow_negative_numbers = true)]
     memory_swap: Option<i64>,
-    /// Tune container pids limit (set -1 for unlimited)
+    /// Most processes; -1 for any number
     #[arg(long, value_name = "int", allow_negative_numbers = true)]
     pids_limit: Option<i64>,
-    /// Restart policy to apply when a container exits
+    /// What to do at the end: no, always, unless-stopped, on-failure[:max]
     #[arg(long, value_name = "string")]
     restart: Option<String>,
     #[arg(value_name = "CONTAINER", required = true, hide = true)]

@@ -17,103 +17,103 @@ use wharf_docker_api::client::{Body, Call, Query};
 /// Flags of `build`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Add a custom host-to-IP mapping ("host:ip")
+    /// Extra line of /etc/hosts for RUN, as host:ip
     #[arg(long, value_name = "list")]
     add_host: Vec<String>,
-    /// Set build-time variables
+    /// Value of an ARG, as NAME=value or NAME
     #[arg(long, value_name = "list")]
     build_arg: Vec<String>,
-    /// Images to consider as cache sources
+    /// Image whose layers may be reused
     #[arg(long, value_name = "list")]
     cache_from: Vec<String>,
-    /// Set the parent cgroup for the "RUN" instructions during build
+    /// Cgroup that RUN works below
     #[arg(long, value_name = "string")]
     cgroup_parent: Option<String>,
-    /// Compress the build context using gzip
+    /// Without effect
     #[arg(long, hide = true)]
     compress: bool,
-    /// Limit the CPU CFS (Completely Fair Scheduler) period
+    /// CFS period in microseconds
     #[arg(long, value_name = "int")]
     cpu_period: Option<i64>,
-    /// Limit the CPU CFS (Completely Fair Scheduler) quota
+    /// CFS quota in microseconds a period
     #[arg(long, value_name = "int")]
     cpu_quota: Option<i64>,
-    /// CPU shares (relative weight)
+    /// Share of CPU time against others
     #[arg(short = 'c', long, value_name = "int")]
     cpu_shares: Option<i64>,
-    /// CPUs in which to allow execution (0-3, 0,1)
+    /// CPUs to run on, such as 0-3 or 0,1
     #[arg(long, value_name = "string")]
     cpuset_cpus: Option<String>,
-    /// MEMs in which to allow execution (0-3, 0,1)
+    /// Memory nodes to use, such as 0-3 or 0,1
     #[arg(long, value_name = "string")]
     cpuset_mems: Option<String>,
-    /// Skip image verification
+    /// Without effect
     #[arg(long, hide = true)]
     disable_content_trust: bool,
-    /// Name of the Dockerfile (default: "PATH/Dockerfile")
+    /// The Dockerfile, when not PATH/Dockerfile
     #[arg(short = 'f', long, value_name = "string")]
     file: Option<String>,
-    /// Always remove intermediate containers
+    /// Remove containers of the build even when it fails
     #[arg(long)]
     force_rm: bool,
-    /// Write the image ID to the file
+    /// File to write the image's id to
     #[arg(long, value_name = "string")]
     iidfile: Option<String>,
-    /// Container isolation technology
+    /// Without effect on Linux
     #[arg(long, value_name = "string", hide = true)]
     isolation: Option<String>,
-    /// Set metadata for an image
+    /// Label of the image, as key=value
     #[arg(long, value_name = "list")]
     label: Vec<String>,
-    /// Load the image into the engine, which always happens
+    /// Without effect: the engine always has the image
     #[arg(long, hide = true)]
     load: bool,
-    /// Memory limit
+    /// Most memory, such as 512m
     #[arg(short = 'm', long, value_name = "bytes", value_parser = bytes)]
     memory: Option<i64>,
-    /// Swap limit equal to memory plus swap: -1 to enable unlimited swap
+    /// Most memory and swap together; -1 for any amount of swap
     #[arg(long, value_name = "bytes", value_parser = bytes_or_unlimited, allow_negative_numbers = true)]
     memory_swap: Option<i64>,
-    /// Set the networking mode for the "RUN" instructions during build
+    /// Network that RUN is in
     #[arg(long, value_name = "string")]
     network: Option<String>,
-    /// Do not use cache when building the image
+    /// Build every step anew
     #[arg(long)]
     no_cache: bool,
-    /// Set platform if server is multi-platform capable
+    /// Platform, such as linux/arm64
     #[arg(long, value_name = "string")]
     platform: Option<String>,
-    /// How progress is shown, which is always plain
+    /// Without effect: progress is always plain
     #[arg(long, value_name = "string", hide = true)]
     progress: Option<String>,
-    /// Always attempt to pull a newer version of the image
+    /// Look for newer base images
     #[arg(long)]
     pull: bool,
-    /// Suppress the build output and print image ID on success
+    /// Print nothing but the image's id
     #[arg(short = 'q', long)]
     quiet: bool,
-    /// Remove intermediate containers after a successful build
+    /// Remove containers of the build when it succeeds
     #[arg(long, value_name = "bool", default_value = "true", num_args(0..=1), require_equals = true, default_missing_value = "true", value_parser = crate::parse::boolean)]
     rm: bool,
-    /// Security options
+    /// Security setting for RUN
     #[arg(long, value_name = "list")]
     security_opt: Vec<String>,
-    /// Size of "/dev/shm"
+    /// Size of /dev/shm for RUN
     #[arg(long, value_name = "bytes", value_parser = bytes)]
     shm_size: Option<i64>,
-    /// Squash newly built layers into a single new layer
+    /// Make one layer of the new ones
     #[arg(long)]
     squash: bool,
-    /// Name and optionally a tag in the "name:tag" format
+    /// Name for the image, as name[:tag]
     #[arg(short = 't', long, value_name = "list")]
     tag: Vec<String>,
-    /// Set the target build stage to build
+    /// Stage to stop at
     #[arg(long, value_name = "string")]
     target: Option<String>,
-    /// Ulimit options
+    /// Limit of a process, as name=soft[:hard]
     #[arg(long, value_name = "ulimit")]
     ulimit: Vec<String>,
-    #[arg(value_name = "PATH", required = true, hide = true, allow_hyphen_values = true)]
+    #[arg(value_name = "PATH", required = true, hide = true)]
     context: String,
 }
 
@@ -138,8 +138,11 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let mut id = None;
     let target = if options.quiet { Target::Nowhere } else { Target::Stdout };
     let stream = context.client.stream(call).await?;
-    progress::show(stream, target, |aux| {
-        if let Some(built) = aux.get("ID").and_then(Value::as_str) {
+    progress::show(stream, target, |message| {
+        let built = message.aux.as_ref().and_then(|aux| aux.get("ID")).and_then(Value::as_str);
+        // A quiet build says nothing but the id.
+        let quiet = Some(message.stream.trim()).filter(|text| text.starts_with("sha256:"));
+        if let Some(built) = built.or(quiet) {
             id = Some(built.to_owned());
         }
     })

@@ -2,7 +2,7 @@
 
 use crate::context::{Context, confirm, print};
 use crate::failure::Outcome;
-use crate::format::size::decimal;
+use crate::format::size::precise;
 use crate::verb::system::prune::filters;
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::system::BuildPruneResponse;
@@ -10,13 +10,13 @@ use wharf_docker_api::types::system::BuildPruneResponse;
 /// Flags of `builder prune`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Remove all unused build cache, not just dangling ones
+    /// All of the cache, whatever still uses it
     #[arg(short = 'a', long)]
     all: bool,
-    /// Provide filter values (e.g. "until=24h")
+    /// Only what matches, such as until=24h
     #[arg(long, value_name = "filter")]
     filter: Vec<String>,
-    /// Do not prompt for confirmation
+    /// Do not ask
     #[arg(short = 'f', long)]
     force: bool,
 }
@@ -35,6 +35,6 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if !deleted.is_empty() {
         text = format!("Deleted build cache objects:\n{}\n\n", deleted.join("\n"));
     }
-    print(text + &format!("Total reclaimed space: {}\n", decimal(pruned.space_reclaimed.cast_signed())))?;
+    print(text + &format!("Total reclaimed space: {}\n", precise(pruned.space_reclaimed)))?;
     Ok(0)
 }

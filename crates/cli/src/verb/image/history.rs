@@ -13,16 +13,16 @@ use wharf_docker_api::types::image::History;
 /// Flags of `history`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json', or a Go template
+    /// Show as table, json or with a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
-    /// Print sizes and dates in human readable format
+    /// Show sizes and ages as people read them
     #[arg(short = 'H', long, value_name = "bool", default_value = "true", num_args(0..=1), require_equals = true, default_missing_value = "true", value_parser = crate::parse::boolean)]
     human: bool,
-    /// Don't truncate output
+    /// Show everything in full
     #[arg(long)]
     no_trunc: bool,
-    /// Only show image IDs
+    /// Show ids alone
     #[arg(short = 'q', long)]
     quiet: bool,
     #[arg(value_name = "IMAGE", required = true, hide = true)]

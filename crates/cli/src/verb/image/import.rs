@@ -11,16 +11,16 @@ use wharf_docker_api::client::{Body, Call, Query};
 /// Flags of `import`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Apply Dockerfile instruction to the created image
+    /// Change the image's configuration by a Dockerfile instruction
     #[arg(short = 'c', long, value_name = "list")]
     change: Vec<String>,
-    /// Set commit message for imported image
+    /// Why the image was made
     #[arg(short = 'm', long, value_name = "string")]
     message: Option<String>,
-    /// Set platform if server is multi-platform capable
+    /// Platform, such as linux/arm64
     #[arg(long, value_name = "string")]
     platform: Option<String>,
-    #[arg(value_name = "SOURCE", required = true, hide = true, allow_hyphen_values = true)]
+    #[arg(value_name = "SOURCE", required = true, hide = true)]
     source: String,
     #[arg(value_name = "REPOSITORY", hide = true)]
     repository: Option<String>,

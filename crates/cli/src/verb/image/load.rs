@@ -11,13 +11,13 @@ use wharf_docker_api::client::{Call, Query};
 /// Flags of `load`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Read from tar archive file, instead of STDIN
+    /// Archive to read instead of standard input
     #[arg(short = 'i', long, value_name = "string")]
     input: Option<String>,
-    /// Load only the given platform variant
+    /// Only this platform of the image
     #[arg(long, value_name = "list")]
     platform: Vec<String>,
-    /// Suppress the load output
+    /// Do not show the progress
     #[arg(short = 'q', long)]
     quiet: bool,
 }

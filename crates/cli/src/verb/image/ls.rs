@@ -3,7 +3,7 @@
 use crate::context::{Context, print};
 use crate::failure::Outcome;
 use crate::format::list::{Listing, Row};
-use crate::format::size::decimal;
+use crate::format::size::{decimal, precise};
 use crate::format::time::{absolute, ago};
 use crate::image_ref::{familiar, split};
 use crate::verb::system::inspect::short_id;
@@ -13,22 +13,22 @@ use wharf_docker_api::types::image::Summary;
 /// Flags of `images`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Show all images (default hides intermediate images)
+    /// Intermediate images too
     #[arg(short = 'a', long)]
     all: bool,
-    /// Show digests
+    /// Show digests too
     #[arg(long)]
     digests: bool,
-    /// Filter output based on conditions provided
+    /// Only what matches, as key=value
     #[arg(short = 'f', long, value_name = "filter")]
     filter: Vec<String>,
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json', or a Go template
+    /// Show as table, json or with a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
-    /// Don't truncate output
+    /// Show everything in full
     #[arg(long)]
     no_trunc: bool,
-    /// Only show image IDs
+    /// Show ids alone
     #[arg(short = 'q', long)]
     quiet: bool,
     #[arg(value_name = "REPOSITORY", hide = true)]
@@ -90,8 +90,8 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
                         if image.created > 0 { ago(image.created) } else { "N/A".into() }.into(),
                     ),
                     ("CreatedAt", absolute(image.created).into()),
-                    ("Size", size.clone().into()),
-                    ("VirtualSize", size.into()),
+                    ("Size", size.into()),
+                    ("VirtualSize", precise(image.size.max(0).cast_unsigned()).into()),
                     ("Containers", containers.into()),
                     ("SharedSize", shared.into()),
                     ("UniqueSize", "N/A".into()),

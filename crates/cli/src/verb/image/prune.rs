@@ -3,7 +3,7 @@
 use super::rm::said;
 use crate::context::{Context, confirm, print};
 use crate::failure::Outcome;
-use crate::format::size::decimal;
+use crate::format::size::precise;
 use crate::verb::system::prune::filters;
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::image::PruneResponse;
@@ -11,13 +11,13 @@ use wharf_docker_api::types::image::PruneResponse;
 /// Flags of `image prune`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Remove all unused images, not just dangling ones
+    /// Every image without a container, named or not
     #[arg(short = 'a', long)]
     all: bool,
-    /// Provide filter values (e.g. "until=<timestamp>")
+    /// Only what matches, such as until=24h or label=x
     #[arg(long, value_name = "filter")]
     filter: Vec<String>,
-    /// Do not prompt for confirmation
+    /// Do not ask
     #[arg(short = 'f', long)]
     force: bool,
 }
@@ -42,7 +42,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         let lines: Vec<String> = deleted.iter().map(|one| said(one).to_lowercase_first()).collect();
         text = format!("Deleted Images:\n{}\n\n", lines.join("\n"));
     }
-    print(text + &format!("Total reclaimed space: {}\n", decimal(pruned.space_reclaimed.cast_signed())))?;
+    print(text + &format!("Total reclaimed space: {}\n", precise(pruned.space_reclaimed)))?;
     Ok(0)
 }
 

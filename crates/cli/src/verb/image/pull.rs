@@ -10,16 +10,16 @@ use wharf_docker_api::client::{Call, Query};
 /// Flags of `pull`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Download all tagged images in the repository
+    /// Every tag of the repository
     #[arg(short = 'a', long)]
     all_tags: bool,
-    /// Skip image verification
+    /// Without effect
     #[arg(long, hide = true)]
     disable_content_trust: bool,
-    /// Set platform if server is multi-platform capable
+    /// Platform, such as linux/arm64
     #[arg(long, value_name = "string")]
     platform: Option<String>,
-    /// Suppress verbose output
+    /// Print nothing but the name
     #[arg(short = 'q', long)]
     quiet: bool,
     #[arg(value_name = "NAME", required = true, hide = true)]

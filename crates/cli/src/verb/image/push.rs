@@ -11,16 +11,16 @@ use wharf_docker_api::client::{Call, Query};
 /// Flags of `push`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Push all tags of an image to the repository
+    /// Every tag of the repository
     #[arg(short = 'a', long)]
     all_tags: bool,
-    /// Skip image signing
+    /// Without effect
     #[arg(long, hide = true)]
     disable_content_trust: bool,
-    /// Push a platform-specific manifest as a single-platform image to the registry
+    /// Only this platform of the image
     #[arg(long, value_name = "string")]
     platform: Option<String>,
-    /// Suppress verbose output
+    /// Print nothing but the name
     #[arg(short = 'q', long)]
     quiet: bool,
     #[arg(value_name = "NAME", required = true, hide = true)]

@@ -9,13 +9,13 @@ use wharf_docker_api::types::image::DeleteResponse;
 /// Flags of `rmi`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Force removal of the image
+    /// Remove it even when stopped containers use it
     #[arg(short = 'f', long)]
     force: bool,
-    /// Do not delete untagged parents
+    /// Keep parents that have no name
     #[arg(long)]
     no_prune: bool,
-    /// Remove only the given platform variant
+    /// Only this platform of the image
     #[arg(long, value_name = "list")]
     platform: Vec<String>,
     #[arg(value_name = "IMAGE", required = true, hide = true)]

@@ -10,10 +10,10 @@ use wharf_docker_api::client::{Call, Query};
 /// Flags of `save`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Write to a file, instead of STDOUT
+    /// File to write to
     #[arg(short = 'o', long, value_name = "string")]
     output: Option<String>,
-    /// Save only the given platform variant
+    /// Only this platform of the image
     #[arg(long, value_name = "list")]
     platform: Vec<String>,
     #[arg(value_name = "IMAGE", required = true, hide = true)]

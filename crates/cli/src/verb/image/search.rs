@@ -10,16 +10,16 @@ use wharf_docker_api::types::image::SearchResult;
 /// Flags of `search`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Filter output based on conditions provided
+    /// Only what matches, as key=value
     #[arg(short = 'f', long, value_name = "filter")]
     filter: Vec<String>,
-    /// Pretty-print search using a Go template
+    /// Show with a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
-    /// Max number of search results
+    /// How many results at most
     #[arg(long, value_name = "int")]
     limit: Option<u32>,
-    /// Don't truncate output
+    /// Show everything in full
     #[arg(long)]
     no_trunc: bool,
     #[arg(value_name = "TERM", required = true, hide = true)]

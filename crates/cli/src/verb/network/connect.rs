@@ -10,13 +10,13 @@ use wharf_docker_api::types::network::{ConnectRequest, EndpointIpam, EndpointSet
 /// Flags of `network connect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Add network-scoped alias for the container
+    /// Further name in the first network
     #[arg(long, value_name = "list")]
     alias: Vec<String>,
-    /// Driver options for the network
+    /// Option of the network's driver, as key=value
     #[arg(long, value_name = "list")]
     driver_opt: Vec<String>,
-    /// Highest gateway priority provides the default gateway. Accepts positive and negative values
+    /// Which network's gateway leads out: the highest
     #[arg(
         long,
         value_name = "int",
@@ -25,16 +25,16 @@ pub(crate) struct Options {
         allow_negative_numbers = true
     )]
     gw_priority: i64,
-    /// IPv4 address (e.g., "172.30.100.104")
+    /// IPv4 address to have
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     ip: String,
-    /// IPv6 address (e.g., "2001:db8::33")
+    /// IPv6 address to have
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     ip6: String,
-    /// Add link to another container
+    /// Container to know by name, as NAME[:alias]
     #[arg(long, value_name = "list")]
     link: Vec<String>,
-    /// Add a link-local address for the container
+    /// Link-local address to have
     #[arg(long, value_name = "list")]
     link_local_ip: Vec<String>,
     #[arg(value_name = "NETWORK", required = true, hide = true)]

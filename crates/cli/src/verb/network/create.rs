@@ -11,55 +11,55 @@ use wharf_docker_api::types::network::{ConfigReference, CreateRequest, CreateRes
 /// Flags of `network create`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Enable manual container attachment
+    /// Containers may join it by hand
     #[arg(long)]
     attachable: bool,
-    /// Auxiliary IPv4 or IPv6 addresses used by Network driver
+    /// Address to keep free, as name=ip
     #[arg(long, value_name = "map")]
     aux_address: Vec<String>,
-    /// The network from which to copy the configuration
+    /// Network whose configuration to copy
     #[arg(long, value_name = "string")]
     config_from: Option<String>,
-    /// Create a configuration only network
+    /// Only a configuration to copy from
     #[arg(long)]
     config_only: bool,
-    /// Driver to manage the Network
+    /// What makes the network
     #[arg(short = 'd', long, value_name = "string", default_value = "bridge")]
     driver: String,
-    /// IPv4 or IPv6 Gateway for the master subnet
+    /// Address of the gateway
     #[arg(long, value_name = "list")]
     gateway: Vec<String>,
-    /// Create swarm routing-mesh network
+    /// Network of a swarm's routing mesh
     #[arg(long)]
     ingress: bool,
-    /// Restrict external access to the network
+    /// No way out of the network
     #[arg(long)]
     internal: bool,
-    /// Allocate container ip from a sub-range
+    /// Part of the subnet that containers get addresses from
     #[arg(long, value_name = "list")]
     ip_range: Vec<String>,
-    /// IP Address Management Driver
+    /// What gives out addresses
     #[arg(long, value_name = "string", default_value = "default")]
     ipam_driver: String,
-    /// Set IPAM driver specific options
+    /// Option of what gives out addresses, as key=value
     #[arg(long, value_name = "map")]
     ipam_opt: Vec<String>,
-    /// Enable or disable IPv4 address assignment
+    /// Give containers IPv4 addresses
     #[arg(long, value_name = "bool", num_args(0..=1), require_equals = true, default_missing_value = "true", value_parser = crate::parse::boolean)]
     ipv4: Option<bool>,
-    /// Enable or disable IPv6 address assignment
+    /// Give containers IPv6 addresses
     #[arg(long, value_name = "bool", num_args(0..=1), require_equals = true, default_missing_value = "true", value_parser = crate::parse::boolean)]
     ipv6: Option<bool>,
-    /// Set metadata on a network
+    /// Label of the network, as key=value
     #[arg(long, value_name = "list")]
     label: Vec<String>,
-    /// Set driver specific options
+    /// Option of the driver, as key=value
     #[arg(short = 'o', long, value_name = "map")]
     opt: Vec<String>,
-    /// Control the network's scope
+    /// How far the network reaches
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     scope: String,
-    /// Subnet in CIDR format that represents a network segment
+    /// Subnet, such as 10.5.0.0/16
     #[arg(long, value_name = "list")]
     subnet: Vec<String>,
     #[arg(value_name = "NETWORK", required = true, hide = true)]

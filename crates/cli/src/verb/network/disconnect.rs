@@ -9,7 +9,7 @@ use wharf_docker_api::types::network::DisconnectRequest;
 /// Flags of `network disconnect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Force the container to disconnect from a network
+    /// Even when the container is gone
     #[arg(short = 'f', long)]
     force: bool,
     #[arg(value_name = "NETWORK", required = true, hide = true)]

@@ -7,10 +7,10 @@ use crate::verb::system::inspect::{Kind, show};
 /// Flags of `network inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Format output using a custom template: 'json', or a Go template
+    /// Show with a Go template, or as json
     #[arg(short = 'f', long, value_name = "string")]
     format: Option<String>,
-    /// Verbose output for diagnostics
+    /// More about services
     #[arg(short = 'v', long)]
     verbose: bool,
     #[arg(value_name = "NETWORK", required = true, hide = true)]

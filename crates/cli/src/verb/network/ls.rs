@@ -3,23 +3,23 @@
 use crate::context::{Context, print};
 use crate::failure::Outcome;
 use crate::format::list::{ID_WIDTH, Listing, Row, cut, pairs};
-use crate::format::time::{absolute, parse};
+use crate::format::time::written;
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::network::Inspect;
 
 /// Flags of `network ls`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Provide filter values (e.g. "driver=bridge")
+    /// Only what matches, such as driver=bridge
     #[arg(short = 'f', long, value_name = "filter")]
     filter: Vec<String>,
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json', or a Go template
+    /// Show as table, json or with a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
-    /// Do not truncate the output
+    /// Show everything in full
     #[arg(long)]
     no_trunc: bool,
-    /// Only display network IDs
+    /// Show ids alone
     #[arg(short = 'q', long)]
     quiet: bool,
 }
@@ -62,10 +62,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
                 ("IPv6", network.enable_ipv6.to_string().into()),
                 ("Internal", network.internal.to_string().into()),
                 ("Labels", labels.join(",").into()),
-                (
-                    "CreatedAt",
-                    parse(&network.created).map_or_else(|| network.created.clone(), absolute).into(),
-                ),
+                ("CreatedAt", written(&network.created).into()),
             ]);
             row.labels = network.labels.clone();
             row

@@ -9,10 +9,10 @@ use wharf_docker_api::types::network::PruneResponse;
 /// Flags of `network prune`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Provide filter values (e.g. "until=<timestamp>")
+    /// Only what matches, such as until=24h or label=x
     #[arg(long, value_name = "filter")]
     filter: Vec<String>,
-    /// Do not prompt for confirmation
+    /// Do not ask
     #[arg(short = 'f', long)]
     force: bool,
 }

@@ -8,7 +8,7 @@ use wharf_docker_api::client::Call;
 /// Flags of `network rm`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Do not error if the network does not exist
+    /// What is not there is no failure
     #[arg(short = 'f', long)]
     force: bool,
     #[arg(value_name = "NETWORK", required = true, hide = true)]

@@ -3,7 +3,7 @@
 use crate::context::{Context, print};
 use crate::failure::{Failure, Outcome};
 use crate::format::list::{Listing, Row, cut};
-use crate::format::size::decimal;
+use crate::format::size::{decimal, precise};
 use crate::format::time::ago;
 use crate::image_ref::split;
 use crate::verb::system::inspect::short_id;
@@ -14,10 +14,10 @@ use wharf_docker_api::types::system::DiskUsage;
 /// Flags of `system df`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json', or a Go template
+    /// Show as table, json or with a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
-    /// Show detailed information on space usage
+    /// Show each image, container and volume
     #[arg(short = 'v', long)]
     verbose: bool,
 }
@@ -101,8 +101,8 @@ fn row(kind: &str, total: usize, active: usize, size: i64, reclaimable: i64) -> 
         ("Type", kind.into()),
         ("TotalCount", total.to_string().into()),
         ("Active", active.to_string().into()),
-        ("Size", decimal(size).into()),
-        ("Reclaimable", format!("{}{percent}", decimal(reclaimable)).into()),
+        ("Size", precise(size.max(0).cast_unsigned()).into()),
+        ("Reclaimable", format!("{}{percent}", precise(reclaimable.cast_unsigned())).into()),
     ])
 }
 

@@ -13,16 +13,16 @@ use wharf_docker_api::types::system::Event;
 /// Flags of `events`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Filter output based on conditions provided
+    /// Only what matches, as key=value
     #[arg(short = 'f', long, value_name = "filter")]
     filter: Vec<String>,
-    /// Format output using a custom template: 'json', or a Go template
+    /// Show with a Go template, or as json
     #[arg(long, value_name = "string")]
     format: Option<String>,
-    /// Show all events created since timestamp
+    /// From then on: a time, or an age such as 10m
     #[arg(long, value_name = "string")]
     since: Option<String>,
-    /// Stream events until this timestamp
+    /// Until then: a time, or an age such as 10m
     #[arg(long, value_name = "string")]
     until: Option<String>,
 }

@@ -11,13 +11,13 @@ use wharf_docker_api::client::{Call, Error, Query, segment};
 /// Flags of `inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Format output using a custom template: 'json', or a Go template
+    /// Show with a Go template, or as json
     #[arg(short = 'f', long, value_name = "string")]
     format: Option<String>,
-    /// Display total file sizes if the type is container
+    /// Sum up the sizes of a container's files
     #[arg(short = 's', long)]
     size: bool,
-    /// Only inspect objects of the given type
+    /// Kind of thing: container, image, network or volume
     #[arg(long = "type", value_name = "string")]
     kind: Option<String>,
     #[arg(value_name = "NAME", required = true, hide = true)]

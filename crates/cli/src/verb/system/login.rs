@@ -11,13 +11,13 @@ use wharf_docker_api::types::system::{AuthConfig, AuthResponse};
 /// Flags of `login`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Password or Personal Access Token (PAT)
+    /// Password or token
     #[arg(short = 'p', long, value_name = "string")]
     password: Option<String>,
-    /// Take the Password or Personal Access Token (PAT) from stdin
+    /// Read the password or token from standard input
     #[arg(long)]
     password_stdin: bool,
-    /// Username
+    /// Name of the user
     #[arg(short = 'u', long, value_name = "string")]
     username: Option<String>,
     #[arg(value_name = "SERVER", hide = true)]

@@ -3,7 +3,7 @@
 use crate::context::{Context, confirm, print};
 use crate::failure::{Failure, Outcome};
 use crate::format::list::pairs;
-use crate::format::size::decimal;
+use crate::format::size::precise;
 use crate::verb::image::rm::said;
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::{container, image, network, system, volume};
@@ -11,16 +11,16 @@ use wharf_docker_api::types::{container, image, network, system, volume};
 /// Flags of `system prune`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Remove all unused images not just dangling ones
+    /// Every image without a container, named or not
     #[arg(short = 'a', long)]
     all: bool,
-    /// Provide filter values (e.g. "label=<key>=<value>")
+    /// Only what matches, such as label=key=value
     #[arg(long, value_name = "filter")]
     filter: Vec<String>,
-    /// Do not prompt for confirmation
+    /// Do not ask
     #[arg(short = 'f', long)]
     force: bool,
-    /// Prune anonymous volumes
+    /// Nameless volumes too
     #[arg(long)]
     volumes: bool,
 }
@@ -76,6 +76,6 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let pruned: system::BuildPruneResponse = client.json(call).await?;
     show("build cache objects", pruned.caches_deleted.unwrap_or_default())?;
     reclaimed += pruned.space_reclaimed;
-    print(format!("Total reclaimed space: {}\n", decimal(reclaimed.cast_signed())))?;
+    print(format!("Total reclaimed space: {}\n", precise(reclaimed)))?;
     Ok(0)
 }

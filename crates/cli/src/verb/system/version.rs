@@ -12,7 +12,7 @@ use wharf_docker_api::types::system::Version;
 /// Flags of `version`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Format output using a custom template: 'json', or a Go template
+    /// Show with a Go template, or as json
     #[arg(short = 'f', long, value_name = "string")]
     format: Option<String>,
 }

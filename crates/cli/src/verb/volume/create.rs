@@ -9,16 +9,16 @@ use wharf_docker_api::types::volume::{CreateRequest, Volume};
 /// Flags of `volume create`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Specify volume driver name
+    /// What makes the volume
     #[arg(short = 'd', long, value_name = "string", default_value = "local")]
     driver: String,
-    /// Set metadata for a volume
+    /// Label of the volume, as key=value
     #[arg(long, value_name = "list")]
     label: Vec<String>,
-    /// Specify volume name
+    /// Name of the volume
     #[arg(long, value_name = "string", hide = true)]
     name: Option<String>,
-    /// Set driver specific options
+    /// Option of the driver, as key=value
     #[arg(short = 'o', long, value_name = "map")]
     opt: Vec<String>,
     #[arg(value_name = "VOLUME", hide = true)]

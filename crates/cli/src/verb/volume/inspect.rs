@@ -7,7 +7,7 @@ use crate::verb::system::inspect::{Kind, show};
 /// Flags of `volume inspect`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Format output using a custom template: 'json', or a Go template
+    /// Show with a Go template, or as json
     #[arg(short = 'f', long, value_name = "string")]
     format: Option<String>,
     #[arg(value_name = "VOLUME", required = true, hide = true)]

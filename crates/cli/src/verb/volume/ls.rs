@@ -10,13 +10,13 @@ use wharf_docker_api::types::volume::ListResponse;
 /// Flags of `volume ls`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Provide filter values (e.g. "dangling=true")
+    /// Only what matches, such as dangling=true
     #[arg(short = 'f', long, value_name = "filter")]
     filter: Vec<String>,
-    /// Format output using a custom template: 'table', 'table TEMPLATE', 'json', or a Go template
+    /// Show as table, json or with a Go template
     #[arg(long, value_name = "string")]
     format: Option<String>,
-    /// Only display volume names
+    /// Show names alone
     #[arg(short = 'q', long)]
     quiet: bool,
 }

@@ -2,7 +2,7 @@
 
 use crate::context::{Context, confirm, print};
 use crate::failure::Outcome;
-use crate::format::size::decimal;
+use crate::format::size::precise;
 use crate::verb::system::prune::filters;
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::volume::PruneResponse;
@@ -10,13 +10,13 @@ use wharf_docker_api::types::volume::PruneResponse;
 /// Flags of `volume prune`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Remove all unused volumes, not just anonymous ones
+    /// Volumes with a name too
     #[arg(short = 'a', long)]
     all: bool,
-    /// Provide filter values (e.g. "label=<label>")
+    /// Only what matches, such as label=x
     #[arg(long, value_name = "filter")]
     filter: Vec<String>,
-    /// Do not prompt for confirmation
+    /// Do not ask
     #[arg(short = 'f', long)]
     force: bool,
 }
@@ -40,6 +40,6 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if !deleted.is_empty() {
         text = format!("Deleted Volumes:\n{}\n\n", deleted.join("\n"));
     }
-    print(text + &format!("Total reclaimed space: {}\n", decimal(pruned.space_reclaimed.cast_signed())))?;
+    print(text + &format!("Total reclaimed space: {}\n", precise(pruned.space_reclaimed)))?;
     Ok(0)
 }

@@ -7,7 +7,7 @@ use wharf_docker_api::client::{Call, Query, segment};
 /// Flags of `volume rm`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Force the removal of one or more volumes
+    /// Remove it even when its driver fails
     #[arg(short = 'f', long)]
     force: bool,
     #[arg(value_name = "VOLUME", required = true, hide = true)]
