@@ -317,14 +317,18 @@ fn make_device(built: &Built, device: &Device) -> Result<()> {
 pub fn enter(plan: &Plan<'_>, built: Built) -> Result<()> {
     let what = "pivot into the root";
     rustix::process::fchdir(&built.root).doing(what)?;
-    rustix::process::pivot_root(".", ".").doing(what)?;
-    // The old root now lies over the new one at the same place.
-    rustix::mount::mount_change(
-        ".",
-        rustix::mount::MountPropagationFlags::REC | rustix::mount::MountPropagationFlags::DOWNSTREAM,
-    )
-    .doing(what)?;
-    rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH).doing("let go of the host's root")?;
+    match rustix::process::pivot_root(".", ".") {
+        Ok(()) => {
+            // The old root now lies over the new one at the same place.
+            let slave =
+                rustix::mount::MountPropagationFlags::REC | rustix::mount::MountPropagationFlags::DOWNSTREAM;
+            rustix::mount::mount_change(".", slave).doing(what)?;
+            rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
+                .doing("let go of the host's root")?;
+        }
+        Err(Errno::INVAL) => cover_root(&built)?,
+        Err(e) => return Err(Error::setup(format!("{what}: {e}"))),
+    }
     rustix::process::chdir("/").doing(what)?;
     let propagation = plan.spec.linux.as_ref().map_or("", |l| l.rootfs_propagation.as_str());
     if !propagation.is_empty() {
@@ -340,6 +344,27 @@ pub fn enter(plan: &Plan<'_>, built: Built) -> Result<()> {
         mounts::change(built.root.as_fd(), &options).doing("make the root read-only")?;
     }
     Ok(())
+}
+
+/// The kernel never pivots away from an initial ramdisk. There the new root is moved over the old one, every
+/// other mount of the host is let go of, and the process changes its root. What stays below is the ramdisk's own
+/// content, nothing that was mounted.
+fn cover_root(built: &Built) -> Result<()> {
+    use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
+    let what = "move the root over the host's";
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").doing(what)?;
+    move_mount(&built.root, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).doing(what)?;
+    // Paths still begin at the old root. Later mounts lie on earlier ones, so they go first.
+    for line in mounts.lines().rev() {
+        let Some(point) = line.split(' ').nth(4).filter(|p| *p != "/") else { continue };
+        match unmount(point, UnmountFlags::DETACH) {
+            // Below one that is gone already, or one of the container's own.
+            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => {}
+            Err(e) => return Err(Error::setup(format!("let go of the host's mount {point}: {e}"))),
+        }
+    }
+    rustix::process::fchdir(&built.root).doing(what)?;
+    rustix::process::chroot(".").doing(what)
 }
 
 /// Writes kernel parameters through the container's own procfs.
