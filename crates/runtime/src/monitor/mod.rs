@@ -192,6 +192,8 @@ impl Monitor<'_> {
         }
     }
 
+    // Sessions and lines are only ever removed by `tidy`, so their positions hold within a turn.
+
     fn accept(&mut self) {
         use rustix::net::{SocketFlags, acceptfrom_with};
         // A client that went away between poll and accept is no concern.

@@ -89,7 +89,8 @@ impl Session {
     /// Reads one piece of an output and passes it on. Returns whether there may be more.
     pub(crate) fn read_output(&mut self, index: usize) -> bool {
         let mut buffer = [0u8; 32 * 1024];
-        let output = &self.outputs[index];
+        // The process may have ended in this very turn of the loop, and all its output been read then.
+        let Some(output) = self.outputs.get(index).filter(|o| o.stream != 0) else { return false };
         let stream = output.stream;
         match rustix::io::read(&output.fd, &mut buffer) {
             Ok(n) if n > 0 => {
@@ -139,7 +140,7 @@ impl Session {
     }
 
     pub(crate) fn serve_client(&mut self, index: usize, events: PollFlags) {
-        let client = &mut self.clients[index];
+        let Some(client) = self.clients.get_mut(index) else { return };
         if events.contains(PollFlags::OUT) {
             client.flush();
         }
@@ -165,7 +166,7 @@ impl Session {
     pub(crate) fn end(&mut self, code: i32) {
         self.code = Some(code);
         for index in 0..self.outputs.len() {
-            while self.outputs[index].stream != 0 && self.read_output(index) {}
+            while self.read_output(index) {}
         }
         self.outputs.clear();
         self.stdin = None;
