@@ -1,0 +1,44 @@
+#!/bin/sh
+# The story inside a machine of another kernel: /t holds the wharf binary and busybox.tar, /data is empty.
+# Ends with 0 when every line of it worked.
+set -eu
+export PATH=/t:$PATH WHARF_HOST=unix:///run/w.sock
+fail() { echo "FAILED: $*"; cat /tmp/log; exit 1; }
+same() { # EXPECTED ACTUAL WHAT
+  [ "$1" = "$2" ] || fail "$3: expected '$1', got '$2'"
+  echo "ok: $3"
+}
+mkfifo /tmp/ready
+wharf daemon -H "$WHARF_HOST" --data-root /data/w --exec-root /run/w --tell-ready > /tmp/ready 2> /tmp/log &
+read -r word < /tmp/ready
+same ready "$word" "the engine starts on $(uname -r)"
+wharf import /t/busybox.tar busybox > /dev/null || fail import
+same hello "$(wharf run --rm busybox echo hello)" "run"
+set +e; wharf run --rm busybox sh -c 'exit 7'; code=$?; set -e
+same 7 $code "exit code"
+same "67108864 50000 100000 20" \
+  "$(wharf run --rm -m 64m --cpus 0.5 --pids-limit 20 busybox sh -c 'cd /sys/fs/cgroup; echo $(cat memory.max cpu.max pids.max)')" "limits"
+wharf run -d --name web -p 8080:80 busybox sh -c 'mkdir /www; echo page > /www/index.html; exec httpd -f -p 80 -h /www' > /dev/null
+tries=0
+until page=$(wget -qO- http://127.0.0.1:8080/ 2> /dev/null); do
+  tries=$((tries + 1)); [ $tries -lt 50 ] || fail "published port"; usleep 100000
+done
+same page "$page" "published port on 127.0.0.1"
+same page "$(wharf run --rm busybox wget -qO- http://web/)" "another container by name"
+same page "$(wharf exec web cat /www/index.html)" "exec"
+wharf top web | grep -q httpd || fail top
+wharf stats --no-stream web | grep -q web || fail stats
+wharf pause web && wharf ps | grep -q Paused && wharf unpause web || fail pause
+same denied "$(wharf run --rm busybox sh -c 'mknod /x b 254 0; head -c 1 /x > /dev/null 2>&1 || echo denied')" "device access"
+same "Seccomp:	2" "$(wharf run --rm busybox grep '^Seccomp:' /proc/self/status)" "system call filter"
+kill -9 $!
+wharf daemon -H "$WHARF_HOST" --data-root /data/w --exec-root /run/w --tell-ready > /tmp/ready 2>> /tmp/log &
+read -r word < /tmp/ready
+same page "$(wget -qO- http://127.0.0.1:8080/)" "the port after kill -9 of the engine"
+same page "$(wharf exec web cat /www/index.html)" "exec after kill -9 of the engine"
+wharf stop -t 1 web > /dev/null && wharf start web > /dev/null && wharf rm -f web > /dev/null || fail "stop, start, rm"
+mkdir /tmp/ctx; printf 'FROM busybox\nRUN echo built > /x\nCMD ["cat", "/x"]\n' > /tmp/ctx/Dockerfile
+wharf build -q -t b /tmp/ctx > /dev/null || fail build
+same built "$(wharf run --rm b)" "build"
+same "" "$(wharf ps -aq)" "nothing left"
+echo "story: all of it worked"

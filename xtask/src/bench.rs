@@ -1,0 +1,227 @@
+//! `cargo xtask bench`: measures Wharf beside its peers in one run and refreshes the table in BENCHMARKS.md.
+//!
+//! Peers are named by the environment: `WHARF_BENCH_DOCKER` and `WHARF_BENCH_PODMAN` are commands to put before
+//! `run`, such as `docker -H unix:///path`, whose engines have an image `busybox`; `WHARF_BENCH_RUNTIMES` is a
+//! list of OCI runtimes by path, separated by commas.
+
+use anyhow::{Context, ensure};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+const RUNS: usize = 30;
+const BEGIN: &str = "<!-- measured -->";
+const END: &str = "<!-- /measured -->";
+
+/// One engine under test: the words before the verb, and who it is.
+struct Engine {
+    name: String,
+    prefix: Vec<String>,
+}
+
+impl Engine {
+    fn from_env(name: &str, variable: &str) -> Option<Self> {
+        let prefix: Vec<String> =
+            std::env::var(variable).ok()?.split_whitespace().map(str::to_owned).collect();
+        (!prefix.is_empty()).then(|| Self { name: name.to_owned(), prefix })
+    }
+
+    /// Milliseconds of one command.
+    fn time(&self, args: &[&str]) -> anyhow::Result<f64> {
+        let start = Instant::now();
+        let status = Command::new(&self.prefix[0])
+            .args(&self.prefix[1..])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .with_context(|| format!("run {}", self.prefix[0]))?;
+        ensure!(status.success(), "{}: {} ended with {status}", self.name, args.join(" "));
+        Ok(start.elapsed().as_secs_f64() * 1000.0)
+    }
+
+    fn median(&self, runs: usize, args: &[&str]) -> anyhow::Result<f64> {
+        self.time(args)?;
+        let mut all = (0..runs).map(|_| self.time(args)).collect::<anyhow::Result<Vec<_>>>()?;
+        all.sort_by(f64::total_cmp);
+        Ok(all[all.len() / 2])
+    }
+}
+
+/// Our engine, private to this run, ended when dropped.
+struct Ours {
+    engine: Engine,
+    process: Child,
+    directory: PathBuf,
+}
+
+impl Ours {
+    fn start(binary: &Path) -> anyhow::Result<Self> {
+        use std::io::{BufRead, BufReader};
+        let directory = std::env::temp_dir().join(format!("wharf-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
+        let host = format!("unix://{}", directory.join("s.sock").display());
+        let mut process = Command::new(binary)
+            .args(["daemon", "--tell-ready", "--bip", "10.212.0.1/24", "-H", &host])
+            .arg("--data-root")
+            .arg(directory.join("data"))
+            .arg("--exec-root")
+            .arg(directory.join("exec"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start the engine")?;
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().context("no standard output")?).read_line(&mut line)?;
+        ensure!(line.trim() == "ready", "the engine did not start: it needs root");
+        let prefix = vec![binary.display().to_string(), "-H".to_owned(), host];
+        let ours = Self { engine: Engine { name: "Wharf".to_owned(), prefix }, process, directory };
+        let tar = ours.directory.join("busybox.tar");
+        crate::busybox::tar(&tar)?;
+        ours.engine.time(&["import", &tar.display().to_string(), "busybox"])?;
+        Ok(ours)
+    }
+
+    /// Proportional memory in KiB of the engine and all it started.
+    fn memory(&self) -> u64 {
+        let mut wanted = vec![self.process.id()];
+        let mut total = 0;
+        while let Some(pid) = wanted.pop() {
+            let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+            let pss = rollup
+                .lines()
+                .find_map(|l| l.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<u64>().ok());
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            // The programs inside containers are not ours to count.
+            if name.starts_with("wharf") || name.starts_with("exe") || pid == self.process.id() {
+                total += pss.unwrap_or(0);
+            }
+            let children =
+                std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            wanted.extend(children.split_whitespace().filter_map(|c| c.parse::<u32>().ok()));
+        }
+        total
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        let pid = self.process.id().to_string();
+        // The benchmark's own figures are what its result is about; a failed clean-up shows in the directory.
+        let _ = Command::new("kill").arg(&pid).status();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// One row: what was measured, our figure, the peers' figures, the unit.
+type Row = (String, Vec<(String, f64)>, &'static str);
+
+/// Measures and writes the table.
+pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
+    let binary = crate::build_release(root)?;
+    let ours = Ours::start(&binary)?;
+    let mut engines = vec![&ours.engine];
+    let peers: Vec<Engine> = [("Docker", "WHARF_BENCH_DOCKER"), ("Podman", "WHARF_BENCH_PODMAN")]
+        .into_iter()
+        .filter_map(|(name, variable)| Engine::from_env(name, variable))
+        .collect();
+    engines.extend(&peers);
+    let mut rows: Vec<Row> = Vec::new();
+    let idle = ours.memory() as f64 / 1024.0;
+    for (what, args) in [
+        ("`run --rm busybox true`, bridge", &["run", "--rm", "busybox", "true"][..]),
+        ("the same, `--network none`", &["run", "--rm", "--network", "none", "busybox", "true"]),
+        ("the same, `-p`", &["run", "--rm", "-p", "127.0.0.1:48080:80", "busybox", "true"]),
+    ] {
+        rows.push((what.to_owned(), each(&engines, |e| e.median(RUNS, args))?, "ms"));
+    }
+    for engine in &engines {
+        engine.time(&["run", "-d", "--name", "bench", "busybox", "sleep", "1000"])?;
+    }
+    rows.push((
+        "`exec true`".to_owned(),
+        each(&engines, |e| e.median(RUNS, &["exec", "bench", "true"]))?,
+        "ms",
+    ));
+    rows.push(("`ps`".to_owned(), each(&engines, |e| e.median(RUNS, &["ps"]))?, "ms"));
+    for engine in &engines {
+        engine.time(&["rm", "-f", "bench"])?;
+    }
+    rows.push(("50 × `run -d`, one after another".to_owned(), each(&engines, fifty)?, "ms"));
+    let fifty_running = ours.memory() as f64 / 1024.0;
+    let names: Vec<String> = (0..50).map(|n| format!("bench{n}")).collect();
+    let remove: Vec<&str> = ["rm", "-f"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    rows.push(("`rm -f` of 50".to_owned(), each(&engines, |e| e.time(&remove))?, "ms"));
+    rows.push(("memory idle (PSS, all processes)".to_owned(), vec![("Wharf".to_owned(), idle)], "MiB"));
+    let each_container = (fifty_running - idle) / 50.0;
+    rows.push(("memory a running container".to_owned(), vec![("Wharf".to_owned(), each_container)], "MiB"));
+    rows.push(("OCI runtime alone, `run` of a bundle".to_owned(), runtimes(&binary, &ours.directory)?, "ms"));
+    let size = std::fs::metadata(&binary)?.len() as f64 / 1_048_576.0;
+    rows.push(("size of the binary".to_owned(), vec![("Wharf".to_owned(), size)], "MiB"));
+    let table = table(&rows);
+    print!("{table}");
+    write(root, &table)
+}
+
+fn each(
+    engines: &[&Engine],
+    measure: impl Fn(&Engine) -> anyhow::Result<f64>,
+) -> anyhow::Result<Vec<(String, f64)>> {
+    engines.iter().map(|e| Ok((e.name.clone(), measure(e)?))).collect()
+}
+
+fn fifty(engine: &Engine) -> anyhow::Result<f64> {
+    let start = Instant::now();
+    for n in 0..50 {
+        engine.time(&["run", "-d", "--name", &format!("bench{n}"), "busybox", "sleep", "1000"])?;
+    }
+    Ok(start.elapsed().as_secs_f64() * 1000.0)
+}
+
+/// OCI runtimes by their command line, all on one bundle.
+fn runtimes(binary: &Path, directory: &Path) -> anyhow::Result<Vec<(String, f64)>> {
+    let bundle = directory.join("bundle");
+    let rootfs = bundle.join("rootfs");
+    std::fs::create_dir_all(&rootfs)?;
+    let status =
+        Command::new("tar").arg("-C").arg(&rootfs).arg("-xf").arg(directory.join("busybox.tar")).status()?;
+    ensure!(status.success(), "unpacking the bundle failed");
+    std::fs::write(bundle.join("config.json"), include_str!("bundle.json"))?;
+    let mut all = vec![Engine {
+        name: "Wharf".to_owned(),
+        prefix: vec![binary.display().to_string(), "oci".to_owned()],
+    }];
+    for path in std::env::var("WHARF_BENCH_RUNTIMES").unwrap_or_default().split(',').filter(|p| !p.is_empty())
+    {
+        let name =
+            Path::new(path).file_name().map_or_else(|| path.to_owned(), |n| n.to_string_lossy().into_owned());
+        all.push(Engine { name, prefix: vec![path.to_owned()] });
+    }
+    let bundle = bundle.display().to_string();
+    all.iter()
+        .map(|e| Ok((e.name.clone(), e.median(RUNS, &["run", "-b", &bundle, "wharf-bench"])?)))
+        .collect()
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut text = String::from("| work | Wharf | peers | ratio |\n|---|---|---|---|\n");
+    for (what, figures, unit) in rows {
+        let ours = figures.first().map_or(0.0, |(_, f)| *f);
+        let peers: Vec<String> =
+            figures[1..].iter().map(|(name, f)| format!("{name} {f:.1} {unit}")).collect();
+        let ratios: Vec<String> = figures[1..].iter().map(|(_, f)| format!("{:.1} ×", f / ours)).collect();
+        text += &format!("| {what} | {ours:.1} {unit} | {} | {} |\n", peers.join(", "), ratios.join(", "));
+    }
+    text
+}
+
+fn write(root: &Path, table: &str) -> anyhow::Result<()> {
+    let file = root.join("BENCHMARKS.md");
+    let text = std::fs::read_to_string(&file).context("read BENCHMARKS.md")?;
+    let (head, rest) = text.split_once(BEGIN).context("BENCHMARKS.md has no place for the table")?;
+    let (_, tail) = rest.split_once(END).context("BENCHMARKS.md has no end of the table")?;
+    std::fs::write(&file, format!("{head}{BEGIN}\n{table}{END}{tail}")).context("write BENCHMARKS.md")
+}
