@@ -212,13 +212,13 @@ fn log(config: &LogConfig) -> ApiResult<LogSpec> {
             "max-size" if value == "-1" => log.max_size = 0,
             "max-size" => {
                 log.max_size = size(value)
-                    .ok_or_else(|| ApiError::bad_request(format!("invalid value for max-size: {value:?}")))?
+                    .ok_or_else(|| ApiError::bad_request(format!("invalid value for max-size: {value:?}")))?;
             }
             "max-file" => {
                 log.max_files =
                     value.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
                         ApiError::bad_request(format!("invalid value for max-file: {value:?}"))
-                    })?
+                    })?;
             }
             "mode" | "max-buffer-size" | "compress" | "labels" | "labels-regex" | "env" | "env-regex"
             | "tag" => {}
@@ -527,7 +527,7 @@ fn parse_bind(text: &str) -> ApiResult<MountSpec> {
             "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" => {}
             "nocopy" => no_copy = true,
             "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" => {
-                option.clone_into(&mut propagation)
+                option.clone_into(&mut propagation);
             }
             _ => return Err(ApiError::bad_request(format!("invalid mode: {options}"))),
         }

@@ -84,7 +84,7 @@ pub enum Request {
     /// Turns the connection into the container's streams.
     Attach(Streams),
     /// Starts a further process and turns the connection into its streams.
-    Exec(Exec),
+    Exec(Box<Exec>),
     /// Sends a signal to the container's first process.
     Signal {
         /// The kernel's number.

@@ -236,7 +236,7 @@ pub fn rlimit_number(name: &str) -> Option<u32> {
         "RTPRIO" => libc::RLIMIT_RTPRIO,
         "RTTIME" => libc::RLIMIT_RTTIME,
         _ => return None,
-    } as u32)
+    })
 }
 
 /// Sets user and groups of the whole process, setgroups(2), setresgid(2), setresuid(2).

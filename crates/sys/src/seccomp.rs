@@ -396,7 +396,7 @@ impl Program {
 
     /// From [`Program::to_bytes`]. The kernel verifies the program when it is loaded.
     pub fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
-        if bytes.is_empty() || bytes.len() % 8 != 0 || bytes.len() > 4096 * 8 {
+        if bytes.is_empty() || !bytes.len().is_multiple_of(8) || bytes.len() > 4096 * 8 {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "seccomp: not a compiled filter"));
         }
         let instruction = |b: &[u8]| Instruction {

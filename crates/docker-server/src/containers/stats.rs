@@ -114,9 +114,12 @@ fn cpu(sample: &Sample) -> CpuStats {
     }
 }
 
+/// A device's counters as the launcher gives them.
+type Device = (u32, u32, u64, u64, u64, u64);
+
 fn blkio(sample: &Sample) -> BlkioStats {
-    let entries = |values: fn(&(u32, u32, u64, u64, u64, u64)) -> (u64, u64)| {
-        let both = |d: &(u32, u32, u64, u64, u64, u64)| {
+    let entries = |values: fn(&Device) -> (u64, u64)| {
+        let both = |d: &Device| {
             let (read, write) = values(d);
             let entry = |op: &str, value| BlkioEntry {
                 major: d.0.into(),

@@ -107,12 +107,7 @@ fn message(event: Event) -> Message {
         Event::LayerExists { id } => line(id, "Layer already exists"),
         Event::Mounted { id, from } => line(id, &format!("Mounted from {from}")),
         Event::PushedManifest { tag, digest, size } => Message {
-            aux: serde_json::to_value(PushResult {
-                tag: tag.clone(),
-                digest: digest.to_string(),
-                size: size as i64,
-            })
-            .ok(),
+            aux: serde_json::to_value(PushResult { tag, digest: digest.to_string(), size: size as i64 }).ok(),
             ..Message::default()
         },
         Event::Loaded { reference: Some(name), .. } => {

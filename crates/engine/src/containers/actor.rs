@@ -224,10 +224,11 @@ impl Actor {
         if let Some((volumes, reply)) = self.removing.take() {
             let result = self.remove(volumes).await;
             let _ = reply.send(result);
-        } else if self.record.spec.auto_remove && self.record.status == Status::Exited {
-            if let Err(e) = self.remove(true).await {
-                tracing::error!(container = %self.record.id, "remove: {}", e.full());
-            }
+        } else if self.record.spec.auto_remove
+            && self.record.status == Status::Exited
+            && let Err(e) = self.remove(true).await
+        {
+            tracing::error!(container = %self.record.id, "remove: {}", e.full());
         }
     }
 

@@ -45,7 +45,7 @@ impl Monitor<'_> {
                 let _ = self.lines[index].flush();
             }
             Request::Attach(streams) => self.attach(index, streams),
-            Request::Exec(exec) => self.exec(index, exec),
+            Request::Exec(exec) => self.exec(index, *exec),
             Request::Signal { signal } => {
                 let sent = signals::send_pidfd(self.child.pidfd.as_fd(), signal).doing("send the signal");
                 self.reply(index, &outcome(sent));

@@ -155,12 +155,12 @@ impl Launcher for MonitorLauncher {
         id: &ContainerId,
         exec: ExecSpec,
     ) -> Result<Result<ExecStarted, (FailedStage, String)>> {
-        let request = Request::Exec(Exec {
+        let request = Request::Exec(Box::new(Exec {
             id: exec.id,
             process: exec.process,
             seccomp_file: exec.seccomp.as_ref().map(|s| self.filter_file(s)).transpose()?,
             streams: translate::streams(exec.streams),
-        });
+        }));
         match self.request(id, &request).await? {
             (Reply::Started { pid }, stream) => Ok(Ok(ExecStarted { pid, stream })),
             (Reply::Failed { stage, message }, _) => Ok(Err((translate::stage(stage), message))),
