@@ -1,2 +1,63 @@
-//! Shared fixtures of the end-to-end tests.
+//! Fixtures of the end-to-end tests: a private engine, commands with a time limit, what the host holds.
 #![forbid(unsafe_code)]
+#![allow(clippy::print_stdout)] // Tests say why they are skipped.
+
+mod command;
+mod engine;
+mod host;
+mod image;
+
+pub use command::{Done, run_limited};
+pub use engine::Engine;
+pub use host::Holdings;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The binary under test: `WHARF_BIN`, or the one built beside the tests.
+pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("WHARF_BIN") {
+        return path.into();
+    }
+    let own = std::env::current_exe().unwrap_or_default();
+    let built = own.ancestors().nth(2).unwrap_or(Path::new("/")).join("wharf");
+    assert!(built.exists(), "{} is not there: run `cargo build -p wharf` first", built.display());
+    built
+}
+
+/// Whether the tests that need root can run; says why when not.
+pub fn can_run() -> bool {
+    let missing = if !rustix::process::geteuid().is_root() {
+        "not root"
+    } else if !Path::new(image::BUSYBOX).exists() {
+        "/bin/busybox is not there: install busybox-static"
+    } else {
+        return true;
+    };
+    println!("skipped: {missing}");
+    false
+}
+
+/// Asks again until it is so. For what has no event, such as a service that begins to listen.
+///
+/// # Panics
+/// When it is not so within 20 seconds.
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < until, "{what}: not within 20 s");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The body of `http://ADDRESS/`.
+pub fn get(address: &str) -> Option<String> {
+    use std::io::{Read, Write};
+    let address = address.parse().ok()?;
+    let mut stream = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.write_all(b"GET / HTTP/1.0\r\nHost: test\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+}

@@ -1,0 +1,14 @@
+//! End-to-end tests: the built binary on a real kernel, one module a subject.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
+mod build;
+mod docker;
+mod exec;
+mod leaks;
+mod network;
+mod oci;
+mod registry;
+mod run;
+mod security;
+mod survive;

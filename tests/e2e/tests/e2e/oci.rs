@@ -1,0 +1,109 @@
+//! `wharf oci`: the runtime behind runc's command line.
+
+use std::process::Command;
+use wharf_e2e::{Done, binary, can_run, run_limited};
+
+struct Bundle(tempfile::TempDir);
+
+impl Bundle {
+    fn new(args: &[&str]) -> Self {
+        let bundle = Self(tempfile::tempdir().unwrap());
+        let rootfs = bundle.0.path().join("rootfs");
+        for d in ["bin", "proc", "dev", "sys"] {
+            std::fs::create_dir_all(rootfs.join(d)).unwrap();
+        }
+        std::fs::copy("/bin/busybox", rootfs.join("bin/busybox")).unwrap();
+        for applet in ["sh", "echo", "sleep", "cat"] {
+            std::os::unix::fs::symlink("busybox", rootfs.join("bin").join(applet)).unwrap();
+        }
+        let spec = serde_json::json!({
+            "ociVersion": "1.0.2",
+            "root": {"path": "rootfs"},
+            "hostname": "bundle",
+            "process": {"user": {"uid": 0, "gid": 0}, "args": args, "env": ["PATH=/bin"], "cwd": "/"},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "linux": {
+                "namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "uts"}, {"type": "ipc"}, {"type": "network"}]
+            }
+        });
+        std::fs::write(bundle.0.path().join("config.json"), spec.to_string()).unwrap();
+        bundle
+    }
+
+    fn oci(&self, args: &[&str]) -> Done {
+        let state = self.0.path().join("state");
+        run_limited(Command::new(binary()).arg("oci").arg("--root").arg(state).args(args), "")
+    }
+
+    fn path(&self) -> String {
+        self.0.path().display().to_string()
+    }
+}
+
+#[test]
+fn run_gives_output_and_exit_code() {
+    if !can_run() {
+        return;
+    }
+    let bundle = Bundle::new(&["sh", "-c", "echo in a bundle; exit 4"]);
+    let done = bundle.oci(&["run", "-b", &bundle.path(), "e2e-run"]);
+    assert_eq!((done.code, done.out.as_str()), (4, "in a bundle\n"), "{}", done.err);
+    assert_eq!(bundle.oci(&["list", "-q"]).ok(), "");
+}
+
+#[test]
+fn the_whole_lifecycle() {
+    if !can_run() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    // The container keeps the runtime's standard streams: pipes would keep the command from ending.
+    let quiet = |args: &[&str]| {
+        let script = format!(
+            "exec {} oci --root {}/state {} >/dev/null 2>&1",
+            binary().display(),
+            bundle.path(),
+            args.join(" ")
+        );
+        run_limited(Command::new("sh").args(["-c", &script]), "").code
+    };
+    let status = || {
+        let state: serde_json::Value =
+            serde_json::from_str(&bundle.oci(&["state", "e2e-life"]).ok()).unwrap();
+        state["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(quiet(&["create", "-b", &bundle.path(), "e2e-life"]), 0);
+    assert_eq!(status(), "created");
+    assert_ne!(quiet(&["create", "-b", &bundle.path(), "e2e-life"]), 0, "the id is taken");
+    bundle.oci(&["start", "e2e-life"]).ok();
+    assert_eq!(status(), "running");
+    assert_eq!(
+        bundle
+            .oci(&["exec", "e2e-life", "sh", "-c", "echo $$; cat /proc/sys/kernel/hostname"])
+            .out
+            .lines()
+            .last(),
+        Some("bundle")
+    );
+    bundle.oci(&["pause", "e2e-life"]).ok();
+    assert_eq!(status(), "paused");
+    bundle.oci(&["resume", "e2e-life"]).ok();
+    assert_ne!(bundle.oci(&["delete", "e2e-life"]).code, 0, "it runs");
+    bundle.oci(&["kill", "e2e-life", "KILL"]).ok();
+    wharf_e2e::eventually("its end", || status() == "stopped");
+    bundle.oci(&["delete", "e2e-life"]).ok();
+    assert!(bundle.oci(&["state", "e2e-life"]).err.contains("does not exist"));
+}
+
+#[test]
+fn errors_are_runcs() {
+    if !can_run() {
+        return;
+    }
+    let bundle = Bundle::new(&["nope"]);
+    let done = bundle.oci(&["run", "-b", &bundle.path(), "e2e-nope"]);
+    assert_eq!(done.code, 1);
+    assert!(done.err.contains("executable file not found in $PATH"), "{}", done.err);
+    assert!(bundle.oci(&["run", "-b", "/no/such/bundle", "x"]).err.contains("/no/such/bundle"));
+    assert!(bundle.oci(&["run", "-b", &bundle.path(), "../x"]).err.contains("invalid container ID"));
+}

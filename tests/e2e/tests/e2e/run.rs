@@ -1,0 +1,187 @@
+//! `run`: exit codes, streams, limits, mounts, users.
+
+use wharf_e2e::Engine;
+
+#[test]
+fn exit_codes_are_dockers() {
+    let Some(e) = Engine::start() else { return };
+    for (args, code) in [
+        (&["busybox", "true"][..], 0),
+        (&["busybox", "sh", "-c", "exit 7"], 7),
+        (&["busybox", "sh", "-c", "kill -9 $$"], 137),
+        (&["busybox", "no-such-program"], 127),
+        (&["busybox", "/etc"], 126),
+        (&["busybox", "/etc/passwd"], 126),
+        (&["-v", "relative:/x:purple", "busybox", "true"], 125),
+    ] {
+        let done = e.run(&[&["run", "--rm"], args].concat());
+        assert_eq!(done.code, code, "{args:?}: {}{}", done.out, done.err);
+    }
+    assert_eq!(e.run(&["ps", "-aq"]).ok(), "");
+}
+
+#[test]
+fn errors_name_what_and_why() {
+    let Some(e) = Engine::start() else { return };
+    for (args, word) in [
+        (&["run", "--rm", "busybox", "nope"][..], "executable file not found in $PATH"),
+        (&["run", "--nosuchflag", "busybox"], "unknown flag: --nosuchflag"),
+        (&["run", "-m", "1k", "busybox"], "Minimum memory limit"),
+        (&["run", "--network", "nowhere", "busybox"], "network nowhere not found"),
+        (&["run", "--name", "a b", "busybox"], "Invalid container name"),
+        (&["run", "--mount", "type=bind,src=/no/such/path,dst=/x", "busybox"], "does not exist"),
+        (&["start", "nothing"], "No such container: nothing"),
+        (&["rmi", "nothing"], "nothing"),
+        (&["nosuchcommand"], "nosuchcommand"),
+    ] {
+        let done = e.run(args);
+        assert_ne!(done.code, 0, "{args:?}");
+        assert!(done.err.contains(word), "{args:?}: {}", done.err);
+    }
+}
+
+#[test]
+fn streams_stay_apart_and_stdin_arrives() {
+    let Some(e) = Engine::start() else { return };
+    let done = e.run(&["run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2"]);
+    assert_eq!((done.out.as_str(), done.err.as_str()), ("out\n", "err\n"));
+    let input = "line\n".repeat(50_000);
+    let done = e.run_with(&["run", "--rm", "-i", "busybox", "wc", "-l"], &input);
+    assert_eq!(done.ok(), "50000");
+    let done = e.run(&["run", "--rm", "busybox", "sh", "-c", "seq 1 200000"]);
+    assert_eq!(done.ok().lines().count(), 200_000);
+}
+
+#[test]
+fn environment_user_and_directory() {
+    let Some(e) = Engine::start() else { return };
+    let sh = |flags: &[&str], script: &str| {
+        e.run(&[&["run", "--rm"], flags, &["busybox", "sh", "-c", script]].concat()).ok()
+    };
+    assert_eq!(sh(&["-e", "A=b"], "echo $A"), "b");
+    assert_eq!(sh(&["-u", "1000:1001"], "id -u; id -g"), "1000\n1001");
+    assert_eq!(sh(&["-u", "web"], "id -un; id -G; echo $HOME"), "web\n33 50\n/srv");
+    assert_eq!(sh(&["-w", "/made/for/it"], "pwd"), "/made/for/it");
+    assert_eq!(sh(&["--hostname", "h"], "hostname"), "h");
+    assert_eq!(sh(&["--init"], "cat /proc/1/comm"), "wharf-init");
+    assert_eq!(sh(&["--entrypoint", "echo"], "x"), "sh -c x");
+}
+
+#[test]
+fn mounts_are_made_as_asked() {
+    let Some(e) = Engine::start() else { return };
+    std::fs::create_dir(e.path("host")).unwrap();
+    std::fs::write(e.path("host/file"), "from the host").unwrap();
+    let bind = format!("{}:/c:ro", e.path("host").display());
+    let sh = |flags: &[&str], script: &str| {
+        e.run(&[&["run", "--rm"], flags, &["busybox", "sh", "-c", script]].concat())
+    };
+    assert_eq!(
+        sh(&["-v", &bind], "cat /c/file; touch /c/x 2>/dev/null || echo refused").ok(),
+        "from the hostrefused"
+    );
+    assert_eq!(
+        sh(&["--tmpfs", "/t:size=1m"], "touch /t/x && grep ' /t ' /proc/mounts | cut -d' ' -f1").ok(),
+        "tmpfs"
+    );
+    assert_eq!(
+        sh(&["--read-only", "--tmpfs", "/t"], "touch /t/x && echo yes; touch /x 2>/dev/null || echo no").ok(),
+        "yes\nno"
+    );
+    sh(&["-v", "data:/d"], "echo kept > /d/f").ok();
+    assert_eq!(sh(&["-v", "data:/d"], "cat /d/f").ok(), "kept");
+    assert_eq!(
+        sh(&["-v", "etc:/etc"], "ls /etc/passwd").ok(),
+        "/etc/passwd",
+        "an empty volume gets the image's files"
+    );
+    e.run(&["volume", "rm", "data", "etc"]).ok();
+}
+
+#[test]
+fn limits_reach_the_kernel() {
+    let Some(e) = Engine::start() else { return };
+    let script = "cd /sys/fs/cgroup; cat memory.max 2>/dev/null || cat memory/memory.limit_in_bytes; \
+                  cat cpu.max 2>/dev/null || echo $(cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us); \
+                  cat pids.max 2>/dev/null || cat pids/pids.max";
+    let args =
+        ["run", "--rm", "-m", "64m", "--cpus", "0.5", "--pids-limit", "20", "busybox", "sh", "-c", script];
+    assert_eq!(e.run(&args).ok(), "67108864\n50000 100000\n20");
+    let done = e.run(&["run", "--name", "eater", "-m", "16m", "busybox", "sh", "-c", "tail /dev/zero"]);
+    assert_eq!(done.code, 137, "{}", done.err);
+    assert_eq!(e.run(&["inspect", "--format", "{{.State.OOMKilled}}", "eater"]).ok(), "true");
+}
+
+#[test]
+fn life_and_death() {
+    let Some(e) = Engine::start() else { return };
+    let status = || e.run(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "c"]).ok();
+    e.run(&["create", "--name", "c", "busybox", "sleep", "1000"]).ok();
+    assert_eq!(status(), "created 0");
+    e.run(&["start", "c"]).ok();
+    assert_eq!(status(), "running 0");
+    e.run(&["pause", "c"]).ok();
+    assert_eq!(status(), "paused 0");
+    e.run(&["unpause", "c"]).ok();
+    e.run(&["restart", "-t", "0", "c"]).ok();
+    e.run(&["kill", "c"]).ok();
+    e.run(&["wait", "c"]).ok();
+    assert_eq!(status(), "exited 137");
+    e.run(&["rename", "c", "d"]).ok();
+    assert!(e.run(&["run", "--name", "d", "busybox"]).err.contains("already in use"));
+    e.run(&["rm", "d"]).ok();
+    assert_ne!(e.run(&["inspect", "d"]).code, 0);
+}
+
+#[test]
+fn restart_policies_start_again() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&[
+        "run",
+        "-d",
+        "--name",
+        "c",
+        "--restart",
+        "on-failure:2",
+        "busybox",
+        "sh",
+        "-c",
+        "echo run; exit 3",
+    ])
+    .ok();
+    wharf_e2e::eventually("three runs", || e.run(&["logs", "c"]).ok().lines().count() == 3);
+    wharf_e2e::eventually("the end", || {
+        e.run(&["inspect", "--format", "{{.State.Status}} {{.RestartCount}}", "c"]).ok() == "exited 2"
+    });
+}
+
+#[test]
+fn logs_follow_and_filter() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&[
+        "run",
+        "--name",
+        "c",
+        "busybox",
+        "sh",
+        "-c",
+        "for i in 1 2 3 4 5; do echo line $i; done; echo bad >&2",
+    ])
+    .ok();
+    assert_eq!(e.run(&["logs", "c"]).out.lines().count(), 5);
+    assert_eq!(e.run(&["logs", "c"]).err, "bad\n");
+    assert_eq!(e.run(&["logs", "--tail", "2", "c"]).out.trim(), "line 5");
+    assert!(e.run(&["logs", "-t", "c"]).out.starts_with("20"));
+    e.run(&[
+        "run",
+        "-d",
+        "--name",
+        "d",
+        "busybox",
+        "sh",
+        "-c",
+        "for i in 1 2 3; do echo $i; usleep 100000; done",
+    ])
+    .ok();
+    assert_eq!(e.run(&["logs", "-f", "d"]).out, "1\n2\n3\n");
+}
