@@ -226,7 +226,8 @@ fn veth_name() -> Result<String> {
 
 fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
+    // Names need to differ, not to be secret: a machine that has just booted shall not wait for entropy.
+    let filled = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::INSECURE)
         .map_err(|errno| super::kernel("read random bytes", errno))?;
     debug_assert_eq!(filled, N, "getrandom(2) fills up to 256 bytes at once");
     Ok(bytes)

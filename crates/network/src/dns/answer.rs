@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn ask_as(network: u8, last: u8, name: &str, kind: RecordType, transport: Transport) -> Decision {
-        let mut query = Message::query();
+        let mut query = Message::new(7, MessageType::Query, OpCode::Query);
         query.metadata.recursion_desired = true;
         query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
         let id = NetworkId::from_bytes([network; 32]);

@@ -2,7 +2,7 @@
 
 use super::fixture::{Container, inside, network, on_a_host, own_netns, runtime};
 use crate::bridge::{BridgeNetwork, Config};
-use hickory_proto::op::{Message, Query, ResponseCode};
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::io::{Read, Write};
@@ -14,7 +14,8 @@ use wharf_model::network::Network;
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn question(name: &str) -> Message {
-    let mut query = Message::query();
+    // A fixed id: a random one may have to wait for entropy.
+    let mut query = Message::new(7, MessageType::Query, OpCode::Query);
     query.metadata.recursion_desired = true;
     query.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
     query
