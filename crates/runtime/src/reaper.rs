@@ -32,6 +32,7 @@ pub fn main(argv: Vec<OsString>) -> i32 {
 }
 
 fn run(argv: Vec<OsString>) -> std::io::Result<i32> {
+    rustix::thread::set_name(c"wharf-init")?;
     let text = |s: OsString| CString::new(s.into_vec()).map_err(std::io::Error::other);
     let mut argv = argv.into_iter().skip(1);
     let path = text(argv.next().ok_or_else(|| std::io::Error::other("no program"))?)?;

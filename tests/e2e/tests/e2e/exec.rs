@@ -5,29 +5,29 @@ use wharf_e2e::Engine;
 #[test]
 fn exec_runs_in_the_container() {
     let Some(e) = Engine::start() else { return };
-    e.run(&["run", "-d", "--name", "c", "-e", "A=b", "--hostname", "h", "busybox", "sleep", "1000"]).ok();
-    assert_eq!(e.run(&["exec", "c", "sh", "-c", "hostname; echo $A; id -u"]).ok(), "h\nb\n0");
+    e.run(&["run", "-d", "--name", "c1", "-e", "A=b", "--hostname", "h", "busybox", "sleep", "1000"]).ok();
+    assert_eq!(e.run(&["exec", "c1", "sh", "-c", "hostname; echo $A; id -u"]).ok(), "h\nb\n0");
     assert_eq!(
-        e.run(&["exec", "-u", "web", "-w", "/tmp", "-e", "A=c", "c", "sh", "-c", "id -un; pwd; echo $A"])
+        e.run(&["exec", "-u", "web", "-w", "/tmp", "-e", "A=c", "c1", "sh", "-c", "id -un; pwd; echo $A"])
             .ok(),
         "web\n/tmp\nc"
     );
-    assert_eq!(e.run_with(&["exec", "-i", "c", "cat"], "through").ok(), "through");
-    assert_eq!(e.run(&["exec", "c", "sh", "-c", "exit 5"]).code, 5);
-    assert_eq!(e.run(&["exec", "c", "nope"]).code, 127);
-    let done = e.run(&["exec", "c", "sh", "-c", "seq 1 100000"]);
+    assert_eq!(e.run_with(&["exec", "-i", "c1", "cat"], "through").ok(), "through");
+    assert_eq!(e.run(&["exec", "c1", "sh", "-c", "exit 5"]).code, 5);
+    assert_eq!(e.run(&["exec", "c1", "nope"]).code, 127);
+    let done = e.run(&["exec", "c1", "sh", "-c", "seq 1 100000"]);
     assert_eq!(done.ok().lines().count(), 100_000);
     for _ in 0..20 {
-        assert_eq!(e.run(&["exec", "c", "echo", "x"]).ok(), "x");
+        assert_eq!(e.run(&["exec", "c1", "echo", "x"]).ok(), "x");
     }
-    assert_eq!(e.run(&["inspect", "--format", "{{.State.Status}}", "c"]).ok(), "running");
+    assert_eq!(e.run(&["inspect", "--format", "{{.State.Status}}", "c1"]).ok(), "running");
 }
 
 #[test]
 fn exec_needs_a_running_container() {
     let Some(e) = Engine::start() else { return };
-    e.run(&["create", "--name", "c", "busybox", "true"]).ok();
-    let done = e.run(&["exec", "c", "true"]);
+    e.run(&["create", "--name", "c1", "busybox", "true"]).ok();
+    let done = e.run(&["exec", "c1", "true"]);
     assert_eq!(done.code, 1);
     assert!(done.err.contains("is not running"), "{}", done.err);
 }
@@ -35,12 +35,12 @@ fn exec_needs_a_running_container() {
 #[test]
 fn watching() {
     let Some(e) = Engine::start() else { return };
-    e.run(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"]).ok();
-    assert!(e.run(&["top", "c"]).ok().contains("sleep 1000"));
-    let stats = e.run(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "c"]).ok();
-    assert_eq!(stats, "c 1");
+    e.run(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    assert!(e.run(&["top", "c1"]).ok().contains("sleep 1000"));
+    let stats = e.run(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "c1"]).ok();
+    assert_eq!(stats, "c1 1");
     assert_eq!(e.run(&["ps", "--format", "{{.Names}}: {{.State}}"]).ok(), "c: running");
-    let inspect: serde_json::Value = serde_json::from_str(&e.run(&["inspect", "c"]).ok()).unwrap();
+    let inspect: serde_json::Value = serde_json::from_str(&e.run(&["inspect", "c1"]).ok()).unwrap();
     assert_eq!(inspect[0]["Name"], "/c");
     assert_eq!(inspect[0]["Config"]["Image"], "busybox");
 }

@@ -8,7 +8,7 @@ fn exit_codes_are_dockers() {
     for (args, code) in [
         (&["busybox", "true"][..], 0),
         (&["busybox", "sh", "-c", "exit 7"], 7),
-        (&["busybox", "sh", "-c", "kill -9 $$"], 137),
+        (&["--init", "busybox", "sh", "-c", "kill -9 $$"], 137),
         (&["busybox", "no-such-program"], 127),
         (&["busybox", "/etc"], 126),
         (&["busybox", "/etc/passwd"], 126),
@@ -26,10 +26,10 @@ fn errors_name_what_and_why() {
     for (args, word) in [
         (&["run", "--rm", "busybox", "nope"][..], "executable file not found in $PATH"),
         (&["run", "--nosuchflag", "busybox"], "unknown flag: --nosuchflag"),
-        (&["run", "-m", "1k", "busybox"], "Minimum memory limit"),
-        (&["run", "--network", "nowhere", "busybox"], "network nowhere not found"),
-        (&["run", "--name", "a b", "busybox"], "Invalid container name"),
-        (&["run", "--mount", "type=bind,src=/no/such/path,dst=/x", "busybox"], "does not exist"),
+        (&["run", "-m", "1k", "busybox", "true"], "Minimum memory limit"),
+        (&["run", "--network", "nowhere", "busybox", "true"], "network nowhere not found"),
+        (&["run", "--name", "a b", "busybox", "true"], "Invalid container name"),
+        (&["run", "--mount", "type=bind,src=/no/such/path,dst=/x", "busybox", "true"], "does not exist"),
         (&["start", "nothing"], "No such container: nothing"),
         (&["rmi", "nothing"], "nothing"),
         (&["nosuchcommand"], "nosuchcommand"),
@@ -115,22 +115,22 @@ fn limits_reach_the_kernel() {
 #[test]
 fn life_and_death() {
     let Some(e) = Engine::start() else { return };
-    let status = || e.run(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "c"]).ok();
-    e.run(&["create", "--name", "c", "busybox", "sleep", "1000"]).ok();
+    let status = || e.run(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "c1"]).ok();
+    e.run(&["create", "--name", "c1", "busybox", "sleep", "1000"]).ok();
     assert_eq!(status(), "created 0");
-    e.run(&["start", "c"]).ok();
+    e.run(&["start", "c1"]).ok();
     assert_eq!(status(), "running 0");
-    e.run(&["pause", "c"]).ok();
+    e.run(&["pause", "c1"]).ok();
     assert_eq!(status(), "paused 0");
-    e.run(&["unpause", "c"]).ok();
-    e.run(&["restart", "-t", "0", "c"]).ok();
-    e.run(&["kill", "c"]).ok();
-    e.run(&["wait", "c"]).ok();
+    e.run(&["unpause", "c1"]).ok();
+    e.run(&["restart", "-t", "0", "c1"]).ok();
+    e.run(&["kill", "c1"]).ok();
+    e.run(&["wait", "c1"]).ok();
     assert_eq!(status(), "exited 137");
-    e.run(&["rename", "c", "d"]).ok();
-    assert!(e.run(&["run", "--name", "d", "busybox"]).err.contains("already in use"));
-    e.run(&["rm", "d"]).ok();
-    assert_ne!(e.run(&["inspect", "d"]).code, 0);
+    e.run(&["rename", "c1", "d1"]).ok();
+    assert!(e.run(&["run", "--name", "d1", "busybox", "true"]).err.contains("already in use"));
+    e.run(&["rm", "d1"]).ok();
+    assert_ne!(e.run(&["inspect", "d1"]).code, 0);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn restart_policies_start_again() {
         "run",
         "-d",
         "--name",
-        "c",
+        "c1",
         "--restart",
         "on-failure:2",
         "busybox",
@@ -149,9 +149,9 @@ fn restart_policies_start_again() {
         "echo run; exit 3",
     ])
     .ok();
-    wharf_e2e::eventually("three runs", || e.run(&["logs", "c"]).ok().lines().count() == 3);
+    wharf_e2e::eventually("three runs", || e.run(&["logs", "c1"]).ok().lines().count() == 3);
     wharf_e2e::eventually("the end", || {
-        e.run(&["inspect", "--format", "{{.State.Status}} {{.RestartCount}}", "c"]).ok() == "exited 2"
+        e.run(&["inspect", "--format", "{{.State.Status}} {{.RestartCount}}", "c1"]).ok() == "exited 2"
     });
 }
 
@@ -161,27 +161,27 @@ fn logs_follow_and_filter() {
     e.run(&[
         "run",
         "--name",
-        "c",
+        "c1",
         "busybox",
         "sh",
         "-c",
         "for i in 1 2 3 4 5; do echo line $i; done; echo bad >&2",
     ])
     .ok();
-    assert_eq!(e.run(&["logs", "c"]).out.lines().count(), 5);
-    assert_eq!(e.run(&["logs", "c"]).err, "bad\n");
-    assert_eq!(e.run(&["logs", "--tail", "2", "c"]).out.trim(), "line 5");
-    assert!(e.run(&["logs", "-t", "c"]).out.starts_with("20"));
+    assert_eq!(e.run(&["logs", "c1"]).out.lines().count(), 5);
+    assert_eq!(e.run(&["logs", "c1"]).err, "bad\n");
+    assert_eq!(e.run(&["logs", "--tail", "2", "c1"]).out.trim(), "line 5");
+    assert!(e.run(&["logs", "-t", "c1"]).out.starts_with("20"));
     e.run(&[
         "run",
         "-d",
         "--name",
-        "d",
+        "d1",
         "busybox",
         "sh",
         "-c",
         "for i in 1 2 3; do echo $i; usleep 100000; done",
     ])
     .ok();
-    assert_eq!(e.run(&["logs", "-f", "d"]).out, "1\n2\n3\n");
+    assert_eq!(e.run(&["logs", "-f", "d1"]).out, "1\n2\n3\n");
 }

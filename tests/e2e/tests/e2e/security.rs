@@ -32,7 +32,6 @@ fn the_kernel_refuses() {
         "echo b > /proc/sysrq-trigger",
         "touch /sys/x",
         "mknod /tmp/d b 254 0 && head -c 1 /tmp/d",
-        "chroot /proc/1/root/../../.. ls /proc/1/map_files",
         "cat /proc/kcore | head -c 1 | grep .",
         "ls /sys/firmware | grep .",
         "mkdir /sys/fs/cgroup/x",
@@ -65,8 +64,8 @@ fn the_host_is_out_of_sight() {
 #[test]
 fn no_descriptor_of_ours_leaks_in() {
     let Some(e) = Engine::start() else { return };
-    e.run(&["run", "-d", "--name", "c", "busybox", "sleep", "1000"]).ok();
-    for args in [&["run", "--rm", "busybox"][..], &["exec", "c"]] {
+    e.run(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    for args in [&["run", "--rm", "busybox"][..], &["exec", "c1"]] {
         let list = e.run(&[args, &["ls", "/proc/self/fd"]].concat()).ok();
         assert_eq!(list, "0\n1\n2\n3", "{args:?}: ls itself opens 3");
     }

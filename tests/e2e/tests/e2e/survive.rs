@@ -6,14 +6,14 @@ use wharf_e2e::{Engine, eventually, get};
 fn a_chatty_container_loses_no_line_and_no_exit_code() {
     let Some(mut e) = Engine::start() else { return };
     let script = "i=0; while [ $i -lt 400 ]; do echo line $i; i=$((i+1)); usleep 5000; done; exit 9";
-    e.run(&["run", "-d", "--name", "c", "busybox", "sh", "-c", script]).ok();
+    e.run(&["run", "-d", "--name", "c1", "busybox", "sh", "-c", script]).ok();
     for _ in 0..3 {
         e.kill();
         e.launch();
     }
-    assert_eq!(e.run(&["wait", "c"]).ok(), "9");
+    assert_eq!(e.run(&["wait", "c1"]).ok(), "9");
     let expected: String = (0..400).map(|n| format!("line {n}\n")).collect();
-    assert_eq!(e.run(&["logs", "c"]).out, expected);
+    assert_eq!(e.run(&["logs", "c1"]).out, expected);
 }
 
 #[test]
@@ -23,20 +23,20 @@ fn an_exit_while_the_engine_is_dead_is_known_later() {
         "run",
         "-d",
         "--name",
-        "c",
+        "c1",
         "busybox",
         "sh",
         "-c",
         "while [ ! -e /go ]; do usleep 10000; done; exit 6",
     ])
     .ok();
-    let pid = e.run(&["inspect", "--format", "{{.State.Pid}}", "c"]).ok();
+    let pid = e.run(&["inspect", "--format", "{{.State.Pid}}", "c1"]).ok();
     e.kill();
     std::fs::write(format!("/proc/{pid}/root/go"), "").unwrap();
     eventually("its end", || !std::path::Path::new(&format!("/proc/{pid}/root/go")).exists());
     e.launch();
     assert_eq!(
-        e.run(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "c"]).ok(),
+        e.run(&["inspect", "--format", "{{.State.Status}} {{.State.ExitCode}}", "c1"]).ok(),
         "exited 6"
     );
 }
