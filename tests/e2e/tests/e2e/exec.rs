@@ -39,8 +39,8 @@ fn watching() {
     assert!(e.run(&["top", "c1"]).ok().contains("sleep 1000"));
     let stats = e.run(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "c1"]).ok();
     assert_eq!(stats, "c1 1");
-    assert_eq!(e.run(&["ps", "--format", "{{.Names}}: {{.State}}"]).ok(), "c: running");
+    assert_eq!(e.run(&["ps", "--format", "{{.Names}}: {{.State}}"]).ok(), "c1: running");
     let inspect: serde_json::Value = serde_json::from_str(&e.run(&["inspect", "c1"]).ok()).unwrap();
-    assert_eq!(inspect[0]["Name"], "/c");
+    assert_eq!(inspect[0]["Name"], "/c1");
     assert_eq!(inspect[0]["Config"]["Image"], "busybox");
 }
