@@ -75,8 +75,7 @@ impl Actor {
         let (record, launch) = blocking(move || prepare(&shared, &registry, record)).await?;
         self.record.endpoints.clone_from(&record.endpoints);
         let mut watch = self.shared.launcher.launch(launch).await?;
-        let published = self.follow_to_ready(&mut watch).await?;
-        self.record.published = published;
+        self.follow_to_ready(&mut watch).await?;
         self.connect_waiting().await?;
         // The addresses must be known to the next engine process before the program can use them.
         self.shared.save(&self.record)?;
@@ -96,10 +95,7 @@ impl Actor {
     }
 
     /// Connects the networks as soon as the namespaces are there, while the monitor builds the root.
-    async fn follow_to_ready(
-        &mut self,
-        watch: &mut Watch,
-    ) -> Result<Vec<wharf_model::ports::PublishedPort>, Failure> {
+    async fn follow_to_ready(&mut self, watch: &mut Watch) -> Result<(), Failure> {
         let pid = match self.next(watch).await? {
             MonitorEvent::Cloned { pid } => pid,
             other => return Err(unexpected(&other).into()),
@@ -110,8 +106,10 @@ impl Actor {
         let ready = self.next(watch).await;
         // Joined in any case: a failed start must not leave a half-made connection behind.
         let published = connecting.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))?;
+        // Kept before anything is judged: a root that failed while ports were published gives them back too.
+        let connected = published.map(|published| self.record.published = published);
         match ready? {
-            MonitorEvent::Ready => Ok(published?),
+            MonitorEvent::Ready => Ok(connected?),
             other => Err(unexpected(&other).into()),
         }
     }
