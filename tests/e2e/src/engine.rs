@@ -1,8 +1,8 @@
 //! A private engine: its own directories, socket, bridge, table and cgroups; nothing of it is left at the end.
 
 use crate::command::{Done, run_limited};
-use crate::host::Holdings;
-use crate::{binary, can_run, image};
+use crate::host::{Holdings, Identity};
+use crate::{binary, can_run, eventually, image, within};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,6 +14,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// A running engine with the image `busybox`.
 pub struct Engine {
     directory: tempfile::TempDir,
+    identity: Identity,
     bip: String,
     process: Option<Child>,
 }
@@ -30,7 +31,8 @@ impl Engine {
         let directory = tempfile::Builder::new().prefix("wharf-e2e").tempdir().expect("make a directory");
         let number = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() % 97 * 32;
         let bip = format!("10.213.{}.{}/27", number / 8 % 256, number % 8 * 32 + 1);
-        let mut engine = Self { directory, bip, process: None };
+        let identity = Identity::of(directory.path());
+        let mut engine = Self { directory, identity, bip, process: None };
         engine.launch();
         let tar = engine.directory.path().join("busybox.tar");
         image::busybox(&tar);
@@ -108,31 +110,66 @@ impl Engine {
         run_limited(self.wharf().args(args), input)
     }
 
-    /// Runs Docker's own command line against the engine; `None` when there is none on this host.
-    pub fn docker(&self, args: &[&str], input: &str) -> Option<Done> {
-        let program = docker_client()?;
-        let mut command = Command::new(program);
+    /// Docker's own command line, ready for further arguments; `None` when there is none on this host.
+    pub fn docker_command(&self) -> Option<Command> {
+        let mut command = Command::new(docker_client()?);
         command
             .env("DOCKER_HOST", self.host())
             .env("DOCKER_CONFIG", self.path("config"))
             .env("DOCKER_BUILDKIT", "0");
-        Some(run_limited(command.args(args), input))
+        Some(command)
     }
 
-    /// What is on the host that an engine could have made.
+    /// Runs Docker's own command line against the engine; `None` when there is none on this host.
+    pub fn docker(&self, args: &[&str], input: &str) -> Option<Done> {
+        Some(run_limited(self.docker_command()?.args(args), input))
+    }
+
+    /// What the engine holds on the host.
     pub fn holdings(&self) -> Holdings {
-        Holdings::now(self.directory.path())
+        Holdings::now(&self.identity)
     }
 
+    /// Waits until the engine holds nothing that it did not hold before.
+    ///
+    /// # Panics
+    /// When something stays.
+    pub fn back_to(&self, before: &Holdings) {
+        let mut more = Vec::new();
+        let is_back = within(|| {
+            more = self.holdings().beyond(before);
+            more.is_empty()
+        });
+        assert!(is_back, "left behind: {more:#?}");
+    }
+
+    /// Removes all containers and ends the process.
     fn stop(&mut self) {
-        let ids = self.run(&["ps", "-aq"]).ok();
-        for id in ids.lines() {
+        let ids = self.run(&["ps", "-aq"]);
+        for id in ids.out.lines() {
             self.run(&["rm", "-f", "-v", id]);
         }
         let Some(mut process) = self.process.take() else { return };
         let pid = rustix::process::Pid::from_child(&process);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("end the engine");
-        process.wait().expect("reap the engine");
+        eventually("the engine's end", || process.try_wait().expect("reap the engine").is_some());
+        assert_eq!(ids.code, 0, "{}", ids.err);
+    }
+
+    /// Ends the engine and checks that nothing of it stays.
+    fn end(&mut self) {
+        if self.process.is_none() {
+            self.launch();
+        }
+        self.stop();
+        let mut left = Vec::new();
+        // The spawner and the monitors notice the end of the engine by themselves.
+        eventually("the engine's last process ends", || {
+            left = Holdings::in_kernel(&self.identity).all();
+            !left.iter().any(|l| l.starts_with("process"))
+        });
+        assert!(left.is_empty(), "left behind: {left:#?}");
+        assert!(!self.path("s.sock").exists(), "the socket is left behind");
     }
 }
 
@@ -147,16 +184,13 @@ fn docker_client() -> Option<PathBuf> {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            println!("the engine's log:\n{}", self.log());
-        }
-        if self.process.is_none() {
-            self.launch();
-        }
-        self.stop();
         if !std::thread::panicking() {
-            let left = Holdings::now(self.directory.path());
-            assert!(left.of(self.directory.path(), &self.host()).is_empty(), "left behind: {left:?}");
+            return self.end();
+        }
+        println!("the engine's log:\n{}", self.log());
+        // The test's own failure is what must be seen; a second panic would end all tests.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.end())).is_err() {
+            println!("the engine did not end cleanly either");
         }
     }
 }

@@ -1,93 +1,151 @@
-//! What an engine could leave on the host: mounts, cgroups, links, processes.
+//! What one engine holds on the host: mounts, cgroups, links, firewall elements, processes, directories.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-/// A snapshot of the host, for comparing before and after.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holdings {
-    /// Mount points of the host's own namespace.
-    pub mounts: BTreeSet<String>,
-    /// Directories of containers in cgroup hierarchies, two levels below their roots.
-    pub cgroups: BTreeSet<String>,
-    /// Names of network interfaces.
-    pub links: BTreeSet<String>,
-    /// Monitors and spawners by command line and run directory.
-    pub processes: BTreeSet<String>,
+/// How deep below a hierarchy's root groups of containers are looked for.
+const DEPTH: u32 = 6;
+
+/// What names an engine's things: its directory, and the digits that follow from its data root.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    directory: PathBuf,
+    suffix: String,
 }
 
+impl Identity {
+    /// Of the engine whose data root is `directory/data`.
+    ///
+    /// # Panics
+    /// When `sha256sum` of coreutils does not run.
+    pub(crate) fn of(directory: &Path) -> Self {
+        let mut child = Command::new("sha256sum")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("run sha256sum");
+        let data = directory.join("data");
+        let mut stdin = child.stdin.take().expect("standard input");
+        stdin.write_all(data.as_os_str().as_encoded_bytes()).expect("write to sha256sum");
+        drop(stdin);
+        let output = child.wait_with_output().expect("wait for sha256sum");
+        let suffix = String::from_utf8_lossy(&output.stdout)[..8].to_owned();
+        Self { directory: directory.to_owned(), suffix }
+    }
+}
+
+/// A snapshot of what an engine holds, one line a thing, for comparing before and after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holdings(BTreeSet<String>);
+
 impl Holdings {
-    /// Looks at the host; of the processes only those that hold files below `directory` are counted.
-    pub fn now(directory: &Path) -> Self {
-        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let mounts = mountinfo.lines().filter_map(|l| l.split(' ').nth(4)).map(str::to_owned).collect();
-        Self { mounts, cgroups: cgroups(), links: names("/sys/class/net"), processes: processes(directory) }
+    /// Looks at the host.
+    pub fn now(engine: &Identity) -> Self {
+        let mut found = Self::in_kernel(engine).0;
+        let top = &engine.directory;
+        // Layers of images are in the snapshots' directory too: a failed start adds none.
+        for directory in
+            ["exec/containers", "data/containers", "data/snapshots", "data/snapshots/t", "data/tmp"]
+        {
+            found.extend(names(&top.join(directory)).map(|n| format!("directory {directory}/{n}")));
+        }
+        Self(found)
     }
 
-    /// Those that belong to the engine with this directory and socket.
-    pub fn of(&self, directory: &Path, host: &str) -> Vec<String> {
-        let key = directory.display().to_string();
-        let own = |text: &&String| text.contains(&key) || text.contains(host);
-        self.mounts.iter().chain(&self.processes).filter(own).cloned().collect()
+    /// Only what outlasts the removal of the engine's directories.
+    pub fn in_kernel(engine: &Identity) -> Self {
+        let mut found = BTreeSet::new();
+        found.extend(mounts(engine));
+        found.extend(cgroups(engine));
+        found.extend(links(engine));
+        found.extend(firewall(engine));
+        found.extend(processes(engine));
+        Self(found)
     }
 
     /// What is here and not in an earlier snapshot.
     pub fn beyond(&self, before: &Self) -> Vec<String> {
-        let new = |now: &BTreeSet<String>, then: &BTreeSet<String>| {
-            now.difference(then).cloned().collect::<Vec<_>>()
-        };
-        [
-            new(&self.mounts, &before.mounts),
-            new(&self.cgroups, &before.cgroups),
-            new(&self.links, &before.links),
-            new(&self.processes, &before.processes),
-        ]
-        .concat()
+        self.0.difference(&before.0).cloned().collect()
+    }
+
+    /// Everything.
+    pub fn all(&self) -> Vec<String> {
+        self.0.iter().cloned().collect()
     }
 }
 
-fn names(directory: &str) -> BTreeSet<String> {
+fn names(directory: &Path) -> impl Iterator<Item = String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect()
+    entries.map(|e| e.file_name().to_string_lossy().into_owned())
 }
 
-/// Containers' groups: names of 64 digits below a group of an engine.
-fn cgroups() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let below = |d: &Path| {
-        std::fs::read_dir(d)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|e| e.path())
-            .filter(|p| p.is_dir())
-            .collect::<Vec<_>>()
-    };
-    let top = Path::new("/sys/fs/cgroup");
-    for level in below(top).into_iter().chain([top.to_owned()]) {
-        for group in below(&level)
-            .iter()
-            .filter(|g| g.file_name().is_some_and(|n| n.to_string_lossy().starts_with("wharf")))
-        {
-            found.extend(below(group).iter().map(|p| p.display().to_string()));
+fn mounts(engine: &Identity) -> Vec<String> {
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let key = engine.directory.display().to_string();
+    mountinfo.lines().filter(|l| l.contains(&key)).map(|l| format!("mount {l}")).collect()
+}
+
+/// The engine's groups and all below them, in every hierarchy.
+fn cgroups(engine: &Identity) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut directories = vec![(PathBuf::from("/sys/fs/cgroup"), 0, false)];
+    while let Some((directory, depth, ours)) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+                continue;
+            }
+            let ours = ours || entry.file_name().to_string_lossy().contains(&engine.suffix);
+            if ours {
+                found.push(format!("cgroup {}", entry.path().display()));
+            }
+            if depth < DEPTH {
+                directories.push((entry.path(), depth + 1, ours));
+            }
         }
     }
     found
 }
 
-fn processes(directory: &Path) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let path = entry.path();
-        if !entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()) {
-            continue;
-        }
-        let files = std::fs::read_dir(path.join("fd")).into_iter().flatten().flatten();
-        let holds = files.filter_map(|f| std::fs::read_link(f.path()).ok()).any(|t| t.starts_with(directory));
-        let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
-        // The test's own process and the engine hold files of the directory as well.
-        if holds && name.starts_with("wharf-monitor") {
-            found.insert(format!("{} {}", name.trim(), path.display()));
+/// The engine's bridges and what is attached to them.
+fn links(engine: &Identity) -> Vec<String> {
+    let top = Path::new("/sys/class/net");
+    let is_ours = |name: &str| {
+        let master = std::fs::read_link(top.join(name).join("master"));
+        let master = master.ok().and_then(|m| Some(m.file_name()?.to_string_lossy().into_owned()));
+        name.contains(&engine.suffix) || master.is_some_and(|m| m.contains(&engine.suffix))
+    };
+    names(top).filter(|n| is_ours(n)).map(|n| format!("link {n}")).collect()
+}
+
+/// The lines of the engine's table, where the program `nft` is there to list it.
+fn firewall(engine: &Identity) -> Vec<String> {
+    let table = format!("wharf-{}", engine.suffix);
+    let listed = Command::new("nft").args(["list", "table", "inet", &table]).output();
+    let listed = listed.ok().filter(|o| o.status.success()).map(|o| o.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&listed).lines().map(|l| format!("nft {}", l.trim())).collect()
+}
+
+/// Processes in the engine's cgroups, and ours that name its directory or hold files in it.
+fn processes(engine: &Identity) -> Vec<String> {
+    let key = engine.directory.display().to_string();
+    let mut found = Vec::new();
+    for pid in names(Path::new("/proc")).filter(|n| n.bytes().all(|b| b.is_ascii_digit())) {
+        let at = |name: &str| Path::new("/proc").join(&pid).join(name);
+        let text =
+            |name: &str| String::from_utf8_lossy(&std::fs::read(at(name)).unwrap_or_default()).into_owned();
+        let comm = text("comm");
+        let contained = text("cgroup").contains(&engine.suffix);
+        let holds = || {
+            let files = std::fs::read_dir(at("fd")).into_iter().flatten().flatten();
+            let mut targets = files.filter_map(|f| std::fs::read_link(f.path()).ok());
+            targets.any(|t| t.starts_with(&engine.directory))
+        };
+        // A test's own process, and clients it started, may hold files of the directory as well.
+        let is_ours = || comm.starts_with("wharf") && (text("cmdline").contains(&key) || holds());
+        if contained || is_ours() {
+            found.push(format!("process {pid} {}", comm.trim()));
         }
     }
     found

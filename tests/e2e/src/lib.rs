@@ -6,10 +6,12 @@ mod command;
 mod engine;
 mod host;
 mod image;
+mod terminal;
 
 pub use command::{Done, run_limited};
 pub use engine::Engine;
-pub use host::Holdings;
+pub use host::{Holdings, Identity};
+pub use terminal::Terminal;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -42,12 +44,23 @@ pub fn can_run() -> bool {
 ///
 /// # Panics
 /// When it is not so within 20 seconds.
-pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
+pub fn eventually(what: &str, is_so: impl FnMut() -> bool) {
+    assert!(within(is_so), "{what}: not within {} s", PATIENCE.as_secs());
+}
+
+/// How long a thing may take that has no event to wait for.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again until it is so; whether it became so.
+pub(crate) fn within(mut is_so: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + PATIENCE;
     while !is_so() {
-        assert!(Instant::now() < until, "{what}: not within 20 s");
+        if Instant::now() > until {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
+    true
 }
 
 /// The body of `http://ADDRESS/`.

@@ -12,3 +12,4 @@ mod registry;
 mod run;
 mod security;
 mod survive;
+mod terminal;

@@ -110,5 +110,5 @@ fn killed_at_random_moments_nothing_is_lost_or_left() {
     for id in ids.lines() {
         e.run(&["rm", "-f", id]).ok();
     }
-    eventually("nothing left", || e.holdings().beyond(&before).is_empty());
+    e.back_to(&before);
 }
