@@ -129,6 +129,8 @@ fn prepare_and_exec(plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::convert
     identity::write_oom_score(&built, process.oom_score_adj)?;
     rootfs::restrict(&built, linux)?;
     rootfs::enter(&plan, built)?;
+    // A program that is not there is an error of the creation, as with runc; who may execute it is seen later.
+    lookup::find(process)?;
 
     tell(report.as_fd(), &Message::Ready, &[])?;
     wait_at(&plan.gate, report)?;
