@@ -175,7 +175,9 @@ impl Monitor<'_> {
                 self.accept();
                 Ok(())
             }
-            Source::Sync => self.hear_init(),
+            // The process may have ended in this very turn, and init been heard then.
+            Source::Sync if self.phase == Phase::Starting => self.hear_init(),
+            Source::Sync => Ok(()),
             Source::Line(n) => self.serve_line(n, events),
             Source::Output(s, o) => {
                 self.sessions[s].read_output(o);

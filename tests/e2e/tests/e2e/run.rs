@@ -185,3 +185,19 @@ fn logs_follow_and_filter() {
     .ok();
     assert_eq!(e.run(&["logs", "-f", "d1"]).out, "1\n2\n3\n");
 }
+
+#[test]
+fn programs_that_end_at_once_are_seen_to_end() {
+    let Some(e) = Engine::start() else { return };
+    // Several at a time: the monitor then often learns of the start and of the end together.
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    e.run(&["run", "--rm", "--network", "none", "busybox", "true"]).ok();
+                }
+            });
+        }
+    });
+    assert_eq!(e.run(&["ps", "-aq"]).ok(), "");
+}
