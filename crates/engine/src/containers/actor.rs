@@ -140,10 +140,14 @@ impl Actor {
                 let _ = reply.send(result);
             }
             Command::Stop(request, reply) => self.stop(request, reply).await,
-            Command::Kill(signal, reply) => {
-                let result = self.kill(signal).await;
-                let _ = reply.send(result);
-            }
+            Command::Kill(signal, reply) => match self.kill(signal).await {
+                // As with Docker, what was killed for good is ended when the answer comes.
+                Ok(()) if signal == 9 => {
+                    self.give_up_at = Some(Instant::now() + KILL_LIMIT);
+                    self.stopping.push(reply);
+                }
+                result => drop(reply.send(result)),
+            },
             Command::Pause(paused, reply) => {
                 let result = self.pause(paused).await;
                 let _ = reply.send(result);
