@@ -1,5 +1,6 @@
 //! The parent's side of a start: the cgroup, the new process, and what it reports.
 
+use crate::bundle;
 use crate::error::{Doing, Error, Result};
 use crate::init::{self, Plan};
 use rustix::fd::{AsFd, OwnedFd};
@@ -43,6 +44,10 @@ pub fn start(proof: &SingleThreaded, mut plan: Plan<'_>, cgroup: Option<&Cgroup>
     let flags = clone_flags(plan.spec)?;
     let into = match cgroup {
         Some(cgroup) => {
+            if let Some(resources) = plan.spec.linux.as_ref().and_then(|l| l.resources.as_ref()) {
+                let rules = bundle::limits(resources)?.devices;
+                cgroup.restrict_devices(&rules).doing("set the access to devices")?;
+            }
             plan.cgroup_files = Vec::new();
             let target = cgroup.clone_target().doing("open the cgroup")?;
             if target.is_none() {

@@ -57,7 +57,20 @@ pub struct Limits {
 }
 
 impl Cgroup {
-    /// Writes the limits. The error names the file that refused.
+    /// Sets the access rules for devices where they come one by one (version 1), everything denied first: a
+    /// process that were in the cgroup already could for a moment make not even `/dev/null`. So this is done
+    /// while it is empty. On version 2 the rules come in one piece with [`Cgroup::apply`].
+    pub fn restrict_devices(&self, rules: &[device_filter::Rule]) -> io::Result<()> {
+        if matches!(self.layout, Layout::V2 { .. }) {
+            return Ok(());
+        }
+        for rule in rules {
+            self.set_v1(if rule.allow { "devices.allow" } else { "devices.deny" }, &v1_device(rule))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the limits, but for what [`Cgroup::restrict_devices`] sets. The error names the file that refused.
     pub fn apply(&self, limits: &Limits) -> io::Result<()> {
         match &self.layout {
             Layout::V2 { .. } => self.apply_v2(limits),
@@ -77,9 +90,6 @@ impl Cgroup {
     }
 
     fn apply_v1(&self, l: &Limits) -> io::Result<()> {
-        for rule in &l.devices {
-            self.set_v1(if rule.allow { "devices.allow" } else { "devices.deny" }, &v1_device(rule))?;
-        }
         self.apply_v1_memory(l)?;
         if let Some(shares) = l.cpu_shares {
             self.set_v1("cpu.shares", &shares.to_string())?;

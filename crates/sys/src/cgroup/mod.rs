@@ -350,13 +350,19 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// A new cpuset of version 1 is empty and takes no process until it is filled.
+/// A new cpuset of version 1 is empty and takes no process until it is filled. So may its parent be, which
+/// another process is just making.
 fn inherit_cpuset(directory: &Path) -> io::Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let own = directory.join(file);
         if std::fs::read_to_string(&own)?.trim().is_empty() {
-            let value = std::fs::read_to_string(directory.join("..").join(file))?;
-            write(&own, value.trim())?;
+            let Some(parent) = directory.parent() else { continue };
+            let value = || std::fs::read_to_string(parent.join(file));
+            // The root's is never empty.
+            if value()?.trim().is_empty() {
+                inherit_cpuset(parent)?;
+            }
+            write(&own, value()?.trim())?;
         }
     }
     Ok(())

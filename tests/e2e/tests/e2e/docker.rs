@@ -1,5 +1,6 @@
 //! The unmodified docker client.
 
+use crate::registry::Registry;
 use wharf_e2e::{Engine, eventually, get};
 
 #[test]
@@ -31,4 +32,41 @@ fn the_story_with_dockers_own_client() {
     assert_eq!(docker(&["run", "--rm", "busybox", "nope"]).code, 127);
     assert_eq!(e.docker(&["run", "--rm", "-i", "busybox", "cat"], "through").unwrap().ok(), "through");
     docker(&["rmi", "me/web"]).ok();
+}
+
+#[test]
+fn images_travel_with_dockers_own_client() {
+    let Some(e) = Engine::start() else { return };
+    if e.docker_command().is_none() {
+        println!("skipped: there is no docker client on this host (DOCKER_BIN names one)");
+        return;
+    }
+    let docker = |args: &[&str]| e.docker(args, "").unwrap();
+    let registry = Registry::start(&e);
+    let name = format!("{}/me/app:1", registry.address());
+    docker(&["tag", "busybox", &name]).ok();
+    assert_ne!(docker(&["push", &name]).code, 0, "without a login");
+    let login = ["login", registry.address(), "-u", "me", "--password-stdin"];
+    assert!(e.docker(&login, "secret").unwrap().ok().contains("Login Succeeded"));
+    assert!(docker(&["push", &name]).ok().contains("digest: sha256:"));
+    docker(&["rmi", &name, "busybox"]).ok();
+    docker(&["pull", &name]).ok();
+    assert_eq!(
+        docker(&["run", "--name", "c1", &name, "sh", "-c", "echo pulled; echo bad >&2"]).out,
+        "pulled\n"
+    );
+    assert_eq!(docker(&["logs", "c1"]).err, "bad\n");
+    assert!(docker(&["ps", "-a"]).ok().contains("Exited (0)"));
+    let tar = e.path("image.tar").display().to_string();
+    docker(&["save", "-o", &tar, &name]).ok();
+    docker(&["rm", "c1"]).ok();
+    docker(&["rmi", &name]).ok();
+    assert!(docker(&["load", "-i", &tar]).ok().contains(&name));
+    docker(&["network", "create", "--subnet", "10.214.78.0/28", "mine"]).ok();
+    let serve = "mkdir /w; echo page > /w/index.html; exec httpd -f -h /w";
+    docker(&["run", "-d", "--name", "web", "--network", "mine", &name, "sh", "-c", serve]).ok();
+    let fetch = "until wget -qO- http://web/ 2>/dev/null; do usleep 20000; done";
+    assert_eq!(docker(&["run", "--rm", "--network", "mine", &name, "sh", "-c", fetch]).ok(), "page");
+    docker(&["rm", "-f", "web"]).ok();
+    docker(&["network", "rm", "mine"]).ok();
 }

@@ -5,10 +5,10 @@ use std::process::{Child, Stdio};
 use wharf_e2e::{Engine, eventually, get};
 
 /// A registry with one user, ended when dropped.
-struct Registry(Child, String);
+pub(crate) struct Registry(Child, String);
 
 impl Registry {
-    fn start(e: &Engine) -> Self {
+    pub(crate) fn start(e: &Engine) -> Self {
         let line = e.run_with(&["registry", "htpasswd", "me"], "secret\n").ok();
         std::fs::write(e.path("htpasswd"), line).unwrap();
         let mut child = e
@@ -24,6 +24,10 @@ impl Registry {
         std::io::BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.split_whitespace().last().unwrap().to_owned();
         Self(child, address)
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.1
     }
 }
 
