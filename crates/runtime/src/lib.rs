@@ -18,6 +18,7 @@ pub mod oci;
 pub mod protocol;
 pub mod reaper;
 pub mod spawner;
+pub mod sysctl;
 pub mod tenant;
 
 pub use error::{Error, Result};

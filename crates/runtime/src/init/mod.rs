@@ -10,6 +10,7 @@ pub mod rootfs;
 
 use crate::error::{Doing, Error, Result, Stage};
 use crate::protocol::Rootfs;
+use crate::sysctl::Sysctl;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -76,6 +77,8 @@ pub struct Plan<'a> {
     pub cgroup_view: Vec<(String, std::path::PathBuf)>,
     /// The system call filter.
     pub seccomp: Option<(Program, u64)>,
+    /// Kernel parameters of the container's own namespaces.
+    pub sysctls: Vec<Sysctl>,
     /// When to go on.
     pub gate: Gate,
     /// How many descriptors from 3 on the program inherits.
@@ -125,7 +128,7 @@ fn prepare_and_exec(plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::convert
         }
     }
     set_names(plan.spec)?;
-    rootfs::write_sysctls(&built, &linux.sysctl)?;
+    rootfs::write_sysctls(&built, &plan.sysctls)?;
     identity::write_oom_score(&built, process.oom_score_adj)?;
     rootfs::restrict(&built, linux)?;
     rootfs::enter(&plan, built)?;

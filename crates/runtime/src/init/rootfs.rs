@@ -7,10 +7,10 @@ use super::mounts::{self, Place, attach, open_in, open_place};
 use super::{Plan, options};
 use crate::error::{Doing, Error, Result};
 use crate::protocol::Rootfs;
+use crate::sysctl::Sysctl;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::BTreeMap;
 use std::path::Path;
 use wharf_oci::runtime_spec::{Device, Linux, Mount};
 use wharf_sys::mount::attr;
@@ -368,13 +368,9 @@ fn cover_root(built: &Built) -> Result<()> {
 }
 
 /// Writes kernel parameters through the container's own procfs.
-pub fn write_sysctls(built: &Built, sysctls: &BTreeMap<String, String>) -> Result<()> {
-    for (name, value) in sysctls {
-        if name.split(['.', '/']).any(|part| part.is_empty()) {
-            return Err(Error::setup(format!("sysctl {name:?} is not a name")));
-        }
-        let file = format!("sys/{}", name.replace('.', "/"));
-        let fd = built.open_proc(&file, OFlags::WRONLY).doing(format_args!("open sysctl {name}"))?;
+pub fn write_sysctls(built: &Built, sysctls: &[Sysctl]) -> Result<()> {
+    for Sysctl { name, file, value } in sysctls {
+        let fd = built.open_proc(file, OFlags::WRONLY).doing(format_args!("open sysctl {name}"))?;
         rustix::io::write(&fd, value.as_bytes()).doing(format_args!("write {value:?} to sysctl {name}"))?;
     }
     Ok(())

@@ -10,6 +10,7 @@ use crate::error::{Doing, Error, Result};
 use crate::init::{self, Gate, Message, Plan};
 use crate::launch::{self, Child};
 use crate::protocol::{Event, LAUNCH_FILE, Launch, SOCKET_FILE};
+use crate::sysctl;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use std::path::Path;
@@ -141,6 +142,7 @@ fn start(
         cgroup_files: Vec::new(),
         cgroup_view: launch::cgroup_view(cgroup),
         seccomp,
+        sysctls: spec.linux.as_ref().map(sysctl::own).transpose()?.unwrap_or_default(),
         gate: Gate::Sync,
         preserve_fds: 0,
         init_program,

@@ -9,6 +9,7 @@ use crate::init::{self, Gate, Message, Plan};
 use crate::launch::{self, Child};
 use crate::monitor::await_ready;
 use crate::protocol::Rootfs;
+use crate::sysctl;
 use clap::Args;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -133,6 +134,7 @@ fn create_in(
         cgroup_files: Vec::new(),
         cgroup_view: cgroup.map(launch::cgroup_view).unwrap_or_default(),
         seccomp: bundle::filter(linux)?,
+        sysctls: sysctl::own(linux)?,
         gate: Gate::Listener(listen(directory)?),
         preserve_fds: args.preserve_fds,
         init_program: None,

@@ -70,3 +70,20 @@ fn no_descriptor_of_ours_leaks_in() {
         assert_eq!(list, "0\n1\n2\n3", "{args:?}: ls itself opens 3");
     }
 }
+
+#[test]
+fn parameters_of_the_host_stay_the_hosts() {
+    let Some(e) = Engine::start() else { return };
+    let file = "/proc/sys/vm/swappiness";
+    let before = std::fs::read_to_string(file).unwrap();
+    // The value it has: were it written, the test would change nothing.
+    let host = format!("vm.swappiness={}", before.trim());
+    for flags in [&["--sysctl", &host][..], &["--network", "host", "--sysctl", "net.ipv4.ip_forward=1"]] {
+        let done = e.run(&[&["run", "--rm"], flags, &["busybox", "true"]].concat());
+        assert_eq!(done.code, 125, "{flags:?}: {}", done.err);
+        assert!(done.err.contains("sysctl"), "{flags:?}: {}", done.err);
+    }
+    let own = ["run", "--rm", "--sysctl", "net.ipv4.ip_default_ttl=77", "--sysctl", "kernel.msgmax=4096"];
+    let show = ["busybox", "cat", "/proc/sys/net/ipv4/ip_default_ttl", "/proc/sys/kernel/msgmax"];
+    assert_eq!(e.run(&[&own[..], &show].concat()).ok(), "77\n4096");
+}
