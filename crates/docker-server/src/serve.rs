@@ -9,7 +9,10 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::UnixListener;
+use tokio::sync::Notify;
 use tower::ServiceExt;
 
 use crate::error::ApiError;
@@ -19,30 +22,42 @@ pub const API_VERSION: &str = "1.51";
 /// The oldest API version that is spoken.
 pub const MIN_API_VERSION: &str = "1.24";
 
+/// How long to wait with the next connection when one could not be taken: the kernel says at once that there is one,
+/// and no event tells when a descriptor is free again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 /// Serves the API until `shutdown` ends. Connections that are open then are left to their end by the caller's
-/// runtime.
-pub async fn serve_unix(listener: UnixListener, router: Router, shutdown: impl Future<Output = ()>) {
+/// runtime. Each request is noted in `activity`.
+pub async fn serve_unix(
+    listener: UnixListener,
+    router: Router,
+    activity: Arc<Notify>,
+    shutdown: impl Future<Output = ()>,
+) {
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(tokio::spawn(serve_one(stream, router.clone()))),
+                Ok((stream, _)) => drop(tokio::spawn(serve_one(stream, router.clone(), activity.clone()))),
                 // Out of descriptors, most likely: others may close theirs meanwhile.
                 Err(e) => {
                     tracing::error!("accept a connection: {e}");
-                    tokio::task::yield_now().await;
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
         }
     }
 }
 
-async fn serve_one<S>(stream: S, router: Router)
+async fn serve_one<S>(stream: S, router: Router, activity: Arc<Notify>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request: Request<Incoming>| answer(router.clone(), request));
+    let service = service_fn(move |request: Request<Incoming>| {
+        activity.notify_one();
+        answer(router.clone(), request)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service)

@@ -1,5 +1,9 @@
 //! Errors of the disk, with operation and path.
 
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString};
 use std::path::Path;
 use wharf_model::{Error, ErrorKind};
 
@@ -27,8 +31,104 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
 
 /// Removes a tree; nothing happens if it is absent.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), Error> {
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("remove directory", path, e)),
-        _ => Ok(()),
+    remove_all(path).map_err(|e| failed("remove directory", path, e))
+}
+
+/// Removes a tree; nothing happens if it is absent. Its depth is its maker's choice, so a directory below is moved
+/// up instead of descended into: descriptors and stack stay the same for any tree.
+pub(crate) fn remove_all(path: &Path) -> rustix::io::Result<()> {
+    let top = match open_directory(rustix::fs::CWD, path) {
+        Ok(top) => top,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    flatten(&top)?;
+    rustix::fs::rmdir(path)
+}
+
+fn open_directory(at: impl AsFd, path: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(at, path, flags, Mode::empty())
+}
+
+/// Empties `top`. Directories found below are moved into it under a number, until none is left.
+fn flatten(top: &OwnedFd) -> rustix::io::Result<()> {
+    let mut waiting = Vec::new();
+    clear(top, |name| {
+        waiting.push(name.to_owned());
+        Ok(())
+    })?;
+    let mut moved = 0;
+    while let Some(name) = waiting.pop() {
+        let directory = open_directory(top, name.as_c_str())?;
+        clear(&directory, |below| {
+            waiting.push(move_up(&directory, below, top, &mut moved)?);
+            Ok(())
+        })?;
+        rustix::fs::unlinkat(top, name.as_c_str(), AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
+}
+
+fn move_up(from: &OwnedFd, name: &CStr, top: &OwnedFd, moved: &mut u64) -> rustix::io::Result<CString> {
+    loop {
+        let number = CString::new(format!("removed.{moved}")).unwrap_or_default();
+        *moved += 1;
+        match rustix::fs::renameat_with(from, name, top, &number, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(number),
+            Err(Errno::EXIST) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Removes the files and empty directories in `directory`, and gives every other directory to `take`.
+fn clear(
+    directory: &OwnedFd,
+    mut take: impl FnMut(&CStr) -> rustix::io::Result<()>,
+) -> rustix::io::Result<()> {
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => continue,
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            Err(e) => return Err(e),
+        }
+        match rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::NOTEMPTY | Errno::EXIST) => take(name)?,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{mkdirat, openat};
+
+    #[test]
+    fn a_tree_of_any_depth_goes() {
+        let root = tempfile::tempdir().unwrap();
+        let top = root.path().join("top");
+        std::fs::create_dir_all(top.join("wide/a/b")).unwrap();
+        std::fs::write(top.join("wide/a/file"), "1").unwrap();
+        std::fs::create_dir(top.join("removed.0")).unwrap();
+        std::os::unix::fs::symlink(root.path(), top.join("wide/link")).unwrap();
+        // Deeper than there may be descriptors, and than a path may be long.
+        let mut at = rustix::fs::open(&top, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        for _ in 0..5000 {
+            mkdirat(&at, "deep", Mode::from_raw_mode(0o700)).unwrap();
+            at = openat(&at, "deep", OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        }
+        drop(at);
+        remove_tree(&top).unwrap();
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+        remove_tree(&top).unwrap();
     }
 }

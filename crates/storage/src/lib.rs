@@ -3,6 +3,7 @@
 
 pub mod blobs;
 mod disk;
+mod janitor;
 pub mod records;
 pub mod root;
 pub mod snapshots;

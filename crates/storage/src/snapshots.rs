@@ -31,6 +31,7 @@ mod tests;
 pub(crate) use walk::size as tree_size;
 
 use crate::disk::{failed, make_dir, remove_tree};
+use crate::janitor::Janitor;
 use archive::{Archiver, Times};
 use extract::{Extractor, Whiteouts, archive_error, extract};
 use hashing::{HashingReader, HashingWriter};
@@ -57,6 +58,7 @@ pub struct UnpackedSnapshots {
     records: Arc<dyn Records>,
     state: Mutex<State>,
     next: AtomicU64,
+    janitor: Janitor,
 }
 
 #[derive(Default)]
@@ -114,7 +116,13 @@ impl UnpackedSnapshots {
             state.snapshots.insert(key, record);
         }
         let root = root.to_owned();
-        let store = Self { root, records, state: Mutex::new(state), next: AtomicU64::new(0) };
+        let store = Self {
+            root,
+            records,
+            state: Mutex::new(state),
+            next: AtomicU64::new(0),
+            janitor: Janitor::default(),
+        };
         let highest = store.tree_numbers()?.into_iter().max().unwrap_or(0);
         store.next.store(highest + 1, Ordering::Relaxed);
         Ok(store)
@@ -371,7 +379,7 @@ impl Snapshots for UnpackedSnapshots {
             state.layers.remove(chain);
             tree
         };
-        remove_tree(&self.tree(tree))
+        self.janitor.remove(self.tree(tree))
     }
 
     fn prepare(&self, key: &str, parent: Option<&ChainId>) -> Result<RootMount> {
@@ -446,7 +454,7 @@ impl Snapshots for UnpackedSnapshots {
             state.snapshots.remove(key);
             tree
         };
-        remove_tree(&self.tree(tree))
+        self.janitor.remove(self.tree(tree))
     }
 
     fn stat(&self, tree: Tree<'_>, path: &Path, follow: bool) -> Result<Option<PathStat>> {

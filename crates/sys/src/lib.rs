@@ -4,6 +4,7 @@
 
 pub mod cgroup;
 pub mod device_filter;
+pub mod memory;
 pub mod mount;
 pub mod netns;
 pub mod process;

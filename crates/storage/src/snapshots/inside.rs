@@ -3,6 +3,7 @@
 //! See openat2(2), `RESOLVE_IN_ROOT`: absolute and relative links and `..` end at the root, links of /proc
 //! lead nowhere.
 
+use crate::disk::remove_all;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -168,7 +169,7 @@ pub(crate) fn names(dir: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
 pub(crate) fn remove(dir: impl AsFd, name: &[u8]) -> io::Result<()> {
     let dir = dir.as_fd();
     match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-        Err(Errno::ISDIR) => std::fs::remove_dir_all(through_proc(dir, name)),
+        Err(Errno::ISDIR) => Ok(remove_all(&through_proc(dir, name))?),
         result => Ok(result?),
     }
 }

@@ -2,6 +2,7 @@
 
 mod config;
 mod engine;
+mod idle;
 mod socket;
 mod steps;
 
@@ -11,8 +12,11 @@ pub(crate) use config::DEFAULT_SOCKET;
 use config::{Args, Config};
 use engine::Engine;
 use std::ffi::OsString;
+use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use wharf_docker_server as server;
+use wharf_sys::memory;
 
 /// Runs until SIGTERM or SIGINT. Returns the exit code.
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
@@ -53,6 +57,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         "the engine needs root: it makes namespaces, mounts and networks. Run it with sudo"
     );
     let config = Config::from_args(args)?;
+    memory::share_one_heap();
     // Work is short and mostly the kernel's: two threads serve any load that two cores can, and each costs memory.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().min(4)))
@@ -84,7 +89,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => {}
         }
     };
-    server::serve_unix(listener, server::router(engine.api.clone()), shutdown).await;
+    let activity = Arc::new(Notify::new());
+    activity.notify_one();
+    tokio::spawn(idle::give_memory_back(activity.clone()));
+    server::serve_unix(listener, server::router(engine.api.clone()), activity, shutdown).await;
     tracing::info!("ending; running containers go on");
     let _ = std::fs::remove_file(&config.socket);
     engine.close(&config)?;

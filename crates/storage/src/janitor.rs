@@ -1,0 +1,85 @@
+//! Removes trees behind the caller's back: what no record names any more may go when there is time.
+
+use crate::disk::{failed, remove_tree};
+use std::path::PathBuf;
+use std::sync::mpsc::{SendError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+use wharf_model::Result;
+
+/// Removes trees one after another in a thread of its own, started by the first. What a crash leaves of them is for
+/// the owner's recovery. Dropping waits for what was asked.
+#[derive(Default)]
+pub(crate) struct Janitor {
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    work: Sender<PathBuf>,
+    thread: JoinHandle<()>,
+}
+
+impl Janitor {
+    /// Removes a tree soon. A failure is told in the log; the owner's next recovery tries again.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) fn remove(&self, path: PathBuf) -> Result<()> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = match running.as_ref() {
+            None => path,
+            Some(running) => match running.work.send(path) {
+                Ok(()) => return Ok(()),
+                Err(SendError(path)) => path,
+            },
+        };
+        *running = Some(start(path)?);
+        Ok(())
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Running { work, thread }) = running {
+            drop(work);
+            // A panic in it was reported by itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn start(first: PathBuf) -> Result<Running> {
+    let (work, asked) = channel::<PathBuf>();
+    let path = first.clone();
+    let run = move || {
+        for path in std::iter::once(first).chain(asked) {
+            if let Err(e) = remove_tree(&path) {
+                tracing::warn!("{}", e.full());
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("wharf-janitor".into()).stack_size(256 << 10).spawn(run);
+    let thread = thread.map_err(|e| failed("start a thread to remove", &path, e))?;
+    Ok(Running { work, thread })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropping_waits_for_what_was_asked() {
+        let root = tempfile::tempdir().unwrap();
+        let janitor = Janitor::default();
+        for name in ["a", "b", "c"] {
+            let tree = root.path().join(name);
+            std::fs::create_dir_all(tree.join("x/y")).unwrap();
+            std::fs::write(tree.join("x/file"), "1").unwrap();
+            janitor.remove(tree).unwrap();
+        }
+        janitor.remove(root.path().join("never there")).unwrap();
+        drop(janitor);
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+}
