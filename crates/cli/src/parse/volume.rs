@@ -71,12 +71,12 @@ mod tests {
 
     #[test]
     fn forms() {
-        let parse = |text| volume(text, Path::new("/work/dir"));
+        let parse = |text| volume(text, Path::new("/srv/dir"));
         assert_eq!(parse("/data").unwrap(), Volume::Anonymous("/data".into()));
         assert_eq!(parse("/a:/b:ro").unwrap(), Volume::Bind("/a:/b:ro".into()));
         assert_eq!(parse("named:/b").unwrap(), Volume::Bind("named:/b".into()));
-        assert_eq!(parse("./x:/b").unwrap(), Volume::Bind("/work/dir/x:/b".into()));
-        assert_eq!(parse("../x:/b:z").unwrap(), Volume::Bind("/work/x:/b:z".into()));
+        assert_eq!(parse("./x:/b").unwrap(), Volume::Bind("/srv/dir/x:/b".into()));
+        assert_eq!(parse("../x:/b:z").unwrap(), Volume::Bind("/srv/x:/b:z".into()));
         for bad in ["", "a:b", ":/b", "a:/", "a:/b:ro:x"] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -3,6 +3,7 @@
 mod container;
 mod image;
 mod network;
+mod prune;
 mod system;
 mod volume;
 

@@ -13,8 +13,13 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    ask(context, options, "/pause").await
+}
+
+/// Posts to an endpoint of each container that takes nothing else.
+pub(super) async fn ask(context: &Context, options: Options, endpoint: &str) -> Outcome {
     each(&options.containers, async |name| {
-        context.client.done(Call::post(path(name, "/pause"))).await?;
+        context.client.done(Call::post(path(name, endpoint))).await?;
         Ok(name.to_owned())
     })
     .await

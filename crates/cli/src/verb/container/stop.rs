@@ -19,9 +19,14 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    ask(context, options, "/stop").await
+}
+
+/// Posts to an endpoint of each container that takes a signal and a timeout.
+pub(super) async fn ask(context: &Context, options: Options, endpoint: &str) -> Outcome {
     each(&options.containers, async |name| {
         let query = Query::new().maybe("signal", options.signal.as_ref()).maybe("t", options.timeout);
-        context.client.done(Call::post(path(name, "/stop")).query(query)).await?;
+        context.client.done(Call::post(path(name, endpoint)).query(query)).await?;
         Ok(name.to_owned())
     })
     .await

@@ -1,21 +1,12 @@
 //! `unpause`.
 
-use super::path;
-use crate::context::{Context, each};
+use super::pause;
+use crate::context::Context;
 use crate::failure::Outcome;
-use wharf_docker_api::client::Call;
 
-/// Flags of `unpause`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Options {
-    #[arg(value_name = "CONTAINER", required = true, hide = true)]
-    containers: Vec<String>,
-}
+/// Flags of `unpause`: those of `pause`.
+pub(crate) type Options = pause::Options;
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    each(&options.containers, async |name| {
-        context.client.done(Call::post(path(name, "/unpause"))).await?;
-        Ok(name.to_owned())
-    })
-    .await
+    pause::ask(context, options, "/unpause").await
 }

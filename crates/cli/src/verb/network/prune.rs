@@ -1,32 +1,24 @@
 //! `network prune`.
 
-use crate::context::{Context, confirm, print};
+use crate::context::Context;
 use crate::failure::Outcome;
-use crate::verb::system::prune::filters;
+use crate::verb::prune::{Flags, deleted};
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::network::PruneResponse;
 
 /// Flags of `network prune`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Only what matches, such as until=24h or label=x
-    #[arg(long, value_name = "filter")]
-    filter: Vec<String>,
-    /// Do not ask
-    #[arg(short = 'f', long)]
-    force: bool,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    let question = "WARNING! This will remove all custom networks not used by at least one container.\nAre you sure you want to continue?";
-    if !options.force && !confirm(question)? {
+    if !options.flags.agreed(" all custom networks not used by at least one container.\n")? {
         return Ok(0);
     }
-    let query = Query::new().filters(filters(&options.filter)?);
+    let query = Query::new().filters(options.flags.filters()?);
     let pruned: PruneResponse = context.client.json(Call::post("/networks/prune").query(query)).await?;
-    let deleted = pruned.networks_deleted.unwrap_or_default();
-    if !deleted.is_empty() {
-        print(format!("Deleted Networks:\n{}\n\n", deleted.join("\n")))?;
-    }
+    deleted("Networks", &pruned.networks_deleted.unwrap_or_default())?;
     Ok(0)
 }

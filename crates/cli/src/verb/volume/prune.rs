@@ -1,9 +1,8 @@
 //! `volume prune`.
 
-use crate::context::{Context, confirm, print};
+use crate::context::Context;
 use crate::failure::Outcome;
-use crate::format::size::precise;
-use crate::verb::system::prune::filters;
+use crate::verb::prune::{Flags, deleted, reclaimed};
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::volume::PruneResponse;
 
@@ -13,33 +12,22 @@ pub(crate) struct Options {
     /// Volumes with a name too
     #[arg(short = 'a', long)]
     all: bool,
-    /// Only what matches, such as label=x
-    #[arg(long, value_name = "filter")]
-    filter: Vec<String>,
-    /// Do not ask
-    #[arg(short = 'f', long)]
-    force: bool,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let what = if options.all { "all" } else { "anonymous" };
-    let question = format!(
-        "WARNING! This will remove {what} local volumes not used by at least one container.\nAre you sure you want to continue?"
-    );
-    if !options.force && !confirm(&question)? {
+    if !options.flags.agreed(&format!(" {what} local volumes not used by at least one container.\n"))? {
         return Ok(0);
     }
-    let mut filters = filters(&options.filter)?;
+    let mut filters = options.flags.filters()?;
     if options.all {
         filters.push(("all", "true"));
     }
     let call = Call::post("/volumes/prune").query(Query::new().filters(filters));
     let pruned: PruneResponse = context.client.json(call).await?;
-    let deleted = pruned.volumes_deleted.unwrap_or_default();
-    let mut text = String::new();
-    if !deleted.is_empty() {
-        text = format!("Deleted Volumes:\n{}\n\n", deleted.join("\n"));
-    }
-    print(text + &format!("Total reclaimed space: {}\n", precise(pruned.space_reclaimed)))?;
+    deleted("Volumes", &pruned.volumes_deleted.unwrap_or_default())?;
+    reclaimed(pruned.space_reclaimed)?;
     Ok(0)
 }
