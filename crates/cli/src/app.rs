@@ -6,8 +6,8 @@ use crate::verb::{GROUPS, Verb, find};
 use crate::{flags, help};
 use clap::error::ErrorKind;
 use std::ffi::OsString;
-use std::path::PathBuf;
-use wharf_docker_api::client::{Client, Endpoint};
+use std::path::{Path, PathBuf};
+use wharf_docker_api::client::{Client, Endpoint, TlsFiles};
 
 /// The engine that is looked for when none is named.
 const DEFAULT_SOCKET: &str = "/run/wharf.sock";
@@ -20,6 +20,36 @@ struct Globals {
     help: bool,
     version: bool,
     context: Option<String>,
+    tls: TlsFlags,
+}
+
+/// `--tls…`
+#[derive(Debug, Default)]
+struct TlsFlags {
+    on: bool,
+    verify: Option<bool>,
+    authority: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+impl TlsFlags {
+    /// The files, when TLS is wanted: by flag, or by `DOCKER_TLS_VERIFY` or `DOCKER_TLS`. What is not named is looked
+    /// for in `DOCKER_CERT_PATH`, or where the configuration is.
+    fn files(self, config_dir: &Path) -> Option<TlsFiles> {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let verify = self.verify.unwrap_or_else(|| variable("DOCKER_TLS_VERIFY").is_some());
+        if !self.on && !verify && variable("DOCKER_TLS").is_none() {
+            return None;
+        }
+        let dir = variable("DOCKER_CERT_PATH").map_or_else(|| config_dir.to_owned(), PathBuf::from);
+        let certificate = self.certificate.unwrap_or_else(|| dir.join("cert.pem"));
+        let key = self.key.unwrap_or_else(|| dir.join("key.pem"));
+        Some(TlsFiles {
+            authority: verify.then(|| self.authority.unwrap_or_else(|| dir.join("ca.pem"))),
+            identity: certificate.exists().then_some((certificate, key)),
+        })
+    }
 }
 
 /// Runs a command and returns its exit status. `arguments` begins with the name of the program.
@@ -192,19 +222,19 @@ fn context(globals: Globals, hooks: Hooks) -> Result<Context, Failure> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let named = globals.host.or_else(|| variable("WHARF_HOST")).or_else(|| variable("DOCKER_HOST"));
     let is_default_engine = named.is_none();
+    let config_dir =
+        globals.config_dir.or_else(|| variable("DOCKER_CONFIG").map(PathBuf::from)).unwrap_or_else(|| {
+            let home = std::env::var_os("HOME").unwrap_or_else(|| "/root".into());
+            PathBuf::from(home).join(".docker")
+        });
     let endpoint = match named {
-        Some(named) => named.parse::<Endpoint>()?,
+        Some(named) => Endpoint::parse(&named, globals.tls.files(&config_dir))?,
         None => Endpoint::Unix(DEFAULT_SOCKET.into()),
     };
     let client = match variable("DOCKER_API_VERSION") {
         Some(version) => Client::with_version(endpoint, &version),
         None => Client::new(endpoint),
     };
-    let config_dir =
-        globals.config_dir.or_else(|| variable("DOCKER_CONFIG").map(PathBuf::from)).unwrap_or_else(|| {
-            let home = std::env::var_os("HOME").unwrap_or_else(|| "/root".into());
-            PathBuf::from(home).join(".docker")
-        });
     Ok(Context { client, config_dir, hooks, is_default_engine })
 }
 
@@ -236,14 +266,11 @@ fn globals(arguments: Vec<OsString>) -> Result<(Globals, Vec<OsString>), Failure
             "-D" | "--debug" => {}
             "-v" | "--version" => globals.version = true,
             "-h" | "--help" => globals.help = true,
-            "--tls" | "--tlsverify" | "--tlscacert" | "--tlscert" | "--tlskey" => {
-                return Err(Failure::with_status(
-                    ENGINE_FAILED,
-                    format!(
-                        "{name}: TLS is not supported by this client: reach the engine through its unix socket"
-                    ),
-                ));
-            }
+            "--tls" => globals.tls.on = value.as_deref() != Some("false"),
+            "--tlsverify" => globals.tls.verify = Some(value.as_deref() != Some("false")),
+            "--tlscacert" => globals.tls.authority = Some(take()?.into()),
+            "--tlscert" => globals.tls.certificate = Some(take()?.into()),
+            "--tlskey" => globals.tls.key = Some(take()?.into()),
             _ => {
                 return Err(Failure::with_status(
                     ENGINE_FAILED,

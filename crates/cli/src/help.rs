@@ -28,6 +28,11 @@ Global Options:
       --config string      Directory of the client's configuration (default \"~/.docker\")
   -D, --debug              Say more about what goes wrong
   -H, --host string        Engine to talk to: unix:///path or tcp://host:port
+      --tls                Speak TLS on tcp://
+      --tlscacert string   Authority of the engine's certificate (default \"~/.docker/ca.pem\")
+      --tlscert string     Our certificate (default \"~/.docker/cert.pem\")
+      --tlskey string      Its key (default \"~/.docker/key.pem\")
+      --tlsverify          Speak TLS and see whose certificate the engine has
   -v, --version            Print the version and quit
 
 Run '" + name

@@ -8,6 +8,8 @@ mod reply;
 mod route;
 mod store;
 mod tls;
+
+pub use tls::acceptor;
 mod uploads;
 
 use auth::Htpasswd;
@@ -67,7 +69,7 @@ impl Server {
             uploads: Uploads::open(&config.root, config.blobs)?,
             htpasswd: config.htpasswd.map(Htpasswd::open).transpose()?.map(Arc::new),
         };
-        let tls = config.tls.map(|(certificate, key)| tls::acceptor(&certificate, &key)).transpose()?;
+        let tls = config.tls.map(|(certificate, key)| acceptor(&certificate, &key, None)).transpose()?;
         let listener = TcpListener::bind(address).await.map_err(|e| {
             let text = format!("listen on {address}: choose another address or stop what has this one");
             Error::wrap(ErrorKind::Conflict, text, e)

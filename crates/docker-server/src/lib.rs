@@ -21,7 +21,7 @@ mod volumes;
 
 pub use error::ApiError;
 pub use routes::router;
-pub use serve::{API_VERSION, MIN_API_VERSION, serve_unix};
+pub use serve::{API_VERSION, Listener, MIN_API_VERSION, serve};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -11,8 +11,9 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UnixListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use crate::error::ApiError;
@@ -26,10 +27,54 @@ pub const MIN_API_VERSION: &str = "1.24";
 /// and no event tells when a descriptor is free again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long a client may take for the TLS handshake: several round trips of a bad line.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Where connections come from.
+pub enum Listener {
+    /// A unix socket; who may connect is the file's permissions.
+    Unix(UnixListener),
+    /// TCP, everybody who reaches it may connect.
+    Tcp(TcpListener),
+    /// TCP with TLS.
+    Tls(TcpListener, TlsAcceptor),
+}
+
+impl Listener {
+    /// Waits for a connection and serves it in a task of its own.
+    async fn accept(&self, router: &Router, activity: &Arc<Notify>) -> std::io::Result<()> {
+        let (router, activity) = (router.clone(), activity.clone());
+        match self {
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                tokio::spawn(serve_one(stream, router, activity));
+            }
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                tokio::spawn(serve_one(stream, router, activity));
+            }
+            Self::Tls(listener, acceptor) => {
+                let (stream, peer) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream));
+                tokio::spawn(async move {
+                    match handshake.await {
+                        Ok(Ok(stream)) => serve_one(stream, router, activity).await,
+                        Ok(Err(e)) => tracing::warn!("TLS handshake with {peer}: {e}"),
+                        Err(_) => tracing::warn!("TLS handshake with {peer}: it takes too long"),
+                    }
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Serves the API until `shutdown` ends. Connections that are open then are left to their end by the caller's
 /// runtime. Each request is noted in `activity`.
-pub async fn serve_unix(
-    listener: UnixListener,
+pub async fn serve(
+    listener: Listener,
     router: Router,
     activity: Arc<Notify>,
     shutdown: impl Future<Output = ()>,
@@ -38,13 +83,10 @@ pub async fn serve_unix(
     loop {
         tokio::select! {
             () = &mut shutdown => return,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => drop(tokio::spawn(serve_one(stream, router.clone(), activity.clone()))),
+            accepted = listener.accept(&router, &activity) => if let Err(e) = accepted {
                 // Out of descriptors, most likely: others may close theirs meanwhile.
-                Err(e) => {
-                    tracing::error!("accept a connection: {e}");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+                tracing::error!("accept a connection: {e}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             },
         }
     }

@@ -16,6 +16,7 @@ pub struct Engine {
     directory: tempfile::TempDir,
     identity: Identity,
     bip: String,
+    flags: Vec<String>,
     process: Option<Child>,
 }
 
@@ -25,6 +26,14 @@ impl Engine {
     /// # Panics
     /// When it does not start.
     pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts an engine with further flags.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_with(flags: &[&str]) -> Option<Self> {
         if !can_run() {
             return None;
         }
@@ -32,7 +41,8 @@ impl Engine {
         let number = NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() % 97 * 32;
         let bip = format!("10.213.{}.{}/27", number / 8 % 256, number % 8 * 32 + 1);
         let identity = Identity::of(directory.path());
-        let mut engine = Self { directory, identity, bip, process: None };
+        let flags = flags.iter().map(ToString::to_string).collect();
+        let mut engine = Self { directory, identity, bip, flags, process: None };
         engine.launch();
         let tar = engine.directory.path().join("busybox.tar");
         image::busybox(&tar);
@@ -53,6 +63,7 @@ impl Engine {
             .arg(self.path("data"))
             .arg("--exec-root")
             .arg(self.path("exec"))
+            .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -122,6 +122,11 @@ pub(super) async fn connect(endpoint: &Endpoint) -> Result<Sender, Error> {
             stream.set_nodelay(true).map_err(failed)?;
             handshake(stream).await
         }
+        Endpoint::Tls(address, files) => {
+            let stream = TcpStream::connect(address).await.map_err(failed)?;
+            stream.set_nodelay(true).map_err(failed)?;
+            handshake(super::tls::handshake(stream, address, files).await.map_err(failed)?).await
+        }
     }
 }
 

@@ -10,9 +10,10 @@ mod error;
 mod hijack;
 mod query;
 mod stream;
+mod tls;
 
 pub use connection::Body;
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, TlsFiles};
 pub use error::Error;
 pub use hijack::Hijacked;
 pub use query::{Query, segment};

@@ -15,9 +15,11 @@ const DEFAULT_EXEC_ROOT: &str = "/run/wharf";
 #[derive(Debug, Parser)]
 #[command(name = "wharf daemon", version)]
 pub(crate) struct Args {
-    /// Socket of the API: unix://PATH
+    /// Socket of the API: unix://PATH or tcp://ADDRESS:PORT; may be repeated
     #[arg(short = 'H', long = "host", value_name = "SOCKET")]
-    host: Option<String>,
+    host: Vec<String>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Directory of images, containers and volumes
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_ROOT)]
     data_root: PathBuf,
@@ -44,10 +46,83 @@ pub(crate) struct Args {
     pub(super) debug: bool,
 }
 
+/// TLS of `tcp://` sockets
+#[derive(Debug, clap::Args)]
+struct TlsArgs {
+    /// Serve tcp:// with TLS; `--tls=false` serves it without, to everybody who reaches it
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    tls: Option<bool>,
+    /// Serve tcp:// with TLS to clients with a certificate of the authority only
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    tlsverify: Option<bool>,
+    /// The authority of clients' certificates, PEM
+    #[arg(long, value_name = "FILE", default_value = "/etc/wharf/ca.pem")]
+    tlscacert: PathBuf,
+    /// The engine's certificate chain, PEM
+    #[arg(long, value_name = "FILE", default_value = "/etc/wharf/cert.pem")]
+    tlscert: PathBuf,
+    /// The engine's private key, PEM
+    #[arg(long, value_name = "FILE", default_value = "/etc/wharf/key.pem")]
+    tlskey: PathBuf,
+}
+
+/// Where the API listens.
+#[derive(Debug)]
+pub(super) enum Host {
+    Unix(PathBuf),
+    Tcp(String, Option<Tls>),
+}
+
+/// The files of TLS.
+#[derive(Debug, Clone)]
+pub(super) struct Tls {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+    /// The authority that clients' certificates must be of.
+    pub(super) clients: Option<PathBuf>,
+}
+
+impl TlsArgs {
+    /// TLS as asked for; an API that anybody on the network may command must be asked for in words.
+    fn resolve(&self, host: &str) -> anyhow::Result<Option<Tls>> {
+        let verify = self.tlsverify.unwrap_or(false);
+        if !verify && !self.tls.unwrap_or(false) {
+            ensure!(
+                self.tls.is_some() || self.tlsverify.is_some(),
+                "-H {host}: whoever reaches it is root on this machine. Give --tlsverify with --tlscacert, --tlscert \
+                 and --tlskey, or, if the network is trusted, --tls=false"
+            );
+            return Ok(None);
+        }
+        Ok(Some(Tls {
+            certificate: self.tlscert.clone(),
+            key: self.tlskey.clone(),
+            clients: verify.then(|| self.tlscacert.clone()),
+        }))
+    }
+}
+
+fn host(text: &str, tls: &TlsArgs) -> anyhow::Result<Host> {
+    match text.split_once("://") {
+        Some(("unix", path)) => {
+            ensure!(path.starts_with('/'), "-H {text}: the path must be absolute");
+            Ok(Host::Unix(path.into()))
+        }
+        Some(("tcp", address)) => {
+            ensure!(
+                address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()),
+                "-H {text}: an address and a port are expected, such as tcp://127.0.0.1:2376"
+            );
+            Ok(Host::Tcp(address.to_owned(), tls.resolve(text)?))
+        }
+        _ => anyhow::bail!("-H {text}: unix://PATH or tcp://ADDRESS:PORT is expected"),
+    }
+}
+
 /// Everything the engine is opened with.
 #[derive(Debug)]
 pub(super) struct Config {
-    pub(super) socket: PathBuf,
+    pub(super) hosts: Vec<Host>,
     pub(super) data_root: PathBuf,
     pub(super) exec_root: PathBuf,
     pub(super) bridge: String,
@@ -62,10 +137,11 @@ pub(super) struct Config {
 
 impl Config {
     pub(super) fn from_args(args: Args) -> anyhow::Result<Self> {
-        let host = args.host.unwrap_or_else(|| format!("unix://{DEFAULT_SOCKET}"));
-        let socket = host.strip_prefix("unix://").map(PathBuf::from);
-        let socket = socket.with_context(|| format!("-H {host}: only unix://PATH is supported yet"))?;
-        ensure!(socket.is_absolute(), "-H {host}: the path must be absolute");
+        let mut hosts =
+            args.host.iter().map(|text| host(text, &args.tls)).collect::<anyhow::Result<Vec<_>>>()?;
+        if hosts.is_empty() {
+            hosts.push(Host::Unix(DEFAULT_SOCKET.into()));
+        }
         let data_root = absolute(&args.data_root)?;
         // Engines side by side differ in their data root, and so in all they make in the kernel.
         let suffix = if data_root == Path::new(DEFAULT_DATA_ROOT) {
@@ -77,7 +153,7 @@ impl Config {
         let named = |base: &str| suffix.as_ref().map_or_else(|| base.to_owned(), |s| format!("{base}-{s}"));
         let default_bridge = suffix.as_ref().map_or_else(|| "wharf0".to_owned(), |s| format!("wh{s}"));
         Ok(Self {
-            socket,
+            hosts,
             exec_root: absolute(&args.exec_root)?,
             bridge: args.bridge.unwrap_or(default_bridge),
             subnet: args.bip.as_deref().map(subnet).transpose()?,
@@ -129,10 +205,25 @@ mod tests {
     }
 
     #[test]
+    fn tcp_is_served_as_asked() {
+        let hosts = |args: &[&str]| config(&[&["-H", "tcp://127.0.0.1:2376"], args].concat()).unwrap().hosts;
+        assert!(matches!(&hosts(&["--tls=false"])[..], [Host::Tcp(_, None)]));
+        let tls = hosts(&["--tlsverify", "--tlscacert", "/ca"]);
+        assert!(matches!(&tls[..], [Host::Tcp(_, Some(Tls { clients: Some(_), .. }))]));
+        assert!(matches!(&hosts(&["--tls", "-H", "unix:///x"])[..], [Host::Tcp(..), Host::Unix(_)]));
+    }
+
+    #[test]
     fn wrong_values_are_named() {
-        for args in
-            [["--bip", "10.0.0.0/24"], ["--bip", "x"], ["--bip", "10.0.0.1/31"], ["-H", "tcp://0.0.0.0:1"]]
-        {
+        for args in [
+            ["--bip", "10.0.0.0/24"],
+            ["--bip", "x"],
+            ["--bip", "10.0.0.1/31"],
+            ["-H", "tcp://0.0.0.0:1"],
+            ["-H", "tcp://0.0.0.0"],
+            ["-H", "unix://x"],
+            ["-H", "ssh://box"],
+        ] {
             let message = config(&args).unwrap_err().to_string();
             assert!(message.contains(args[1]), "{message}");
         }

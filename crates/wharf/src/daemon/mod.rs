@@ -14,7 +14,8 @@ use engine::Engine;
 use std::ffi::OsString;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use wharf_docker_server as server;
 use wharf_sys::memory;
 
@@ -73,7 +74,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
     let engine = Engine::open(&config).await?;
-    let listener = socket::listen(&config.socket)?;
+    let mut listeners = Vec::new();
+    for host in &config.hosts {
+        listeners.push(socket::open(host).await?);
+    }
     let pid_file = config.exec_root.join("wharf.pid");
     std::fs::write(&pid_file, std::process::id().to_string())
         .with_context(|| format!("write {}", pid_file.display()))?;
@@ -82,19 +86,28 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         // Whoever started us may be gone again.
         let _ = writeln!(std::io::stdout(), "ready");
     }
-    tracing::info!("API listens on unix://{}", config.socket.display());
-    let shutdown = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
     let activity = Arc::new(Notify::new());
     activity.notify_one();
     tokio::spawn(idle::give_memory_back(activity.clone()));
-    server::serve_unix(listener, server::router(engine.api.clone()), activity, shutdown).await;
+    let (running, _) = watch::channel(());
+    let router = server::router(engine.api.clone());
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        let mut end = running.subscribe();
+        // The sender's end is the news.
+        let shutdown = async move { drop(end.changed().await) };
+        serving.spawn(server::serve(listener, router.clone(), activity.clone(), shutdown));
+    }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    drop(running);
+    while serving.join_next().await.is_some() {}
     tracing::info!("ending; running containers go on");
-    let _ = std::fs::remove_file(&config.socket);
+    for host in &config.hosts {
+        socket::close(host);
+    }
     engine.close(&config)?;
     // One that was not there to remove is no failure.
     let _ = std::fs::remove_file(&pid_file);

@@ -12,4 +12,5 @@ mod registry;
 mod run;
 mod security;
 mod survive;
+mod tcp;
 mod terminal;
