@@ -34,6 +34,21 @@ impl Error {
     }
 }
 
+/// Bytes of a message that are passed on: with every byte escaped it still fits one message of a socket.
+const MAX_MESSAGE: usize = 2048;
+
+impl Error {
+    /// The same failure in a message that is not longer than can be passed on.
+    pub(crate) fn cut(mut self) -> Self {
+        if self.message.len() > MAX_MESSAGE {
+            let end = (0..=MAX_MESSAGE).rev().find(|n| self.message.is_char_boundary(*n)).unwrap_or(0);
+            self.message.truncate(end);
+            self.message.push('…');
+        }
+        self
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

@@ -109,7 +109,7 @@ pub(crate) fn hand_over(cloned: std::io::Result<Cloned>, sync: &OwnedFd, what: &
     let message = match cloned {
         Ok(Cloned::Parent { pid, .. }) => init::Message::Pid(pid),
         Ok(Cloned::Child) => process::exit_now(1),
-        Err(e) => init::Message::Failed(Error::setup(format!("{what}: {e}"))),
+        Err(e) => init::Message::Failed(Error::setup(format!("{what}: {e}")).cut()),
     };
     let told = init::tell(sync.as_fd(), &message, &[]);
     process::exit_now(i32::from(told.is_err()))

@@ -17,6 +17,7 @@ pub mod monitor;
 pub mod oci;
 pub mod protocol;
 pub mod reaper;
+mod sealed;
 pub mod spawner;
 pub mod sysctl;
 pub mod tenant;

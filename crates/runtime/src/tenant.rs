@@ -1,7 +1,7 @@
 //! A further process in a running container: `exec`.
 
 use crate::error::{Doing, Error, Result};
-use crate::init::{self, Message, console, identity};
+use crate::init::{self, Message, console, identity, streams};
 use crate::launch::{self, Child};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -76,7 +76,7 @@ fn intermediate(
                 Err(e) => e,
                 Ok(never) => match never {},
             };
-            let told = init::tell(sync.as_fd(), &Message::Failed(error), &[]);
+            let told = init::tell(sync.as_fd(), &Message::Failed(error.cut()), &[]);
             process::exit_now(i32::from(told.is_err()) + 126)
         }
         other => launch::hand_over(other, &sync, "join the container"),
@@ -99,6 +99,9 @@ fn await_exec(child: Child) -> Result<Tenant> {
 }
 
 fn become_program(plan: Plan<'_>, sync: &OwnedFd) -> Result<std::convert::Infallible> {
+    let streams = plan.stdio.iter().flatten();
+    let keep: Vec<BorrowedFd<'_>> = streams.chain([sync]).map(AsFd::as_fd).collect();
+    process::close_others(&keep, plan.preserve_fds).doing("close descriptors")?;
     process::default_signals();
     rustix::process::setsid().doing("start a session")?;
     if plan.process.terminal {
@@ -110,6 +113,7 @@ fn become_program(plan: Plan<'_>, sync: &OwnedFd) -> Result<std::convert::Infall
             process::place_fd(fd.as_fd(), number as i32).doing("place standard streams")?;
         }
     }
+    streams::settle(plan.process.user.uid)?;
     identity::join_keyring()?;
     let program = identity::take_on(plan.process, plan.seccomp.as_ref())?;
     process::close_on_exec_from(3 + plan.preserve_fds).doing("close descriptors")?;

@@ -199,6 +199,26 @@ pub fn close_inherited_from(first: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Closes every descriptor but standard streams, those in `keep`, and `preserved` ones from 3 on. For a child right
+/// after its start: what its parent had open is of no use to it, and a danger once the child is inside a container.
+/// Owners of what is closed must not be used or dropped in this process any more.
+///
+/// # Errors
+/// Those of close_range(2).
+pub fn close_others(keep: &[BorrowedFd<'_>], preserved: u32) -> io::Result<()> {
+    let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+    kept.sort_unstable();
+    let mut first = 3 + preserved;
+    for number in kept.into_iter().chain([u32::MAX]) {
+        if number > first {
+            // SAFETY: by contract nobody in this process uses what is closed.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, number - 1, 0) } as libc::c_int)?;
+        }
+        first = first.max(number.saturating_add(1));
+    }
+    Ok(())
+}
+
 /// Takes ownership of a descriptor that the parent left open under a known number.
 pub fn inherited_fd(number: i32) -> io::Result<OwnedFd> {
     // SAFETY: F_GETFD only reads; it tells whether the number is open.

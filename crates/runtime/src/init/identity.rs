@@ -3,8 +3,10 @@
 use super::lookup::{self, Program};
 use super::rootfs::Built;
 use crate::error::{Doing, Error, Result};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
+use std::io::Read;
 use wharf_oci::runtime_spec::{Capabilities, Process};
 use wharf_sys::process;
 use wharf_sys::seccomp;
@@ -35,9 +37,7 @@ pub fn take_on(spec: &Process, filter: Option<&(seccomp::Program, u64)>) -> Resu
     process::become_user(spec.user.uid, spec.user.gid, &spec.user.additional_gids)
         .doing(format_args!("become user {}:{}", spec.user.uid, spec.user.gid))?;
     rustix::thread::set_keep_capabilities(false).doing("keep capabilities")?;
-    // As the user: directories may be closed to root on a network file system.
-    rustix::process::chdir(spec.cwd.as_str())
-        .doing(format_args!("chdir to cwd ({:?}) set in config.json", spec.cwd))?;
+    enter_directory(&spec.cwd)?;
     if let Some(caps) = &spec.capabilities {
         set_capabilities(caps)?;
     }
@@ -51,6 +51,19 @@ pub fn take_on(spec: &Process, filter: Option<&(seccomp::Program, u64)>) -> Resu
         filter.load(*flags).doing("load the system call filter")?;
     }
     Ok(program)
+}
+
+/// Changes to the working directory, as the user: it may be closed to root on a network file system. A link of procfs
+/// may lead out of the root to a directory that is open elsewhere (CVE-2024-21626); getcwd(2) tells.
+fn enter_directory(path: &str) -> Result<()> {
+    rustix::process::chdir(path).doing(format_args!("chdir to cwd ({path:?}) set in config.json"))?;
+    match rustix::process::getcwd(Vec::new()) {
+        Ok(found) if found.as_bytes().starts_with(b"/") => Ok(()),
+        Ok(_) | Err(Errno::NOENT) => Err(Error::setup(format!(
+            "chdir to cwd ({path:?}) set in config.json: it is outside of the container's root"
+        ))),
+        Err(e) => Err(Error::setup(format!("see where cwd ({path:?}) set in config.json leads: {e}"))),
+    }
 }
 
 /// A keyring of its own for every container.
@@ -68,13 +81,25 @@ pub fn write_oom_score(built: &Built, score: Option<i32>) -> Result<()> {
     let what = "set oom_score_adj";
     let fd = built.open_proc("self/oom_score_adj", OFlags::WRONLY).doing(what)?;
     match rustix::io::write(&fd, score.to_string().as_bytes()) {
-        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => Ok(()),
+        Err(Errno::ACCESS | Errno::PERM) => Ok(()),
         other => other.map(|_| ()).doing(what),
     }
 }
 
+/// Bytes of `/etc/passwd` that are looked at.
+const MAX_PASSWD: u64 = 4 << 20;
+
+/// The user's home; `/` when nobody says. The file is the container's: what is no regular file is not waited for.
 fn home_of(uid: u32) -> String {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut passwd = Vec::new();
+    if let Ok(fd) = rustix::fs::open("/etc/passwd", flags, Mode::empty())
+        && rustix::fs::fstat(&fd).is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::RegularFile)
+    {
+        // What cannot be read names nobody.
+        let _ = std::fs::File::from(fd).take(MAX_PASSWD).read_to_end(&mut passwd);
+    }
+    let passwd = String::from_utf8_lossy(&passwd);
     let home = passwd.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
         (fields.len() >= 6 && fields[2].parse() == Ok(uid)).then(|| fields[5].to_owned())
@@ -144,7 +169,7 @@ fn drop_bounding(keep: &CapabilitySet) -> Result<()> {
             continue;
         }
         match rustix::thread::remove_capability_from_bounding_set(capability) {
-            Err(rustix::io::Errno::INVAL) => break, // beyond the last one of this kernel
+            Err(Errno::INVAL) => break, // beyond the last one of this kernel
             other => other.doing("drop a capability from the bounding set")?,
         }
     }

@@ -32,6 +32,16 @@ pub fn find(process: &Process) -> Result<Program, Error> {
     Ok(Program { path: text(&path)?, args: list(&process.args)?, env: list(&process.env)? })
 }
 
+/// Bytes of a program's name in a message: what follows it matters more.
+const SHOWN: usize = 256;
+
+fn shown(name: &str) -> String {
+    match name.char_indices().find(|(at, _)| *at >= SHOWN) {
+        Some((at, _)) => format!("{}…", &name[..at]),
+        None => name.to_owned(),
+    }
+}
+
 fn search(name: &str, env: &[String]) -> Result<String, Error> {
     let path = env.iter().rev().find_map(|e| e.strip_prefix("PATH=")).unwrap_or("");
     let mut denied = false;
@@ -42,6 +52,7 @@ fn search(name: &str, env: &[String]) -> Result<String, Error> {
             Err(e) => denied |= e.kind() == io::ErrorKind::PermissionDenied,
         }
     }
+    let name = shown(name);
     if denied {
         return Err(staged(Stage::NotExecutable, format!("exec: {name:?}: permission denied")));
     }
@@ -61,7 +72,7 @@ fn check(path: &str) -> io::Result<()> {
 
 /// The error for a program that the kernel refused.
 pub fn refused(args: &[String], error: &io::Error) -> Error {
-    let name = args.first().map(String::as_str).unwrap_or_default();
+    let name = shown(args.first().map(String::as_str).unwrap_or_default());
     match error.raw_os_error() {
         Some(2) => staged(Stage::NotFound, format!("exec: {name:?}: stat {name}: no such file or directory")),
         Some(13) => staged(Stage::NotExecutable, format!("exec: {name:?}: permission denied")),

@@ -7,6 +7,7 @@ pub mod lookup;
 pub mod mounts;
 pub mod options;
 pub mod rootfs;
+pub mod streams;
 
 use crate::error::{Doing, Error, Result, Stage};
 use crate::protocol::Rootfs;
@@ -89,6 +90,18 @@ pub struct Plan<'a> {
     pub die_with_parent: bool,
 }
 
+impl Plan<'_> {
+    /// All that init needs open.
+    fn descriptors<'a>(&'a self, sync: &'a OwnedFd) -> Vec<BorrowedFd<'a>> {
+        let gate = match &self.gate {
+            Gate::Sync => None,
+            Gate::Listener(listener) => Some(listener),
+        };
+        let all = self.stdio.iter().flatten().chain(&self.cgroup_files);
+        all.chain(gate).chain(&self.init_program).chain([sync]).map(AsFd::as_fd).collect()
+    }
+}
+
 /// Runs in the new process and never returns.
 pub fn run(plan: Plan<'_>, sync: OwnedFd) -> ! {
     let mut report = sync;
@@ -97,17 +110,19 @@ pub fn run(plan: Plan<'_>, sync: OwnedFd) -> ! {
         Ok(never) => match never {},
     };
     // When the parent is gone there is nobody to tell.
-    let _ = tell(report.as_fd(), &Message::Failed(error), &[]);
+    let _ = tell(report.as_fd(), &Message::Failed(error.cut()), &[]);
     process::exit_now(1)
 }
 
-fn prepare_and_exec(plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::convert::Infallible> {
+fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::convert::Infallible> {
+    process::close_others(&plan.descriptors(report), plan.preserve_fds).doing("close descriptors")?;
     let linux =
         plan.spec.linux.as_ref().ok_or_else(|| Error::setup("the configuration has no linux section"))?;
     let process =
         plan.spec.process.as_ref().ok_or_else(|| Error::setup("the configuration has no process"))?;
     process::default_signals();
     join_cgroup(&plan.cgroup_files).doing("join the cgroup")?;
+    plan.cgroup_files.clear();
     join_namespaces(plan.spec)?;
     if creates(plan.spec, NamespaceKind::Cgroup) {
         process::unshare(flag::NEWCGROUP).doing("create the cgroup namespace")?;
@@ -132,6 +147,7 @@ fn prepare_and_exec(plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::convert
     identity::write_oom_score(&built, process.oom_score_adj)?;
     rootfs::restrict(&built, linux)?;
     rootfs::enter(&plan, built)?;
+    streams::settle(process.user.uid)?;
     // A program that is not there is an error of the creation, as with runc; who may execute it is seen later.
     lookup::find(process)?;
 

@@ -397,7 +397,11 @@ pub fn restrict(built: &Built, linux: &Linux) -> Result<()> {
                 attr::RDONLY,
             )?
         } else {
-            mounts::bind_fd(built.null.as_fd(), false).doing(what())?
+            // Read-only: the node is the host's, and its mode and owner are not the container's to change.
+            let null = mounts::bind_fd(built.null.as_fd(), false).doing(what())?;
+            mounts::change(null.as_fd(), &options::Options { set: attr::RDONLY, ..Default::default() })
+                .doing(what())?;
+            null
         };
         attach(made.as_fd(), at.as_fd()).doing(what())?;
     }

@@ -9,6 +9,7 @@ mod relay;
 mod state;
 
 use crate::error::{Error, Result};
+use crate::sealed;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::Write;
@@ -107,6 +108,9 @@ pub fn main(args: Vec<OsString>) -> i32 {
 
 fn run(command: Command) -> Result<i32> {
     let root = command.root;
+    if matches!(command.verb, Verb::Create(_) | Verb::Run(_) | Verb::Exec(_)) {
+        sealed::ensure(&sealed::environment())?;
+    }
     match command.verb {
         Verb::Create(args) => create::create(&root, &args),
         Verb::Start(Id { id }) => create::start(&root, &id),

@@ -87,3 +87,84 @@ fn parameters_of_the_host_stay_the_hosts() {
     let show = ["busybox", "cat", "/proc/sys/net/ipv4/ip_default_ttl", "/proc/sys/kernel/msgmax"];
     assert_eq!(e.run(&[&own[..], &show].concat()).ok(), "77\n4096");
 }
+
+#[test]
+fn a_working_directory_does_not_lead_out() {
+    let Some(e) = Engine::start() else { return };
+    let marker = e.path("marker");
+    std::fs::write(&marker, "host").unwrap();
+    e.run(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    for number in 3..40 {
+        let link = format!("ln -sfn /proc/self/fd/{number} /away{number}");
+        e.run(&["exec", "c1", "sh", "-c", &link]).ok();
+    }
+    let up = "../".repeat(12);
+    let file = format!("{up}{}", marker.strip_prefix("/").unwrap().display());
+    for number in 3..40 {
+        for directory in [format!("/away{number}"), format!("/proc/self/fd/{number}")] {
+            let done = e.run(&["exec", "-w", &directory, "c1", "cat", &file]);
+            assert!(done.code != 0 && !done.out.contains("host"), "{directory}: {}{}", done.out, done.err);
+        }
+    }
+    for number in 3..40 {
+        let directory = format!("/proc/self/fd/{number}");
+        let done = e.run(&["run", "--rm", "-w", &directory, "busybox", "cat", &file]);
+        assert!(done.code != 0 && !done.out.contains("host"), "{directory}: {}{}", done.out, done.err);
+    }
+}
+
+#[test]
+fn the_hosts_null_device_stays_as_it_is() {
+    use std::os::unix::fs::MetadataExt;
+    let Some(e) = Engine::start() else { return };
+    let of_host = || {
+        let found = std::fs::metadata("/dev/null").unwrap();
+        (found.mode(), found.uid(), found.gid())
+    };
+    let before = of_host();
+    e.run(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    // What it has already: were it changed, the host would be none the worse.
+    let script = "for f in /proc/keys /proc/kcore /proc/timer_list /dev/stdin /dev/null; do \
+                  chmod 0666 $f 2>/dev/null; chown 0:0 $f 2>/dev/null; chgrp 77 $f 2>/dev/null; done; \
+                  stat -c %g /dev/stdin /proc/self/fd/0; cat /dev/stdin";
+    for args in [&["run", "--rm", "busybox"][..], &["exec", "c1"]] {
+        let done = e.run(&[args, &["sh", "-c", script]].concat());
+        if of_host() != before {
+            // The test's own damage.
+            std::os::unix::fs::chown("/dev/null", Some(before.1), Some(before.2)).unwrap();
+            panic!("{args:?} changed the host's /dev/null: {}{}", done.out, done.err);
+        }
+    }
+    let masked =
+        e.run(&["run", "--rm", "busybox", "sh", "-c", "cat /proc/keys; echo x > /proc/keys; echo $?"]);
+    assert_eq!(masked.ok(), "0", "what is masked reads as empty and takes everything");
+}
+
+#[test]
+fn standard_streams_are_the_users() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    let script = "echo out > /dev/stdout; echo err > /dev/stderr";
+    for args in [&["run", "--rm", "-u", "1000", "busybox"][..], &["exec", "-u", "1000", "c1"]] {
+        let done = e.run(&[args, &["sh", "-c", script]].concat());
+        assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, "out\n", "err\n"), "{args:?}");
+    }
+    let tty = e.run(&["run", "--rm", "-t", "-u", "1000", "busybox", "sh", "-c", "echo tty > /dev/stdout"]);
+    assert_eq!(tty.ok().trim(), "tty");
+}
+
+#[test]
+fn files_of_the_container_are_not_waited_for() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    e.run(&["exec", "c1", "sh", "-c", "rm /etc/passwd /etc/group; mkfifo /etc/passwd /etc/group"]).ok();
+    assert_eq!(e.run(&["exec", "c1", "sh", "-c", "echo $HOME"]).ok(), "/");
+    assert_ne!(e.run(&["exec", "-u", "web", "c1", "true"]).code, 0);
+    e.run(&["stop", "-t", "0", "c1"]).ok();
+    e.run(&["start", "c1"]).ok();
+    e.run(&["rm", "-f", "c1"]).ok();
+    let long = "a".repeat(100_000);
+    assert_eq!(e.run(&["run", "--rm", "busybox", &long]).code, 127);
+    let path = e.run(&["run", "--rm", "busybox", &format!("/{long}")]);
+    assert!(path.code == 125 && path.err.contains("too long"), "{} {}", path.code, path.err);
+}
