@@ -4,7 +4,7 @@
 //! a monitor for each. It ends when the daemon's end of the socket closes; monitors go on.
 
 use crate::error::{Doing, Result};
-use crate::{monitor, protocol, sealed};
+use crate::{init, monitor, protocol, sealed};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -39,6 +39,7 @@ fn run() -> Result<()> {
         // The daemon's end is what ends the spawner, not the terminal's Ctrl-C.
         signals::ignore(signal);
     }
+    init::rootfs::probe();
     let proof = SingleThreaded::verify().doing("check for threads")?;
     let mut buffer = vec![0u8; 8192];
     loop {

@@ -12,6 +12,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::path::Path;
+use std::sync::OnceLock;
 use wharf_oci::runtime_spec::{Device, Linux, Mount};
 use wharf_sys::mount::attr;
 
@@ -85,11 +86,12 @@ fn mount_root(plan: &Plan<'_>) -> Result<OwnedFd> {
         Rootfs::Bind { path } => {
             mounts::bind(path, true).doing(format_args!("bind the root {}", path.display()))?
         }
-        Rootfs::Overlay { lower, upper, work } => match overlay(lower, upper, work) {
-            Ok(mount) => mount,
-            Err(Errno::INVAL) => return overlay_legacy(plan.mount_point, lower, upper, work),
-            Err(e) => return Err(Error::setup(format!("mount the overlay at {}: {e}", upper.display()))),
-        },
+        Rootfs::Overlay { lower, upper, work } if *TAKES_LOWERDIR_PLUS.get_or_init(takes_lowerdir_plus) => {
+            overlay(lower, upper, work).doing(format_args!("mount the overlay at {}", upper.display()))?
+        }
+        Rootfs::Overlay { lower, upper, work } => {
+            return overlay_legacy(plan.mount_point, lower, upper, work);
+        }
     };
     let place = rustix::fs::open(plan.mount_point, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .doing(format_args!("open {}", plan.mount_point.display()))?;
@@ -102,7 +104,23 @@ fn mount_root(plan: &Plan<'_>) -> Result<OwnedFd> {
 const OVERLAY_OPTIONS: [(&str, &str); 3] =
     [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
 
-/// With `lowerdir+`, which has no limit on the length of all paths together; kernels before 6.5 answer EINVAL.
+/// Asked once for all monitors: kernels that do not know the option say so in their log each time.
+static TAKES_LOWERDIR_PLUS: OnceLock<bool> = OnceLock::new();
+
+/// Finds out what this kernel's overlayfs takes, for this process and its children.
+pub fn probe() {
+    TAKES_LOWERDIR_PLUS.get_or_init(takes_lowerdir_plus);
+}
+
+/// Whether overlayfs knows `lowerdir+`; kernels before 6.5 answer EINVAL, newer ones look for the directory.
+fn takes_lowerdir_plus() -> bool {
+    use rustix::mount::{FsOpenFlags, fsconfig_set_string, fsopen};
+    fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
+        .and_then(|fs| fsconfig_set_string(&fs, "lowerdir+", "/"))
+        .is_ok()
+}
+
+/// With `lowerdir+`, which has no limit on the length of all paths together.
 fn overlay(lower: &[std::path::PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<OwnedFd> {
     use rustix::mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
