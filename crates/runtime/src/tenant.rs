@@ -2,7 +2,7 @@
 
 use crate::error::{Doing, Error, Result};
 use crate::init::{self, Message, console, identity, streams};
-use crate::launch::{self, Child};
+use crate::launch;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use wharf_oci::runtime_spec::Process;
@@ -35,8 +35,56 @@ pub struct Tenant {
     pub terminal: Option<OwnedFd>,
 }
 
-/// Starts the process and returns when it executes its program.
-pub fn start(proof: &SingleThreaded, plan: Plan<'_>) -> Result<Tenant> {
+/// A further process between its clone and its program.
+pub struct Starting {
+    /// Readable when it has something to tell.
+    pub sync: OwnedFd,
+    /// Process id on the host, once known. Nobody but the caller reaps it.
+    pub pid: Option<i32>,
+    /// The master side of its terminal.
+    pub terminal: Option<OwnedFd>,
+    intermediate: i32,
+}
+
+/// What a starting process told.
+pub enum Heard {
+    /// It is on its way.
+    Nothing,
+    /// Its program runs, or has run already.
+    Executed {
+        /// Process id on the host.
+        pid: i32,
+    },
+}
+
+impl Starting {
+    /// Receives one message. The order of messages is not fixed: two processes send them.
+    ///
+    /// # Errors
+    /// When the program could not be executed.
+    pub fn hear(&mut self) -> Result<Heard> {
+        match (init::hear(self.sync.as_fd())?, self.pid) {
+            (Some((Message::Pid(pid), _)), _) => self.pid = Some(pid),
+            (Some((Message::Console, mut fds)), _) => self.terminal = fds.pop(),
+            (Some((Message::Failed(error), _)), _) => return Err(error),
+            (Some((other, _)), _) => return Err(Error::setup(format!("unexpected message {other:?}"))),
+            (None, Some(pid)) => return Ok(Heard::Executed { pid }),
+            (None, None) => return Err(Error::setup("the process ended on its way into the container")),
+        }
+        Ok(Heard::Nothing)
+    }
+
+    /// Ends it, wherever it is.
+    pub fn kill(&self) {
+        for pid in [Some(self.intermediate), self.pid].into_iter().flatten() {
+            // Ours until we reap it, so the number is nobody else's; one that was reaped is gone.
+            let _ = wharf_sys::signals::send(pid, 9);
+        }
+    }
+}
+
+/// Begins to start the process. The caller hears what becomes of it.
+pub fn begin(proof: &SingleThreaded, plan: Plan<'_>) -> Result<Starting> {
     let (files, into) = match plan.cgroup {
         Some(cgroup) => match cgroup.clone_target().doing("open the cgroup")? {
             Some(target) => (Vec::new(), Some(target)),
@@ -51,8 +99,29 @@ pub fn start(proof: &SingleThreaded, plan: Plan<'_>) -> Result<Tenant> {
             intermediate(proof, plan, &files, into, theirs)
         }
         Cloned::Parent { pid, .. } => {
-            drop((theirs, plan.stdio));
-            await_exec(launch::await_sibling(pid, ours)?)
+            Ok(Starting { sync: ours, pid: None, terminal: None, intermediate: pid })
+        }
+    }
+}
+
+/// Starts the process and returns when it executes its program.
+pub fn start(proof: &SingleThreaded, plan: Plan<'_>) -> Result<Tenant> {
+    let mut starting = begin(proof, plan)?;
+    let heard = loop {
+        match starting.hear() {
+            Ok(Heard::Nothing) => {}
+            Ok(Heard::Executed { pid }) => break Ok(pid),
+            Err(e) => break Err(e),
+        }
+    };
+    launch::reap(starting.intermediate)?;
+    match heard {
+        Ok(pid) => Ok(Tenant { pid, terminal: starting.terminal }),
+        Err(error) => {
+            if let Some(pid) = starting.pid {
+                launch::reap(pid)?;
+            }
+            Err(error)
         }
     }
 }
@@ -80,21 +149,6 @@ fn intermediate(
             process::exit_now(i32::from(told.is_err()) + 126)
         }
         other => launch::hand_over(other, &sync, "join the container"),
-    }
-}
-
-fn await_exec(child: Child) -> Result<Tenant> {
-    let mut terminal = None;
-    loop {
-        match init::hear(child.sync.as_fd())? {
-            None => return Ok(Tenant { pid: child.pid, terminal }),
-            Some((Message::Console, mut fds)) => terminal = fds.pop(),
-            Some((Message::Failed(error), _)) => {
-                launch::reap(child.pid)?;
-                return Err(error);
-            }
-            Some((other, _)) => return Err(Error::setup(format!("unexpected message {other:?}"))),
-        }
     }
 }
 

@@ -67,6 +67,13 @@ impl Line {
         self.fd.as_ref().map(AsFd::as_fd)
     }
 
+    /// Moves the connection elsewhere; what is left here is ended.
+    pub(crate) fn take(&mut self) -> Self {
+        let gone =
+            Self { fd: None, input: Vec::new(), output: Outbox::default(), watching: false, ended: true };
+        std::mem::replace(self, gone)
+    }
+
     pub(crate) fn interest(&self) -> PollFlags {
         if self.output.len() > 0 { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN }
     }

@@ -15,15 +15,16 @@ pub(crate) struct Log {
     size: u64,
     /// Unfinished lines of stdout and stderr.
     partial: [Vec<u8>; 2],
-    /// The first failure, kept for the exit report; output goes on to clients.
-    pub(crate) failure: Option<String>,
+    /// The first failure, until it is told; output goes on to clients.
+    failure: Option<String>,
+    told: bool,
 }
 
 impl Log {
     pub(crate) fn open(spec: LogFile) -> io::Result<Self> {
         let file = open(&spec)?;
         let size = file.metadata()?.len();
-        Ok(Self { spec, file, size, partial: [Vec::new(), Vec::new()], failure: None })
+        Ok(Self { spec, file, size, partial: [Vec::new(), Vec::new()], failure: None, told: false })
     }
 
     /// Adds output of stream 1 or 2.
@@ -56,6 +57,12 @@ impl Log {
             }
         }
         self.append(&out);
+    }
+
+    /// The first failure, once.
+    pub(crate) fn take_failure(&mut self) -> Option<String> {
+        let failure = self.failure.take()?;
+        (!std::mem::replace(&mut self.told, true)).then_some(failure)
     }
 
     fn append(&mut self, bytes: &[u8]) {

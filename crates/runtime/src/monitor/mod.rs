@@ -9,6 +9,7 @@
 //! ```
 
 mod client;
+mod exec;
 mod log;
 mod requests;
 mod session;
@@ -19,9 +20,11 @@ use crate::init::{self, Message};
 use crate::launch::{Child, exit_code};
 use crate::protocol::{EXIT_FILE, Event, Exit, SOCKET_FILE};
 use client::Line;
+use exec::Starting;
 pub(crate) use log::now_rfc3339;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::WaitOptions;
 use session::Session;
 pub(crate) use start::await_ready;
@@ -33,6 +36,8 @@ use wharf_sys::signals;
 
 /// How long output that clients do not read keeps an ended container's monitor alive.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// How long to wait with the next connection when there is no descriptor for it; nothing tells when there is.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -54,6 +59,15 @@ pub(crate) struct Monitor<'a> {
     lines: Vec<Line>,
     /// The container's own streams first, then those of execs.
     sessions: Vec<Session>,
+    /// Execs whose program does not run yet.
+    starting: Vec<Starting>,
+    /// Children that ended before it was known whose they are.
+    unclaimed: Vec<(i32, i32)>,
+    /// Keeps the container's mounts a little longer than its processes: letting go of them takes milliseconds, which
+    /// nobody who waits for the exit should wait for.
+    mounts: Option<OwnedFd>,
+    /// No connection is accepted before: there is no descriptor for it.
+    accept_after: Option<Instant>,
     phase: Phase,
 }
 
@@ -63,6 +77,7 @@ enum Source {
     Signals,
     Listener,
     Sync,
+    Exec(usize),
     Line(usize),
     Output(usize, usize),
     Stdin(usize),
@@ -117,7 +132,7 @@ impl Monitor<'_> {
             if let Phase::Draining(since) = self.phase
                 && (self.sessions.iter().all(Session::is_flushed) || since.elapsed() > DRAIN_LIMIT)
             {
-                return self.finish();
+                return Ok(());
             }
             for (source, events) in self.wait().doing("poll")? {
                 self.serve(source, events)?;
@@ -130,7 +145,10 @@ impl Monitor<'_> {
         let interests = self.interests();
         let mut fds: Vec<PollFd<'_>> =
             interests.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
-        let limit = matches!(self.phase, Phase::Draining(_)).then_some(Timespec { tv_sec: 1, tv_nsec: 0 });
+        let limit = self.next_deadline().map(|at| {
+            let left = at.saturating_duration_since(Instant::now());
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+        });
         match rustix::event::poll(&mut fds, limit.as_ref()) {
             Err(rustix::io::Errno::INTR) => return Ok(Vec::new()),
             other => other?,
@@ -139,11 +157,24 @@ impl Monitor<'_> {
         Ok(ready.map(|((source, ..), fd)| (*source, fd.revents())).collect())
     }
 
+    /// When something is due without any descriptor being ready.
+    fn next_deadline(&self) -> Option<Instant> {
+        let drained = match self.phase {
+            Phase::Draining(since) => Some(since + DRAIN_LIMIT),
+            _ => None,
+        };
+        let execs = self.starting.iter().map(Starting::deadline);
+        execs.chain(drained).chain(self.accept_after).min()
+    }
+
     fn interests(&self) -> Vec<(Source, BorrowedFd<'_>, PollFlags)> {
-        let mut all = vec![
-            (Source::Signals, self.signals.as_fd(), PollFlags::IN),
-            (Source::Listener, self.listener.as_fd(), PollFlags::IN),
-        ];
+        let mut all = vec![(Source::Signals, self.signals.as_fd(), PollFlags::IN)];
+        if self.accept_after.is_none_or(|at| at <= Instant::now()) {
+            all.push((Source::Listener, self.listener.as_fd(), PollFlags::IN));
+        }
+        for (n, exec) in self.starting.iter().enumerate() {
+            all.push((Source::Exec(n), exec.sync(), PollFlags::IN));
+        }
         if self.phase == Phase::Starting {
             all.push((Source::Sync, self.child.sync.as_fd(), PollFlags::IN));
         }
@@ -178,6 +209,10 @@ impl Monitor<'_> {
             // The process may have ended in this very turn, and init been heard then.
             Source::Sync if self.phase == Phase::Starting => self.hear_init(),
             Source::Sync => Ok(()),
+            Source::Exec(n) => {
+                self.hear_exec(n);
+                Ok(())
+            }
             Source::Line(n) => self.serve_line(n, events),
             Source::Output(s, o) => {
                 self.sessions[s].read_output(o);
@@ -197,10 +232,16 @@ impl Monitor<'_> {
     // Sessions and lines are only ever removed by `tidy`, so their positions hold within a turn.
 
     fn accept(&mut self) {
+        use rustix::io::Errno;
         use rustix::net::{SocketFlags, acceptfrom_with};
-        // A client that went away between poll and accept is no concern.
-        if let Ok((fd, _)) = acceptfrom_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-            self.lines.push(Line::new(fd, false));
+        self.accept_after = None;
+        match acceptfrom_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok((fd, _)) => self.lines.push(Line::new(fd, false)),
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                self.accept_after = Some(Instant::now() + ACCEPT_PAUSE);
+            }
+            // A client that went away between poll and accept is no concern.
+            Err(_) => {}
         }
     }
 
@@ -208,6 +249,9 @@ impl Monitor<'_> {
         match init::hear(self.child.sync.as_fd())? {
             None => {
                 self.phase = Phase::Running;
+                let mounts = format!("/proc/{}/ns/mnt", self.child.pid);
+                // It may have ended already, with its mounts.
+                self.mounts = rustix::fs::open(mounts, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
                 self.announce(&Event::Running { pid: self.child.pid });
                 wharf_sys::process::trim_heap();
                 Ok(())
@@ -221,18 +265,13 @@ impl Monitor<'_> {
         while signals::next_signal(self.signals.as_fd()).doing("read signals")?.is_some() {}
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let (pid, code) = (pid.as_raw_nonzero().get(), exit_code(status));
-            let Some(session) = self.sessions.iter_mut().find(|s| s.pid == pid && s.code.is_none()) else {
-                continue;
-            };
-            session.end(code);
-            match session.id.clone() {
-                Some(id) => self.announce(&Event::ExecExited { id, code }),
-                None => {
-                    if self.phase == Phase::Starting {
-                        self.hear_init()?;
-                    }
-                    self.phase = Phase::Draining(Instant::now());
+            self.ended(pid, code);
+            if pid == self.child.pid {
+                if self.phase == Phase::Starting {
+                    self.hear_init()?;
                 }
+                self.finish();
+                self.phase = Phase::Draining(Instant::now());
             }
         }
         Ok(())
@@ -243,7 +282,9 @@ impl Monitor<'_> {
         if self.phase == Phase::Waiting && self.lines.first().is_none_or(|l| l.ended) {
             return Err(Error::setup("the engine went away before the start"));
         }
+        self.tidy_execs();
         self.lines.retain(|l| !l.ended);
+        self.warn_of_log();
         for session in &mut self.sessions {
             session.tidy();
         }
@@ -252,20 +293,34 @@ impl Monitor<'_> {
         Ok(())
     }
 
-    /// The container has ended: its outcome is kept, its cgroup removed, and who watches is told.
-    fn finish(&mut self) -> Result<()> {
+    /// The container has ended: its outcome is kept, its cgroup removed, and who watches is told. What clients have not
+    /// read yet is all that is left to do.
+    fn finish(&mut self) {
         let exit = Exit {
             code: self.sessions[0].code.unwrap_or(255),
             at_ns: now_ns(),
             oom_killed: self.cgroup.oom_kills().unwrap_or(0) > 0,
         };
+        self.warn_of_log();
         let kept = self.keep(&exit);
         let removed = self.remove_traces();
-        if let Some(e) = [kept, removed].into_iter().find_map(std::result::Result::err) {
+        if let Some(e) = [kept, removed].into_iter().find_map(Result::err) {
             self.announce(&Event::Warning { message: e.to_string() });
         }
         self.announce(&Event::Exited(exit));
-        Ok(())
+        // Who starts the container again waits for the end of the connection, and so for its mounts' end.
+        self.mounts = None;
+        for line in &mut self.lines {
+            line.ended = true;
+        }
+    }
+
+    /// Tells once that the log cannot be written.
+    fn warn_of_log(&mut self) {
+        let failure = self.sessions[0].log.as_mut().and_then(log::Log::take_failure);
+        if let Some(message) = failure {
+            self.announce(&Event::Warning { message });
+        }
     }
 
     fn keep(&self, exit: &Exit) -> Result<()> {

@@ -1,15 +1,13 @@
 //! What clients ask a monitor for.
 
-use super::session::{Output, Session};
+use super::session::Output;
 use super::{Monitor, Phase, event_line};
-use crate::bundle;
 use crate::error::{Doing, Error, Result};
 use crate::init::console;
-use crate::protocol::{Event, Exec, Reply, Request, Streams};
-use crate::tenant;
+use crate::protocol::{Event, Reply, Request, Streams};
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, OwnedFd};
-use wharf_sys::{signals, socket};
+use wharf_sys::socket;
 
 impl Monitor<'_> {
     pub(super) fn serve_line(&mut self, index: usize, events: PollFlags) -> Result<()> {
@@ -47,7 +45,7 @@ impl Monitor<'_> {
             Request::Attach(streams) => self.attach(index, streams),
             Request::Exec(exec) => self.exec(index, *exec),
             Request::Signal { signal } => {
-                let sent = signals::send_pidfd(self.child.pidfd.as_fd(), signal).doing("send the signal");
+                let sent = self.signal(signal);
                 self.reply(index, &outcome(sent));
             }
             Request::Resize { exec, rows, columns } => {
@@ -58,7 +56,7 @@ impl Monitor<'_> {
         Ok(())
     }
 
-    fn reply(&mut self, index: usize, reply: &Reply) {
+    pub(super) fn reply(&mut self, index: usize, reply: &Reply) {
         let line = &mut self.lines[index];
         line.queue(&reply_line(reply));
         // A failure marks the line ended.
@@ -81,57 +79,6 @@ impl Monitor<'_> {
         }
     }
 
-    fn exec(&mut self, index: usize, exec: Exec) {
-        let Exec { id, process, seccomp_file, streams } = exec;
-        let started = match self.phase {
-            Phase::Running => self.start_tenant(&id, &process, seccomp_file.as_deref(), streams),
-            _ => Err(Error::setup("the container is not running")),
-        };
-        match started {
-            Ok(mut session) => {
-                self.reply(index, &Reply::Started { pid: session.pid });
-                if streams == Streams::default() {
-                    self.lines[index].ended = true;
-                } else if let Some((client, input)) =
-                    self.lines[index].take_client(streams, session.is_framed())
-                {
-                    session.add_client(client, &input);
-                }
-                self.sessions.push(session);
-            }
-            Err(e) => self.reply(index, &failed(&e)),
-        }
-    }
-
-    fn start_tenant(
-        &self,
-        id: &str,
-        process: &wharf_oci::runtime_spec::Process,
-        seccomp_file: Option<&std::path::Path>,
-        streams: Streams,
-    ) -> Result<Session> {
-        let (stdio, ours) = if process.terminal {
-            (None, None)
-        } else {
-            pipes(streams.stdin).map(|(a, b)| (Some(a), Some(b)))?
-        };
-        let plan = tenant::Plan {
-            process,
-            container: self.child.pidfd.as_fd(),
-            cgroup: Some(&self.cgroup),
-            stdio,
-            seccomp: seccomp_file.map(bundle::load_filter).transpose()?,
-            preserve_fds: 0,
-        };
-        let tenant = tenant::start(self.proof, plan)?;
-        let id = Some(id.to_owned());
-        match (tenant.terminal, ours) {
-            (Some(master), _) => Session::with_terminal(id, tenant.pid, master).doing("take the terminal"),
-            (None, Some(ours)) => Ok(Session::with_pipes(id, tenant.pid, ours.stdin, ours.outputs, true)),
-            (None, None) => Err(Error::setup("the exec made no terminal")),
-        }
-    }
-
     fn resize(&self, exec: Option<&str>, rows: u16, columns: u16) -> Result<()> {
         let session = self.sessions.iter().find(|s| s.id.as_deref() == exec);
         let terminal = session.and_then(|s| s.terminal.as_ref());
@@ -147,11 +94,11 @@ fn outcome(result: Result<()>) -> Reply {
     }
 }
 
-fn failed(error: &Error) -> Reply {
+pub(super) fn failed(error: &Error) -> Reply {
     Reply::Failed { stage: error.stage, message: error.message.clone() }
 }
 
-fn reply_line(reply: &Reply) -> Vec<u8> {
+pub(super) fn reply_line(reply: &Reply) -> Vec<u8> {
     // Replies are plain data, which always serialise.
     let mut line = serde_json::to_vec(reply).unwrap_or_default();
     line.push(b'\n');

@@ -9,6 +9,10 @@ use rustix::io::Errno;
 /// Input waiting for a process that does not read; more is left in the client's socket.
 const INPUT_LIMIT: usize = 64 * 1024;
 
+/// Bytes of output read after a process's end: as much as a pipe may hold (`fs.pipe-max-size`). Whoever else has the
+/// pipe open could go on for ever.
+const LAST_OUTPUT: usize = 1 << 20;
+
 /// One direction of output.
 pub(crate) struct Output {
     /// 1 for stdout and terminals, 2 for stderr.
@@ -86,11 +90,11 @@ impl Session {
         self.input.len() < INPUT_LIMIT
     }
 
-    /// Reads one piece of an output and passes it on. Returns whether there may be more.
-    pub(crate) fn read_output(&mut self, index: usize) -> bool {
+    /// Reads one piece of an output and passes it on. Returns how much it was; `None` when nothing is there now.
+    pub(crate) fn read_output(&mut self, index: usize) -> Option<usize> {
         let mut buffer = [0u8; 32 * 1024];
         // The process may have ended in this very turn of the loop, and all its output been read then.
-        let Some(output) = self.outputs.get(index).filter(|o| o.stream != 0) else { return false };
+        let output = self.outputs.get(index).filter(|o| o.stream != 0)?;
         let stream = output.stream;
         match rustix::io::read(&output.fd, &mut buffer) {
             Ok(n) if n > 0 => {
@@ -100,14 +104,14 @@ impl Session {
                 for client in &mut self.clients {
                     client.give(stream, &buffer[..n]);
                 }
-                true
+                Some(n)
             }
-            Err(Errno::INTR) => true,
-            Err(Errno::AGAIN) => false,
+            Err(Errno::INTR) => Some(0),
+            Err(Errno::AGAIN) => None,
             // The end; a terminal says EIO when its last user is gone.
             _ => {
                 self.outputs[index].stream = 0;
-                false
+                None
             }
         }
     }
@@ -166,7 +170,10 @@ impl Session {
     pub(crate) fn end(&mut self, code: i32) {
         self.code = Some(code);
         for index in 0..self.outputs.len() {
-            while self.read_output(index) {}
+            let mut left = LAST_OUTPUT;
+            while let Some(read) = self.read_output(index).filter(|_| left > 0) {
+                left = left.saturating_sub(read);
+            }
         }
         self.outputs.clear();
         self.stdin = None;

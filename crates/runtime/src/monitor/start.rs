@@ -54,6 +54,10 @@ pub(super) fn prepare<'a>(
         listener,
         lines: Vec::new(),
         sessions: vec![session],
+        starting: Vec::new(),
+        unclaimed: Vec::new(),
+        mounts: None,
+        accept_after: None,
         phase: Phase::Waiting,
     })
 }
