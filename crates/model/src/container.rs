@@ -296,6 +296,39 @@ pub struct ContainerRecord {
     pub mounts: Vec<ResolvedMount>,
 }
 
+impl ContainerRecord {
+    /// A container that was just created: it has never run and has no mounts yet.
+    pub fn new(
+        id: ContainerId,
+        name: String,
+        created_ns: i128,
+        spec: ContainerSpec,
+        image: Digest,
+        image_config: wharf_oci::image_config::Config,
+    ) -> Self {
+        Self {
+            id,
+            name,
+            created_ns,
+            spec,
+            image,
+            image_config,
+            status: Status::Created,
+            pid: 0,
+            exit_code: 0,
+            error: String::new(),
+            oom_killed: false,
+            started_ns: 0,
+            finished_ns: 0,
+            restart_count: 0,
+            stopped_by_user: false,
+            endpoints: Vec::new(),
+            published: Vec::new(),
+            mounts: Vec::new(),
+        }
+    }
+}
+
 /// A mount with its source found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResolvedMount {

@@ -182,8 +182,10 @@ pub trait Launcher: Send + Sync {
     async fn signal(&self, id: &ContainerId, signal: i32) -> Result<()>;
     /// Changes the size of a terminal: the container's or an exec's.
     async fn resize(&self, id: &ContainerId, exec: Option<&str>, rows: u16, columns: u16) -> Result<()>;
-    /// Stops all processes for a while or lets them go on.
+    /// Stops all processes for a while or lets them go on. `Conflict` when there are none.
     async fn freeze(&self, id: &ContainerId, cgroup: &str, frozen: bool) -> Result<()>;
+    /// Whether its processes are stopped.
+    async fn is_frozen(&self, cgroup: &str) -> Result<bool>;
     /// Changes limits.
     async fn update(&self, cgroup: &str, resources: &Resources) -> Result<()>;
     /// What it uses.

@@ -136,6 +136,17 @@ impl Engine {
         Some(run_limited(self.docker_command()?.args(args), input))
     }
 
+    /// The process that watches over a running container.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn monitor_of(&self, container: &str) -> rustix::process::Pid {
+        let pid = self.run(&["inspect", "--format", "{{.State.Pid}}", container]).ok();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the container runs");
+        let parent = status.lines().find_map(|l| l.strip_prefix("PPid:\t")).and_then(|p| p.parse().ok());
+        parent.and_then(rustix::process::Pid::from_raw).expect("it has a parent")
+    }
+
     /// What the engine holds on the host.
     pub fn holdings(&self) -> Holdings {
         Holdings::now(&self.identity)

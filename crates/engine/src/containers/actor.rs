@@ -79,7 +79,7 @@ pub(super) struct Actor {
     kill_at: Option<Instant>,
     give_up_at: Option<Instant>,
     removing: Option<(bool, Reply<()>)>,
-    restart_at: Option<Instant>,
+    pub(super) restart_at: Option<Instant>,
     restart_pause: Duration,
     removed: bool,
 }
@@ -306,7 +306,9 @@ impl Actor {
         let signal = request.signal.or(own).unwrap_or(15);
         let timeout = request.timeout_s.or(self.record.spec.stop_timeout).unwrap_or(STOP_TIMEOUT_S);
         self.signal(signal).await?;
-        self.kill_at = u64::try_from(timeout).ok().map(|s| Instant::now() + Duration::from_secs(s));
+        // Of several requests the most impatient counts.
+        let kill_at = u64::try_from(timeout).ok().map(|s| Instant::now() + Duration::from_secs(s));
+        self.kill_at = self.kill_at.into_iter().chain(kill_at).min();
         Ok(())
     }
 

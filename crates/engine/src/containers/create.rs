@@ -10,7 +10,6 @@ use wharf_model::container::{self, ContainerRecord, ContainerSpec, MountSource, 
 use wharf_model::ids::is_valid_name;
 use wharf_model::records::{Change, Durability, RecordKind};
 use wharf_model::snapshots::Tree;
-use wharf_model::state::Status;
 use wharf_model::{ContainerId, Error, ErrorKind, Result};
 
 /// A new container.
@@ -73,26 +72,14 @@ impl Containers {
         if spec.stop_timeout.is_none() {
             spec.stop_timeout = image.config.stop_timeout;
         }
-        Ok(ContainerRecord {
-            id: ContainerId::from_bytes(random::bytes()?),
-            name: name.unwrap_or_default(),
-            created_ns: now_ns(),
+        Ok(ContainerRecord::new(
+            ContainerId::from_bytes(random::bytes()?),
+            name.unwrap_or_default(),
+            now_ns(),
             spec,
-            image: image.id.clone(),
-            image_config: image.config.clone(),
-            status: Status::Created,
-            pid: 0,
-            exit_code: 0,
-            error: String::new(),
-            oom_killed: false,
-            started_ns: 0,
-            finished_ns: 0,
-            restart_count: 0,
-            stopped_by_user: false,
-            endpoints: Vec::new(),
-            published: Vec::new(),
-            mounts: Vec::new(),
-        })
+            image.id.clone(),
+            image.config.clone(),
+        ))
     }
 
     /// Writes the record with its name, so that a crash from here on is seen by the next start.

@@ -3,7 +3,9 @@
 use super::Containers;
 use super::actor::Actor;
 use crate::clock::now_ns;
+use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
+use std::time::Duration;
 use wharf_model::container::{ContainerRecord, RestartPolicy};
 use wharf_model::launcher::{ExitStatus, MonitorEvent, Watch};
 use wharf_model::network::Endpoint;
@@ -11,19 +13,27 @@ use wharf_model::records::RecordKind;
 use wharf_model::state::Status;
 use wharf_model::{Error, ErrorKind, Result};
 
+/// Containers that are taken over at once: each costs a descriptor or two.
+const AT_ONCE: usize = 64;
+/// How long a monitor may take to say what its container does; it answers within a millisecond.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
 impl Containers {
     /// Takes every recorded container over: running ones go on, those that ended meanwhile have their exit
     /// code, half-made ones are undone. Returns the ids of all that are left.
     pub async fn recover(self: &Arc<Self>) -> Result<()> {
-        let mut to_start = Vec::new();
+        let mut records = Vec::new();
         for (id, body) in self.shared.records.list(RecordKind::Container)? {
             let record: ContainerRecord = serde_json::from_slice(&body).map_err(|e| {
                 Error::wrap(ErrorKind::Internal, format!("read the record of container {id}"), e)
             })?;
-            if let Some(id) = self.recover_one(record).await? {
-                to_start.push(id);
-            }
+            records.push(record);
         }
+        // Side by side: monitors that do not answer must not add up.
+        let found = futures_util::stream::iter(records.into_iter().map(|record| self.recover_one(record)))
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<Vec<_>>();
+        let to_start: Vec<_> = found.await?.into_iter().flatten().collect();
         self.shared.networks.sweep(&self.endpoints())?;
         for id in to_start {
             let handle = self.find(id.as_str())?;
@@ -81,17 +91,23 @@ impl Containers {
         let lost = ExitStatus { code: 137, at_ns: now_ns(), oom_killed: false };
         let exit = match self.shared.launcher.adopt(&record.id).await? {
             None => lost,
-            Some(mut watch) => match watch.events.recv().await {
-                Some(MonitorEvent::Running { pid }) => {
+            Some(mut watch) => match first_state(&mut watch, record).await {
+                Found::Running(pid) => {
+                    record.pid = pid;
                     if record.status == Status::Starting {
-                        record.status = Status::Running;
                         record.started_ns = now_ns();
                     }
-                    record.pid = pid;
+                    let cgroup = self.shared.cgroup_of(record);
+                    let frozen = self.shared.launcher.is_frozen(&cgroup).await?;
+                    record.status = if frozen { Status::Paused } else { Status::Running };
                     return Ok(Some(watch));
                 }
-                Some(MonitorEvent::Exited(exit)) => exit,
-                _ => lost,
+                Found::Silent => {
+                    tracing::warn!(container = %record.id, "its monitor does not answer: if it stays so, remove the container by force");
+                    return Ok(Some(watch));
+                }
+                Found::Exited(exit) => exit,
+                Found::Lost => lost,
             },
         };
         record.status = Status::Exited;
@@ -104,5 +120,31 @@ impl Containers {
         record.endpoints.clear();
         record.published.clear();
         Ok(None)
+    }
+}
+
+/// What a monitor says about a container that is taken over.
+enum Found {
+    Running(i32),
+    Exited(ExitStatus),
+    Lost,
+    /// Nothing, for too long.
+    Silent,
+}
+
+/// Hears until it is clear what the container does: one between preparation and program comes to a decision by itself.
+async fn first_state(watch: &mut Watch, record: &ContainerRecord) -> Found {
+    let deadline = tokio::time::Instant::now() + ANSWER_LIMIT;
+    loop {
+        let Ok(event) = tokio::time::timeout_at(deadline, watch.events.recv()).await else {
+            return Found::Silent;
+        };
+        match event {
+            Some(MonitorEvent::Running { pid }) => return Found::Running(pid),
+            Some(MonitorEvent::Exited(exit)) => return Found::Exited(exit),
+            Some(MonitorEvent::Warning(message)) => tracing::warn!(container = %record.id, "{message}"),
+            Some(MonitorEvent::Cloned { .. } | MonitorEvent::Ready | MonitorEvent::ExecExited { .. }) => {}
+            Some(MonitorEvent::Failed { .. } | MonitorEvent::Lost) | None => return Found::Lost,
+        }
     }
 }

@@ -35,7 +35,11 @@ impl Actor {
     pub(super) async fn start(&mut self) -> Result<()> {
         let before = self.record.status;
         self.step(Event::Start)?;
-        self.shared.save(&self.record)?;
+        self.restart_at = None;
+        if let Err(e) = self.shared.save(&self.record) {
+            self.record.status = before;
+            return Err(e);
+        }
         match self.try_start().await {
             Ok(()) => {
                 self.shared.publish("start", &self.record, &[]);
@@ -117,13 +121,7 @@ impl Actor {
     /// The next event that matters to the start.
     async fn next(&mut self, watch: &mut Watch) -> Result<MonitorEvent, Failure> {
         loop {
-            let event = tokio::time::timeout(PREPARE_LIMIT, watch.events.recv()).await.map_err(|_| {
-                Error::internal(format!(
-                    "the container was not prepared within {} s",
-                    PREPARE_LIMIT.as_secs()
-                ))
-            })?;
-            match event {
+            match within_limit(watch.events.recv()).await? {
                 Some(MonitorEvent::Warning(message)) => tracing::warn!("{message}"),
                 Some(MonitorEvent::Failed { stage, message }) => return Err(refused(stage, &message)),
                 None | Some(MonitorEvent::Lost) => {
@@ -157,6 +155,13 @@ impl Actor {
             tracing::warn!(container = %self.record.id, "clean up: {}", e.full());
         }
     }
+}
+
+/// Waits as long as the preparation of a container may take.
+pub(super) async fn within_limit<T>(waiting: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout(PREPARE_LIMIT, waiting).await.map_err(|_| {
+        Error::internal(format!("the container was not prepared within {} s", PREPARE_LIMIT.as_secs()))
+    })
 }
 
 fn unexpected(event: &MonitorEvent) -> Error {

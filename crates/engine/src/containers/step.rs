@@ -7,7 +7,6 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use wharf_model::container::{ContainerRecord, ContainerSpec, LogSpec, NetworkMode};
 use wharf_model::launcher::{MonitorEvent, StreamSet, Watch};
-use wharf_model::state::Status;
 use wharf_model::{ContainerId, Error, Result};
 use wharf_oci::digest::Digest;
 
@@ -60,8 +59,14 @@ impl Containers {
         let mut guard =
             Abandoned { containers: std::sync::Arc::downgrade(&shared), record: Some(record.clone()) };
         let worker = shared.clone();
-        let (record, launch) = blocking(move || start::prepare(&worker, &registry, record)).await?;
-        guard.record = Some(record.clone());
+        // In a task of its own: it goes on when this future is dropped, and what it reserved must be known then.
+        let preparing = tokio::spawn(async move {
+            let (record, launch) = blocking(move || start::prepare(&worker, &registry, record)).await?;
+            guard.record = Some(record.clone());
+            Ok::<_, Error>((guard, record, launch))
+        });
+        let failed = |e| Error::internal(format!("a worker failed: {e}"));
+        let (mut guard, record, launch) = preparing.await.map_err(failed)??;
         let mut watch = shared.launcher.launch(launch).await?;
         let code = self.follow_step(&mut watch, &record, output).await;
         guard.record = None;
@@ -78,9 +83,14 @@ impl Containers {
         output: StepOutput<'_>,
     ) -> Result<i32> {
         let shared = &self.shared;
-        let mut stream = None;
+        let (mut stream, mut running) = (None, false);
         loop {
-            match watch.events.recv().await.unwrap_or(MonitorEvent::Lost) {
+            let event = match stream {
+                // The program's own time has no limit.
+                None if running => watch.events.recv().await,
+                _ => start::within_limit(watch.events.recv()).await?,
+            };
+            match event.unwrap_or(MonitorEvent::Lost) {
                 MonitorEvent::Cloned { pid } => {
                     let (networks, record) = (shared.networks.clone(), record.clone());
                     blocking(move || networks.connect(&record, pid)).await?;
@@ -92,6 +102,7 @@ impl Containers {
                     watch.go.send(()).map_err(gone)?;
                 }
                 MonitorEvent::Running { .. } => {
+                    running = true;
                     if let Some(stream) = stream.take() {
                         pump(stream, output).await?;
                     }
@@ -151,24 +162,6 @@ fn record_of(step: StepSpec) -> ContainerRecord {
         log: LogSpec { driver: "none".to_owned(), ..LogSpec::default() },
         ..ContainerSpec::default()
     };
-    ContainerRecord {
-        name: format!("build-{}", step.id.short()),
-        id: step.id,
-        created_ns: now_ns(),
-        spec,
-        image: Digest::sha256(b""),
-        image_config: Default::default(),
-        status: Status::Created,
-        pid: 0,
-        exit_code: 0,
-        error: String::new(),
-        oom_killed: false,
-        started_ns: 0,
-        finished_ns: 0,
-        restart_count: 0,
-        stopped_by_user: false,
-        endpoints: Vec::new(),
-        published: Vec::new(),
-        mounts: Vec::new(),
-    }
+    let name = format!("build-{}", step.id.short());
+    ContainerRecord::new(step.id, name, now_ns(), spec, Digest::sha256(b""), Default::default())
 }

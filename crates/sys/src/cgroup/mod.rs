@@ -286,13 +286,27 @@ impl Cgroup {
         {
             return Ok(());
         }
-        for pid in self.processes()? {
-            match crate::signals::send(pid, signal) {
-                Err(e) if e.raw_os_error() != Some(libc::ESRCH) => return Err(e),
-                _ => {}
-            }
+        if signal != libc::SIGKILL {
+            return signal_each(&self.processes()?, signal);
         }
-        Ok(())
+        if self.is_frozen().unwrap_or(false) {
+            // A frozen process does not even die (cgroup version 1).
+            self.freeze(false)?;
+        }
+        // Processes may fork while the list is read: again, until only those are left that were signalled before.
+        let mut signalled = Vec::new();
+        for _ in 0..KILL_ROUNDS {
+            let new: Vec<i32> =
+                self.processes()?.into_iter().filter(|pid| !signalled.contains(pid)).collect();
+            if new.is_empty() {
+                return Ok(());
+            }
+            signal_each(&new, signal)?;
+            signalled.extend(new);
+        }
+        Err(io::Error::other(
+            "the processes of the cgroup fork faster than they can be killed: limit their number",
+        ))
     }
 
     /// Removes the directories, children first; nothing happens where there are none. Waits up to 10 s for
@@ -328,6 +342,19 @@ impl Cgroup {
         let value = text.lines().find_map(|l| l.strip_prefix("oom_kill "));
         Ok(value.and_then(|v| v.trim().parse().ok()).unwrap_or(0))
     }
+}
+
+/// Rounds of killing: one that forks all the time is met in the first few, as its children do not live to fork again.
+const KILL_ROUNDS: usize = 1000;
+
+fn signal_each(pids: &[i32], signal: i32) -> io::Result<()> {
+    for pid in pids {
+        match crate::signals::send(*pid, signal) {
+            Err(e) if e.raw_os_error() != Some(libc::ESRCH) => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn missing_freezer() -> io::Error {

@@ -72,7 +72,12 @@ pub(super) async fn follow(
             Err(e) => MonitorEvent::Warning(format!("the monitor said {line:?}: {e}")),
         };
         let last = matches!(event, MonitorEvent::Exited(_) | MonitorEvent::Failed { .. });
-        if events.send(event).is_err() || last {
+        if events.send(event).is_err() {
+            return;
+        }
+        if last {
+            // Nothing more is said; the end is when it has let go of everything.
+            while let Ok(Some(_)) = lines.next_line().await {}
             return;
         }
     }

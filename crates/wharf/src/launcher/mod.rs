@@ -7,10 +7,13 @@ mod translate;
 use async_trait::async_trait;
 use connection::{ask, connect};
 use spawner::Spawner;
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use wharf_model::launcher::{
     ExecSpec, ExecStarted, FailedStage, LaunchSpec, Launcher, MonitorEvent, StreamSet, Usage, Watch,
 };
@@ -26,6 +29,8 @@ pub(crate) struct MonitorLauncher {
     filters: PathBuf,
     spawner: Spawner,
     layout: Layout,
+    /// Where the end of each container's monitor is seen: the channel closes.
+    ends: Mutex<HashMap<ContainerId, watch::Receiver<()>>>,
 }
 
 fn internal(what: impl Into<String>, error: io::Error) -> Error {
@@ -40,7 +45,7 @@ impl MonitorLauncher {
             std::fs::create_dir_all(d).map_err(|e| internal(format!("make {}", d.display()), e))?;
         }
         let spawner = Spawner::start().map_err(|e| internal("start the spawner", e))?;
-        Ok(Self { directory, filters, spawner, layout })
+        Ok(Self { directory, filters, spawner, layout, ends: Mutex::default() })
     }
 
     fn run_directory(&self, id: &ContainerId) -> PathBuf {
@@ -96,14 +101,30 @@ impl MonitorLauncher {
         Ok(directory)
     }
 
-    fn follow(&self, id: &ContainerId, stream: UnixStream) -> Watch {
+    fn follow(&self, id: &ContainerId, stream: UnixStream, end: watch::Sender<()>) -> Watch {
         let (sender, events) = mpsc::unbounded_channel();
         let (go, going) = mpsc::unbounded_channel();
-        tokio::spawn(connection::follow(stream, self.run_directory(id), sender, going));
+        let following = connection::follow(stream, self.run_directory(id), sender, going);
+        tokio::spawn(async move {
+            following.await;
+            drop(end);
+        });
         Watch { events, go }
     }
 
+    /// Asks a monitor, and waits as long as it may take to answer.
     async fn request(&self, id: &ContainerId, request: &Request) -> Result<(Reply, UnixStream)> {
+        let limit = if matches!(request, Request::Exec(_)) { EXEC_LIMIT } else { ANSWER_LIMIT };
+        match tokio::time::timeout(limit, self.request_unbounded(id, request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Error::internal(format!(
+                "the monitor of container {} does not answer: kill or remove the container by force",
+                id.short()
+            ))),
+        }
+    }
+
+    async fn request_unbounded(&self, id: &ContainerId, request: &Request) -> Result<(Reply, UnixStream)> {
         let directory = self.run_directory(id);
         let stream = connect(&directory).await.map_err(|e| match e.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -112,6 +133,55 @@ impl MonitorLauncher {
             _ => internal("connect to the monitor", e),
         })?;
         ask(stream, request).await.map_err(|e| internal("ask the monitor", e))
+    }
+}
+
+/// How long a monitor may take to answer: it does within a millisecond, on a machine that is not starved.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// The same for an exec, which the monitor itself gives up after 10 s.
+const EXEC_LIMIT: Duration = Duration::from_secs(15);
+/// How long a monitor may take to end after it told the exit: it lets go of the container's mounts.
+const END_LIMIT: Duration = Duration::from_secs(10);
+
+impl MonitorLauncher {
+    /// Ends a monitor that does not answer; its container ends with it.
+    async fn end_monitor(&self, id: &ContainerId) -> Result<()> {
+        let what = || format!("end the monitor of container {}", id.short());
+        let directory = self.run_directory(id);
+        let connecting = tokio::time::timeout(ANSWER_LIMIT, connect(&directory)).await;
+        let stream = connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let stream = stream.map_err(|e| internal(what(), e))?;
+        let pid = stream.peer_cred().map_err(|e| internal(what(), e))?.pid();
+        let pid = pid.and_then(rustix::process::Pid::from_raw);
+        let pid = pid.ok_or_else(|| Error::internal(what()))?;
+        tracing::warn!(container = %id, "its monitor does not answer and is killed");
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL)
+            .map_err(|e| internal(what(), e.into()))
+    }
+
+    /// Waits for the end of the container's monitor before, and tells where the end of the next is seen.
+    async fn after_the_one_before(&self, id: &ContainerId) -> watch::Sender<()> {
+        let before = self.ends().get(id).cloned();
+        if let Some(mut before) = before
+            // The sender says nothing; it goes with the monitor.
+            && tokio::time::timeout(END_LIMIT, before.changed()).await.is_err()
+        {
+            tracing::warn!(container = %id, "the monitor of the run before is still there");
+        }
+        self.watch_end(id)
+    }
+
+    fn watch_end(&self, id: &ContainerId) -> watch::Sender<()> {
+        let (sender, end) = watch::channel(());
+        let mut ends = self.ends();
+        ends.retain(|_, end| end.has_changed().is_ok());
+        ends.insert(id.clone(), end);
+        sender
+    }
+
+    fn ends(&self) -> MutexGuard<'_, HashMap<ContainerId, watch::Receiver<()>>> {
+        // Changes are single insertions and removals: a panic leaves it whole.
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,17 +194,20 @@ fn read_exit(directory: &Path) -> Option<Exit> {
 impl Launcher for MonitorLauncher {
     async fn launch(&self, spec: LaunchSpec) -> Result<Watch> {
         let id = spec.id.clone();
+        let end = self.after_the_one_before(&id).await;
         let directory = self.write_launch(spec)?;
         let stream = self.spawner.launch(&directory).map_err(|e| internal("ask the spawner", e))?;
-        Ok(self.follow(&id, stream))
+        Ok(self.follow(&id, stream, end))
     }
 
     async fn adopt(&self, id: &ContainerId) -> Result<Option<Watch>> {
         let directory = self.run_directory(id);
-        if let Ok(mut stream) = connect(&directory).await
+        let connecting = connect(&directory);
+        if let Ok(Ok(mut stream)) = tokio::time::timeout(ANSWER_LIMIT, connecting).await
+            // A short line fits the socket's buffer: it waits for nobody.
             && connection::say(&mut stream, &Request::Watch).await.is_ok()
         {
-            return Ok(Some(self.follow(id, stream)));
+            return Ok(Some(self.follow(id, stream, self.watch_end(id))));
         }
         let Some(exit) = read_exit(&directory) else { return Ok(None) };
         let (sender, events) = mpsc::unbounded_channel();
@@ -169,9 +242,16 @@ impl Launcher for MonitorLauncher {
     }
 
     async fn signal(&self, id: &ContainerId, signal: i32) -> Result<()> {
-        match self.request(id, &Request::Signal { signal }).await? {
-            (Reply::Ok, _) => Ok(()),
-            (reply, _) => Err(translate::refusal(reply)),
+        let request = Request::Signal { signal };
+        let asked = self.request_unbounded(id, &request);
+        match tokio::time::timeout(ANSWER_LIMIT, asked).await {
+            Ok(Ok((Reply::Ok, _))) => Ok(()),
+            Ok(Ok((reply, _))) => Err(translate::refusal(reply)),
+            Ok(Err(e)) => Err(e),
+            Err(_) if signal == 9 => self.end_monitor(id).await,
+            Err(_) => {
+                Err(Error::internal(format!("the monitor of container {} does not answer", id.short())))
+            }
         }
     }
 
@@ -183,12 +263,20 @@ impl Launcher for MonitorLauncher {
         }
     }
 
-    async fn freeze(&self, _: &ContainerId, cgroup: &str, frozen: bool) -> Result<()> {
-        let cgroup = self.cgroup(cgroup)?;
+    async fn freeze(&self, id: &ContainerId, cgroup: &str, frozen: bool) -> Result<()> {
+        let (cgroup, id) = (self.cgroup(cgroup)?, id.short().to_owned());
         blocking(move || {
+            if !cgroup.exists() {
+                return Err(Error::conflict(format!("container {id} is not running")));
+            }
             cgroup.freeze(frozen).map_err(|e| internal(if frozen { "pause" } else { "unpause" }, e))
         })
         .await
+    }
+
+    async fn is_frozen(&self, cgroup: &str) -> Result<bool> {
+        let cgroup = self.cgroup(cgroup)?;
+        blocking(move || cgroup.is_frozen().map_err(|e| internal("look at the freezer", e))).await
     }
 
     async fn update(&self, cgroup: &str, resources: &Resources) -> Result<()> {

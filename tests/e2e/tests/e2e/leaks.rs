@@ -113,11 +113,7 @@ fn a_monitor_that_dies_takes_its_container_and_leaves_nothing() {
     e.run(&["run", "--rm", "busybox", "true"]).ok();
     let before = e.holdings();
     e.run(&["run", "-d", "--name", "orphan", "-p", "80", "busybox", "sleep", "1000"]).ok();
-    let pid = e.run(&["inspect", "--format", "{{.State.Pid}}", "orphan"]).ok();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let monitor = status.lines().find_map(|l| l.strip_prefix("PPid:\t")).unwrap().parse().unwrap();
-    let monitor = rustix::process::Pid::from_raw(monitor).unwrap();
-    rustix::process::kill_process(monitor, rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(e.monitor_of("orphan"), rustix::process::Signal::KILL).unwrap();
     wharf_e2e::eventually("the end is noticed", || {
         e.run(&["inspect", "--format", "{{.State.Status}}", "orphan"]).ok() == "exited"
     });

@@ -5,6 +5,7 @@
 mod build;
 mod docker;
 mod exec;
+mod hung;
 mod leaks;
 mod network;
 mod oci;
