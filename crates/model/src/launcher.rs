@@ -90,8 +90,8 @@ pub enum MonitorEvent {
         /// Its exit code.
         code: i32,
     },
-    /// The monitor is gone without a word; processes it left are ended.
-    Lost,
+    /// The monitor is gone without a word, and what it had written down of the exit. What it left is to be cleaned.
+    Lost(Option<ExitStatus>),
 }
 
 /// A container on its way or running.
@@ -192,7 +192,9 @@ pub trait Launcher: Send + Sync {
     async fn usage(&self, cgroup: &str) -> Result<Usage>;
     /// Its processes, as the host numbers them.
     async fn processes(&self, cgroup: &str) -> Result<Vec<i32>>;
-    /// Removes whatever is left of an ended container: processes, cgroup, run directory.
+    /// Forgets a container whose monitor told its exit: the monitor itself removes the rest.
+    async fn forget(&self, id: &ContainerId) -> Result<()>;
+    /// Removes whatever is left of a container without a monitor: processes, cgroup, run directory.
     async fn clean(&self, id: &ContainerId, cgroup: &str) -> Result<()>;
     /// The number of a signal's name; `None` when there is no such signal.
     fn signal_number(&self, name: &str) -> Option<i32>;

@@ -17,6 +17,7 @@
 pub mod conformance;
 #[cfg(any(test, feature = "testing"))]
 pub mod fake;
+pub mod skeleton;
 
 use crate::error::Result;
 use serde::{Deserialize, Serialize};

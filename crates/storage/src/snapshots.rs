@@ -3,7 +3,8 @@
 //! ```text
 //! <root>/t/<number>/fs     the files of a layer or a snapshot
 //! <root>/t/<number>/work   overlay's scratch directory, snapshots only
-//! <root>/empty             the lower directory of a snapshot of nothing
+//! <root>/base              what every snapshot finds below all layers
+//! <root>/empty             the second lower directory of a view of one layer
 //! ```
 //!
 //! Directories have short names because a mount's options are limited. The records are the truth: a directory
@@ -20,6 +21,7 @@ mod extract;
 mod hashing;
 mod inside;
 mod merged;
+mod skeleton;
 mod trees;
 mod walk;
 
@@ -49,8 +51,8 @@ use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::{ChainId, DiffId};
 use wharf_oci::tar::Reader;
 
-/// Layers that may lie on each other: overlayfs takes 500 lower directories.
-const MAX_LAYERS: usize = 500;
+/// Layers that may lie on each other: overlayfs takes 500 lower directories, the skeleton among them.
+const MAX_LAYERS: usize = 499;
 
 /// The `Snapshots` seam by unpacking: it works on every kernel that has overlayfs.
 pub struct UnpackedSnapshots {
@@ -106,6 +108,7 @@ impl UnpackedSnapshots {
         std::fs::set_permissions(&trees, std::fs::Permissions::from_mode(0o700))
             .map_err(|e| failed("set the mode of", &trees, e))?;
         make_dir(&root.join("empty"))?;
+        skeleton::make(&root.join("base"))?;
         let mut state = State::default();
         for (id, body) in records.list(RecordKind::Layer)? {
             let chain = ChainId(id.parse().map_err(|e| broken("layer", &id, e))?);
@@ -178,7 +181,7 @@ impl UnpackedSnapshots {
         Ok(fresh)
     }
 
-    /// The directories of a chain, topmost first; the empty one for no chain.
+    /// The directories of a chain, topmost first.
     fn lower(&self, state: &State, chain: Option<&ChainId>) -> Result<Vec<PathBuf>> {
         let mut lower = Vec::new();
         let mut next = chain;
@@ -193,16 +196,20 @@ impl UnpackedSnapshots {
                 lower.len()
             )));
         }
-        if lower.is_empty() {
-            lower.push(self.root.join("empty"));
-        }
+        Ok(lower)
+    }
+
+    /// What lies below a snapshot: the layers, and the skeleton below them.
+    fn below(&self, state: &State, record: &SnapshotRecord) -> Result<Vec<PathBuf>> {
+        let mut lower = self.lower(state, record.parent.as_ref())?;
+        lower.push(self.root.join("base"));
         Ok(lower)
     }
 
     fn mount_of(&self, state: &State, record: &SnapshotRecord) -> Result<RootMount> {
         let tree = self.tree(record.tree);
         Ok(RootMount::Overlay {
-            lower: self.lower(state, record.parent.as_ref())?,
+            lower: self.below(state, record)?,
             upper: tree.join("fs"),
             work: tree.join("work"),
         })
@@ -420,7 +427,7 @@ impl Snapshots for UnpackedSnapshots {
 
     fn changes(&self, key: &str) -> Result<Vec<PathChange>> {
         let record = self.snapshot(key)?;
-        let lower = self.lower(&self.state(), record.parent.as_ref())?;
+        let lower = self.below(&self.state(), &record)?;
         changes::changes(&self.upper(&record)?, &lower)
             .map_err(|e| failed("compare", &self.files(record.tree), e))
     }

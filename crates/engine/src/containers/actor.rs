@@ -1,5 +1,6 @@
 //! The owner of one container: everybody else sends it commands.
 
+use super::start::Left;
 use super::{Collaborators, Handle, Registry, View};
 use crate::clock::now_ns;
 use std::sync::Arc;
@@ -181,16 +182,18 @@ impl Actor {
 
     async fn heard(&mut self, event: MonitorEvent) {
         match event {
-            MonitorEvent::Exited(exit) => self.exited(exit).await,
-            MonitorEvent::Lost => {
+            MonitorEvent::Exited(exit) => self.exited(exit, Left::ByMonitor).await,
+            MonitorEvent::Lost(Some(exit)) => self.exited(exit, Left::Behind).await,
+            MonitorEvent::Lost(None) => {
                 tracing::warn!(container = %self.record.id, "the monitor died; the container is ended");
-                self.exited(ExitStatus { code: 137, at_ns: now_ns(), oom_killed: false }).await;
+                let exit = ExitStatus { code: 137, at_ns: now_ns(), oom_killed: false };
+                self.exited(exit, Left::Behind).await;
             }
             MonitorEvent::ExecExited { id, code } => self.shared.execs.ended(&id, code),
             MonitorEvent::Warning(message) => tracing::warn!(container = %self.record.id, "{message}"),
             MonitorEvent::Failed { message, .. } => {
                 tracing::warn!(container = %self.record.id, "{message}");
-                self.exited(ExitStatus { code: 128, at_ns: now_ns(), oom_killed: false }).await;
+                self.exited(ExitStatus { code: 128, at_ns: now_ns(), oom_killed: false }, Left::Behind).await;
             }
             MonitorEvent::Running { pid } => self.record.pid = pid,
             MonitorEvent::Cloned { .. } | MonitorEvent::Ready => {}
@@ -198,7 +201,7 @@ impl Actor {
     }
 
     /// The container's first process ended.
-    async fn exited(&mut self, exit: ExitStatus) {
+    async fn exited(&mut self, exit: ExitStatus, left: Left) {
         self.watch = None;
         let lasted = exit.at_ns - self.record.started_ns;
         if let Err(e) = self.step(Event::Exited) {
@@ -211,14 +214,18 @@ impl Actor {
         self.record.error.clear();
         self.exits += 1;
         self.shared.execs.container_ended(&self.record.id);
-        self.release().await;
+        self.release(left).await;
         if exit.oom_killed {
             self.shared.publish("oom", &self.record, &[]);
         }
         self.shared.publish("die", &self.record, &[("exitCode", exit.code.to_string())]);
         (self.kill_at, self.give_up_at) = (None, None);
         self.plan_restart(lasted);
-        if let Err(e) = self.commit() {
+        let goes = self.record.spec.auto_remove && self.record.status == Status::Exited;
+        if goes || self.removing.is_some() {
+            // The removal keeps the record itself. After a crash before that, the container is one without a monitor.
+            self.show();
+        } else if let Err(e) = self.commit() {
             tracing::error!(container = %self.record.id, "keep the exit: {}", e.full());
         }
         for reply in self.stopping.drain(..) {
@@ -228,10 +235,7 @@ impl Actor {
         if let Some((volumes, reply)) = self.removing.take() {
             let result = self.remove(volumes).await;
             let _ = reply.send(result);
-        } else if self.record.spec.auto_remove
-            && self.record.status == Status::Exited
-            && let Err(e) = self.remove(true).await
-        {
+        } else if goes && let Err(e) = self.remove(true).await {
             tracing::error!(container = %self.record.id, "remove: {}", e.full());
         }
     }
@@ -462,7 +466,7 @@ impl Actor {
 
 async fn next_event(watch: &mut Option<Watch>) -> MonitorEvent {
     match watch {
-        Some(watch) => watch.events.recv().await.unwrap_or(MonitorEvent::Lost),
+        Some(watch) => watch.events.recv().await.unwrap_or(MonitorEvent::Lost(None)),
         None => std::future::pending().await,
     }
 }

@@ -29,6 +29,8 @@ impl Containers {
             })?;
             records.push(record);
         }
+        let known: Vec<String> = records.iter().map(|r| r.id.to_string()).collect();
+        self.shared.sweep_directories(&known)?;
         // Side by side: monitors that do not answer must not add up.
         let found = futures_util::stream::iter(records.into_iter().map(|record| self.recover_one(record)))
             .buffer_unordered(AT_ONCE)
@@ -141,10 +143,10 @@ async fn first_state(watch: &mut Watch, record: &ContainerRecord) -> Found {
         };
         match event {
             Some(MonitorEvent::Running { pid }) => return Found::Running(pid),
-            Some(MonitorEvent::Exited(exit)) => return Found::Exited(exit),
+            Some(MonitorEvent::Exited(exit) | MonitorEvent::Lost(Some(exit))) => return Found::Exited(exit),
             Some(MonitorEvent::Warning(message)) => tracing::warn!(container = %record.id, "{message}"),
             Some(MonitorEvent::Cloned { .. } | MonitorEvent::Ready | MonitorEvent::ExecExited { .. }) => {}
-            Some(MonitorEvent::Failed { .. } | MonitorEvent::Lost) | None => return Found::Lost,
+            Some(MonitorEvent::Failed { .. } | MonitorEvent::Lost(None)) | None => return Found::Lost,
         }
     }
 }

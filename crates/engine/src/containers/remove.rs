@@ -2,6 +2,7 @@
 
 use super::actor::Actor;
 use super::blocking;
+use std::path::PathBuf;
 use wharf_model::container::ContainerRecord;
 use wharf_model::records::{Change, Durability, RecordKind};
 use wharf_model::state::Event;
@@ -23,15 +24,30 @@ impl Actor {
 
 impl super::Collaborators {
     /// Removes all that a container had. Goes on after a failure, and reports the first; the record stays then,
-    /// so that the removal can be repeated.
+    /// so that the removal can be repeated. Its own files go behind the caller's back: without a record they are
+    /// nobody's, and the next engine process removes what is left of them.
     pub(super) fn erase(&self, record: &ContainerRecord, volumes: bool) -> Result<()> {
-        let directory = self.directory_of(&record.id);
-        let mut results = vec![self.snapshots.remove(record.id.as_str()), remove_directory(&directory)];
+        let mut results = vec![self.snapshots.remove(record.id.as_str())];
         for mount in record.mounts.iter().filter(|m| volumes && m.anonymous) {
             results.push(self.volumes.remove_if_unused(&mount.name, &record.id));
         }
         results.into_iter().collect::<Result<Vec<()>>>()?;
-        self.discard_record(record)
+        self.discard_record(record)?;
+        remove_later(self.directory_of(&record.id));
+        Ok(())
+    }
+
+    /// Removes the directories of containers that no record speaks of.
+    pub(super) fn sweep_directories(&self, known: &[String]) -> Result<()> {
+        let unreadable =
+            |e| Error::wrap(ErrorKind::Internal, format!("list {}", self.directory.display()), e);
+        for entry in std::fs::read_dir(&self.directory).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            if !entry.file_name().to_str().is_some_and(|name| known.iter().any(|id| id == name)) {
+                remove_later(entry.path());
+            }
+        }
+        Ok(())
     }
 
     fn discard_record(&self, record: &ContainerRecord) -> Result<()> {
@@ -47,6 +63,14 @@ impl super::Collaborators {
     pub(super) fn discard(&self, record: &ContainerRecord) -> Result<()> {
         self.erase(record, true)
     }
+}
+
+fn remove_later(directory: PathBuf) {
+    tokio::task::spawn_blocking(move || {
+        if let Err(e) = remove_directory(&directory) {
+            tracing::warn!("{}", e.full());
+        }
+    });
 }
 
 pub(super) fn remove_directory(directory: &std::path::Path) -> Result<()> {

@@ -18,6 +18,15 @@ use wharf_oci::runtime_spec::Resources;
 /// How long building a root may take: a bind from a network file system that answers late, no more.
 const PREPARE_LIMIT: Duration = Duration::from_secs(120);
 
+/// Who removes processes and cgroup of an ended run.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Left {
+    /// Its monitor, after it told the exit.
+    ByMonitor,
+    /// Nobody did yet.
+    Behind,
+}
+
 /// Why a start failed, with the exit code that `docker run` shows.
 struct Failure {
     code: i32,
@@ -48,7 +57,7 @@ impl Actor {
             Err(failure) => {
                 self.watch = None;
                 self.attaching.clear();
-                self.release().await;
+                self.release(Left::Behind).await;
                 // From `Starting` it always can.
                 let _ = self.step(Event::StartFailed);
                 if before == Status::Created {
@@ -124,7 +133,7 @@ impl Actor {
             match within_limit(watch.events.recv()).await? {
                 Some(MonitorEvent::Warning(message)) => tracing::warn!("{message}"),
                 Some(MonitorEvent::Failed { stage, message }) => return Err(refused(stage, &message)),
-                None | Some(MonitorEvent::Lost) => {
+                None | Some(MonitorEvent::Lost(_)) => {
                     return Err(Error::internal("the monitor died during the start").into());
                 }
                 Some(event) => return Ok(event),
@@ -144,13 +153,20 @@ impl Actor {
         Ok(())
     }
 
-    /// Gives ports and addresses back.
-    pub(super) async fn release(&mut self) {
+    /// Gives ports and addresses back, and what else a run has.
+    pub(super) async fn release(&mut self, left: Left) {
         let endpoints = std::mem::take(&mut self.record.endpoints);
         let published = std::mem::take(&mut self.record.published);
         let (networks, launcher) = (self.shared.networks.clone(), self.shared.launcher.clone());
-        let released = blocking(move || networks.release(&endpoints, &published)).await;
-        let cleaned = launcher.clean(&self.record.id, &self.shared.cgroup_of(&self.record)).await;
+        let released = if endpoints.is_empty() && published.is_empty() {
+            Ok(())
+        } else {
+            blocking(move || networks.release(&endpoints, &published)).await
+        };
+        let cleaned = match left {
+            Left::ByMonitor => launcher.forget(&self.record.id).await,
+            Left::Behind => launcher.clean(&self.record.id, &self.shared.cgroup_of(&self.record)).await,
+        };
         for e in [released, cleaned].into_iter().filter_map(Result::err) {
             tracing::warn!(container = %self.record.id, "clean up: {}", e.full());
         }

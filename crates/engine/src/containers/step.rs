@@ -90,7 +90,7 @@ impl Containers {
                 None if running => watch.events.recv().await,
                 _ => start::within_limit(watch.events.recv()).await?,
             };
-            match event.unwrap_or(MonitorEvent::Lost) {
+            match event.unwrap_or(MonitorEvent::Lost(None)) {
                 MonitorEvent::Cloned { pid } => {
                     let (networks, record) = (shared.networks.clone(), record.clone());
                     blocking(move || networks.connect(&record, pid)).await?;
@@ -107,13 +107,15 @@ impl Containers {
                         pump(stream, output).await?;
                     }
                 }
-                MonitorEvent::Exited(exit) => return Ok(exit.code),
+                MonitorEvent::Exited(exit) | MonitorEvent::Lost(Some(exit)) => return Ok(exit.code),
                 MonitorEvent::Failed { message, .. } => {
                     return Err(Error::invalid(format!(
                         "failed to create task for container: unable to start container process: {message}"
                     )));
                 }
-                MonitorEvent::Lost => return Err(Error::internal("the monitor of the build step died")),
+                MonitorEvent::Lost(None) => {
+                    return Err(Error::internal("the monitor of the build step died"));
+                }
                 MonitorEvent::Warning(_) | MonitorEvent::ExecExited { .. } => {}
             }
         }

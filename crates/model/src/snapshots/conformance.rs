@@ -1,7 +1,7 @@
 //! What every implementation of [`Snapshots`] does. Panics say what does not hold. Needs root.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use super::{ChangeKind, RootMount, Snapshots, Tree, WriteOptions};
+use super::{ChangeKind, RootMount, Snapshots, Tree, WriteOptions, skeleton};
 use crate::error::ErrorKind;
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -60,7 +60,7 @@ fn unpack(store: &dyn Snapshots, parent: Option<&ChainId>, entries: &[(Entry, &[
     store.unpack(parent, &diff, &mut &bytes[..]).unwrap().chain_id
 }
 
-/// Every path of a tree with its entry and content.
+/// Every path of a tree with its entry and content. A snapshot's skeleton is left out.
 pub fn content(store: &dyn Snapshots, tree: Tree<'_>) -> BTreeMap<String, (Entry, Vec<u8>)> {
     let mut bytes = Vec::new();
     store.read_tar(tree, Path::new("/"), &mut bytes).unwrap();
@@ -69,7 +69,12 @@ pub fn content(store: &dyn Snapshots, tree: Tree<'_>) -> BTreeMap<String, (Entry
     while let Some(entry) = reader.next_entry().unwrap() {
         let mut content = Vec::new();
         reader.read_to_end(&mut content).unwrap();
-        found.insert(entry.name().trim_matches(['.', '/']).to_owned(), (entry, content));
+        let name = entry.name();
+        let name = name.strip_prefix("./").unwrap_or(&name).trim_matches('/').to_owned();
+        found.insert(if name == "." { String::new() } else { name }, (entry, content));
+    }
+    if matches!(tree, Tree::Snapshot(_)) {
+        found.retain(|name, _| !skeleton::contains(name));
     }
     found
 }

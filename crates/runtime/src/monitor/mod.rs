@@ -293,8 +293,8 @@ impl Monitor<'_> {
         Ok(())
     }
 
-    /// The container has ended: its outcome is kept, its cgroup removed, and who watches is told. What clients have not
-    /// read yet is all that is left to do.
+    /// The container has ended: its outcome is kept, who watches is told, its cgroup is removed. What clients have not
+    /// read yet is all that is left to do then.
     fn finish(&mut self) {
         let exit = Exit {
             code: self.sessions[0].code.unwrap_or(255),
@@ -302,13 +302,14 @@ impl Monitor<'_> {
             oom_killed: self.cgroup.oom_kills().unwrap_or(0) > 0,
         };
         self.warn_of_log();
-        let kept = self.keep(&exit);
-        let removed = self.remove_traces();
-        if let Some(e) = [kept, removed].into_iter().find_map(Result::err) {
+        if let Err(e) = self.keep(&exit) {
             self.announce(&Event::Warning { message: e.to_string() });
         }
         self.announce(&Event::Exited(exit));
-        // Who starts the container again waits for the end of the connection, and so for its mounts' end.
+        // Who starts the container again waits for the end of the connection, and so for the end of all this.
+        if let Err(e) = self.remove_traces() {
+            self.announce(&Event::Warning { message: e.to_string() });
+        }
         self.mounts = None;
         for line in &mut self.lines {
             line.ended = true;

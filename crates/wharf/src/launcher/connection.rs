@@ -77,14 +77,13 @@ pub(super) async fn follow(
         }
         if last {
             // Nothing more is said; the end is when it has let go of everything.
-            while let Ok(Some(_)) = lines.next_line().await {}
+            while let Ok(Some(line)) = lines.next_line().await {
+                tracing::warn!("a monitor said at its end: {line}");
+            }
             return;
         }
     }
-    let last = match read_exit(&directory) {
-        Some(exit) => MonitorEvent::Exited(translate::exit(&exit)),
-        None => MonitorEvent::Lost,
-    };
+    let exit = read_exit(&directory);
     // Nobody may be left to hear it.
-    let _ = events.send(last);
+    let _ = events.send(MonitorEvent::Lost(exit.as_ref().map(translate::exit)));
 }

@@ -212,7 +212,7 @@ impl Launcher for MonitorLauncher {
         let Some(exit) = read_exit(&directory) else { return Ok(None) };
         let (sender, events) = mpsc::unbounded_channel();
         // The receiver is right here.
-        let _ = sender.send(MonitorEvent::Exited(translate::exit(&exit)));
+        let _ = sender.send(MonitorEvent::Lost(Some(translate::exit(&exit))));
         Ok(Some(Watch { events, go: mpsc::unbounded_channel().0 }))
     }
 
@@ -295,6 +295,11 @@ impl Launcher for MonitorLauncher {
         blocking(move || cgroup.processes().map_err(|e| internal("list the processes", e))).await
     }
 
+    async fn forget(&self, id: &ContainerId) -> Result<()> {
+        let directory = self.run_directory(id);
+        blocking(move || remove_directory(&directory)).await
+    }
+
     async fn clean(&self, id: &ContainerId, cgroup: &str) -> Result<()> {
         let (directory, cgroup) = (self.run_directory(id), self.cgroup(cgroup)?);
         blocking(move || {
@@ -302,16 +307,20 @@ impl Launcher for MonitorLauncher {
                 cgroup.signal_all(9).map_err(|e| internal("end the remaining processes", e))?;
                 cgroup.remove().map_err(|e| internal("remove the cgroup", e))?;
             }
-            match std::fs::remove_dir_all(&directory) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => Err(internal("remove the run directory", e)),
-                _ => Ok(()),
-            }
+            remove_directory(&directory)
         })
         .await
     }
 
     fn signal_number(&self, name: &str) -> Option<i32> {
         wharf_sys::signals::number(name)
+    }
+}
+
+fn remove_directory(directory: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(internal("remove the run directory", e)),
+        _ => Ok(()),
     }
 }
 
