@@ -7,9 +7,11 @@
 use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const RUNS: usize = 30;
+/// What counts as idle: a little longer than it takes the engine to notice.
+const QUIET: Duration = Duration::from_secs(3);
 const BEGIN: &str = "<!-- measured -->";
 const END: &str = "<!-- /measured -->";
 
@@ -67,7 +69,7 @@ impl Ours {
             .arg("--data-root")
             .arg(directory.join("data"))
             .arg("--exec-root")
-            .arg(directory.join("exec"))
+            .arg(exec_root())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -84,8 +86,9 @@ impl Ours {
         Ok(ours)
     }
 
-    /// Proportional memory in KiB of the engine and all it started.
+    /// Proportional memory in KiB of the engine and all it started, after a time without requests.
     fn memory(&self) -> u64 {
+        std::thread::sleep(QUIET);
         let mut wanted = vec![self.process.id()];
         let mut total = 0;
         while let Some(pid) = wanted.pop() {
@@ -113,7 +116,13 @@ impl Drop for Ours {
         let _ = Command::new("kill").arg(&pid).status();
         let _ = self.process.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
+        let _ = std::fs::remove_dir_all(exec_root());
     }
+}
+
+/// Where engines keep what lives only while containers run: in memory, as by default.
+fn exec_root() -> PathBuf {
+    Path::new("/run").join(format!("wharf-bench-{}", std::process::id()))
 }
 
 /// One row: what was measured, our figure, the peers' figures, the unit.

@@ -9,6 +9,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use wharf_sys::cgroup::Layout;
 use wharf_sys::process::{self, Cloned, SingleThreaded};
 use wharf_sys::{signals, socket};
 
@@ -40,6 +41,7 @@ fn run() -> Result<()> {
         signals::ignore(signal);
     }
     init::rootfs::probe();
+    Layout::detect().doing("find the cgroup hierarchies")?;
     let proof = SingleThreaded::verify().doing("check for threads")?;
     let mut buffer = vec![0u8; 8192];
     loop {

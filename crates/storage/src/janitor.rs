@@ -53,6 +53,8 @@ fn start(first: PathBuf) -> Result<Running> {
     let (work, asked) = channel::<PathBuf>();
     let path = first.clone();
     let run = move || {
+        // Whatever else there is to do comes first. Without the right to say so it is just not as polite.
+        let _ = rustix::process::setpriority_process(None, 19);
         for path in std::iter::once(first).chain(asked) {
             if let Err(e) = remove_tree(&path) {
                 tracing::warn!("{}", e.full());

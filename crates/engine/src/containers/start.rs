@@ -91,7 +91,9 @@ impl Actor {
         self.follow_to_ready(&mut watch).await?;
         self.connect_waiting().await?;
         // The addresses must be known to the next engine process before the program can use them.
-        self.shared.save(&self.record)?;
+        if !self.record.endpoints.is_empty() {
+            self.shared.save(&self.record)?;
+        }
         let gone = || Error::internal("the monitor ended before the start");
         watch.go.send(()).map_err(|_| gone())?;
         match self.next(&mut watch).await? {

@@ -14,6 +14,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Where the hierarchies of this host are mounted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,9 +47,15 @@ const V1_CONTROLLERS: [&str; 11] = [
 ];
 
 impl Layout {
-    /// Reads `/proc/self/mountinfo`.
+    /// Finds the hierarchies, once for this process and its children: reading all mounts costs more than making a
+    /// cgroup.
     pub fn detect() -> io::Result<Self> {
-        Self::parse(&std::fs::read_to_string("/proc/self/mountinfo")?)
+        static FOUND: OnceLock<Layout> = OnceLock::new();
+        if let Some(found) = FOUND.get() {
+            return Ok(found.clone());
+        }
+        let found = Self::parse(&std::fs::read_to_string("/proc/self/mountinfo")?)?;
+        Ok(FOUND.get_or_init(|| found).clone())
     }
 
     fn parse(mountinfo: &str) -> io::Result<Self> {
@@ -369,6 +376,8 @@ fn make_directory(directory: &Path) -> io::Result<()> {
             make_directory(parent)?;
             if parent.join("cpuset.cpus").exists() {
                 inherit_cpuset(parent)?;
+                // What is made below is filled by the kernel from now on.
+                write(&parent.join("cgroup.clone_children"), "1")?;
             }
             make_directory(directory)
         }
@@ -380,6 +389,10 @@ fn make_directory(directory: &Path) -> io::Result<()> {
 /// A new cpuset of version 1 is empty and takes no process until it is filled. So may its parent be, which
 /// another process is just making.
 fn inherit_cpuset(directory: &Path) -> io::Result<()> {
+    // The last that is filled, by us and by the kernel.
+    if !std::fs::read_to_string(directory.join("cpuset.mems"))?.trim().is_empty() {
+        return Ok(());
+    }
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let own = directory.join(file);
         if std::fs::read_to_string(&own)?.trim().is_empty() {

@@ -106,7 +106,11 @@ async fn foreground(context: &Context, options: &Options, id: &str, attached: At
         .flag("stdout", attached.stdout)
         .flag("stderr", attached.stderr)
         .maybe("detachKeys", keys.as_ref());
-    let connection = client.hijack(Call::post(path(id, "/attach")).query(query)).await?;
+    let attach = client.hijack(Call::post(path(id, "/attach")).query(query));
+    // The answer to `wait` begins when the engine has begun to wait: nothing of the end is missed.
+    let condition = if flags.rm { "removed" } else { "next-exit" };
+    let wait = client.stream(Call::post(path(id, "/wait")).query(Query::new().with("condition", condition)));
+    let (connection, wait) = tokio::try_join!(attach, wait)?;
     let session = Session {
         tty: flags.tty,
         stdin: attached.stdin,
@@ -114,10 +118,6 @@ async fn foreground(context: &Context, options: &Options, id: &str, attached: At
         stderr: attached.stderr,
         detach_keys: keys.unwrap_or_else(|| detach::DEFAULT.into()),
     };
-    // The answer to `wait` begins when the engine has begun to wait: nothing of the end is missed.
-    let condition = if flags.rm { "removed" } else { "next-exit" };
-    let wait =
-        client.stream(Call::post(path(id, "/wait")).query(Query::new().with("condition", condition))).await?;
     client.done(Call::post(path(id, "/start"))).await?;
     let _tasks = match (flags.tty, options.sig_proxy) {
         (true, _) => signals::follow_size(client, path(id, "/resize"))?,
