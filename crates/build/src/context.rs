@@ -95,6 +95,17 @@ impl Context {
         Ok(Self { file, entries, excluded: BTreeMap::new() })
     }
 
+    /// A context of one file, whose content is all of `file`.
+    pub(crate) fn of_file(name: &str, file: File, modified: i64) -> Result<Self> {
+        let failed = |e| Error::wrap(ErrorKind::Internal, "look at a fetched file", e);
+        let mut entry = Entry::new(Kind::File, name);
+        entry.size = file.metadata().map_err(failed)?.len();
+        entry.mode = 0o600;
+        entry.mtime.seconds = modified;
+        let entries = BTreeMap::from([(name.to_owned(), Item { entry, at: 0 })]);
+        Ok(Self { file, entries, excluded: BTreeMap::new() })
+    }
+
     /// A context of only a Dockerfile.
     pub fn of_dockerfile(text: &str, scratch: &Path) -> Result<Self> {
         let mut writer = Writer::new(Vec::new());

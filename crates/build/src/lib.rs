@@ -3,6 +3,7 @@
 //! The executor works on the seams alone: images and snapshots, and a [`StepRunner`] that runs commands.
 #![forbid(unsafe_code)]
 
+mod changes;
 pub mod context;
 pub mod dockerfile;
 pub mod executor;
@@ -10,5 +11,6 @@ pub mod ignore;
 pub mod pattern;
 
 pub use bytes::Bytes;
+pub use changes::apply_changes;
 pub use context::Context;
 pub use executor::{Builder, CredentialsFor, Options, Output, Sink, Step, StepRunner, Stream};

@@ -55,6 +55,18 @@ fn components(pattern: &[Vec<char>], path: &[Vec<char>]) -> bool {
     }
 }
 
+/// The pattern that matches just this text.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
 /// Whether a whole path matches a pattern.
 pub fn matches(pattern: &str, path: &str) -> bool {
     components(&parts(pattern), &parts(path))

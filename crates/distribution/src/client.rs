@@ -5,6 +5,7 @@
 
 mod auth;
 mod blobs;
+mod fetch;
 mod manifests;
 mod resolve;
 mod tls;
@@ -12,6 +13,7 @@ mod transport;
 
 pub use auth::Credentials;
 pub use blobs::{Mount, Sent};
+pub use fetch::Document;
 pub use manifests::Fetched;
 pub use resolve::Resolver;
 

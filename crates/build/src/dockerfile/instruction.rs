@@ -29,6 +29,8 @@ pub struct Transfer {
     pub chmod: Option<String>,
     /// Patterns of what is left out.
     pub exclude: Vec<String>,
+    /// The digest a fetched source must have.
+    pub checksum: Option<String>,
 }
 
 /// HEALTHCHECK.
@@ -152,6 +154,7 @@ fn transfer(name: &str, line: &Line, text: &str, escape: char) -> Result<Transfe
             "chown" => found.chown = Some(value),
             "chmod" => found.chmod = Some(value),
             "exclude" => found.exclude.push(value),
+            "checksum" if name == "ADD" => found.checksum = Some(value),
             // Layers are independent of what is below them as it is.
             "link" => {}
             other => return Err(format!("unknown flag: --{other} of {name}")),

@@ -6,6 +6,7 @@ use crate::context::{Selection, spool, write_entries};
 use crate::dockerfile::{Heredoc, Transfer};
 use crate::{Context, pattern};
 use flate2::bufread::MultiGzDecoder;
+use futures_util::StreamExt;
 use ring::digest::{SHA256, digest};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,25 @@ enum Content {
     Text(Entry, Vec<u8>),
     /// An archive in a context, unpacked.
     Archive(Arc<Context>, Box<Entry>, u64),
+}
+
+/// One source of a COPY or ADD.
+struct Chosen {
+    context: Arc<Context>,
+    selection: Selection,
+    /// Archives are unpacked.
+    unpack: bool,
+}
+
+fn is_address(source: &str) -> bool {
+    source.starts_with("http://") || source.starts_with("https://")
+}
+
+fn is_repository(source: &str) -> bool {
+    let path = source.split('#').next().unwrap_or_default();
+    source.starts_with("git@")
+        || source.starts_with("git://")
+        || (is_address(source) && path.ends_with(".git"))
 }
 
 fn failed(doing: &str) -> impl Fn(std::io::Error) -> Error {
@@ -102,17 +122,19 @@ impl Build<'_> {
             None => None,
         };
         let options = WriteOptions { owner, mode, keep_kinds: false };
-        let mut chosen: Vec<(Arc<Context>, Selection)> = Vec::new();
+        let mut chosen: Vec<Chosen> = Vec::new();
         for source in &transfer.sources {
             let source = self.expand(state, source)?;
-            if name == "ADD"
-                && ["http://", "https://", "git@"].iter().any(|scheme| source.starts_with(scheme))
-            {
+            if name == "ADD" && is_repository(&source) {
                 return Err(Error::unsupported(format!(
-                    "ADD does not fetch {source}: fetch it in a RUN step"
+                    "ADD does not clone {source}: clone it in a RUN step"
                 )));
             }
+            // What is fetched stays as it is; archives of the context are unpacked.
+            let is_address = name == "ADD" && is_address(&source);
+            let unpack = name == "ADD" && !is_address;
             let (context, source) = match &transfer.from {
+                None if is_address => self.fetch(&source, &target, transfer.checksum.as_deref()).await?,
                 None => (Arc::clone(&self.context), source),
                 Some(from) => {
                     let chain = self.source_tree(from, stage).await?;
@@ -124,7 +146,8 @@ impl Build<'_> {
                 let context = Arc::clone(&context);
                 blocking(move || context.select(&source, &exclude)).await?
             };
-            chosen.extend(selected.into_iter().map(|selection| (Arc::clone(&context), selection)));
+            let chosen_here = |selection| Chosen { context: Arc::clone(&context), selection, unpack };
+            chosen.extend(selected.into_iter().map(chosen_here));
         }
         let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
         for heredoc in &transfer.heredocs {
@@ -132,7 +155,8 @@ impl Build<'_> {
         }
         let to_directory =
             target.ends_with('/') || matches!(target.as_str(), "." | "..") || target.ends_with("/.");
-        if chosen.len() + texts.len() > 1 && !to_directory && !chosen.iter().all(|(_, s)| s.is_directory) {
+        if chosen.len() + texts.len() > 1 && !to_directory && !chosen.iter().all(|c| c.selection.is_directory)
+        {
             return Err(Error::invalid(format!(
                 "When using {name} with more than one source file, the destination must be a directory and end with a /"
             )));
@@ -140,8 +164,8 @@ impl Build<'_> {
         let path = absolute(&state.config.config.working_dir, &target);
         let into_directory = to_directory || self.is_directory(state, &path).await?;
         let mut parts: Vec<Part> = Vec::new();
-        for (context, selection) in chosen {
-            parts.extend(plan(name == "ADD", &context, selection, &path, into_directory, options)?);
+        for Chosen { context, selection, unpack } in chosen {
+            parts.extend(plan(unpack, &context, selection, &path, into_directory, options)?);
         }
         for (file, content) in texts {
             let (at, file) = place(&path, &file, into_directory);
@@ -162,6 +186,43 @@ impl Build<'_> {
         let layer = self.builder.images.commit_snapshot(&working.key).await?;
         working.committed();
         self.finish_step(state, &created_by, &content, Some(layer)).await
+    }
+
+    /// A document of the web as a context of one file, and what it is called there.
+    async fn fetch(&self, url: &str, target: &str, checksum: Option<&str>) -> Result<(Arc<Context>, String)> {
+        let path = url.split(['?', '#']).next().unwrap_or_default();
+        let path = path.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, p)| p);
+        let name = match path.rsplit('/').next().unwrap_or_default() {
+            "" | "." | ".." if target.ends_with('/') => {
+                return Err(Error::invalid(format!(
+                    "cannot determine a file name from {url}: name the file in the destination"
+                )));
+            }
+            // Its name in the image is the destination's.
+            "" | "." | ".." => "document".to_owned(),
+            name => name.to_owned(),
+        };
+        let document = self.builder.images.client().fetch(url).await?;
+        let modified = document.modified.unwrap_or_default();
+        let scratch = self.builder.scratch.clone();
+        let mut file = blocking(move || spool(&scratch)).await?;
+        let mut hash = ring::digest::Context::new(&SHA256);
+        let mut stream = std::pin::pin!(document.into_stream());
+        while let Some(bytes) = stream.next().await {
+            let bytes = bytes.map_err(failed(&format!("fetch {url}")))?;
+            hash.update(&bytes);
+            file = blocking(move || {
+                file.write_all(&bytes).map(|()| file).map_err(failed("keep what was fetched"))
+            })
+            .await?;
+        }
+        let digest = Digest::from_sha256(hash.finish().as_ref());
+        if let Some(wanted) = checksum.filter(|wanted| *wanted != digest.to_string()) {
+            return Err(Error::invalid(format!("digest mismatch for {url}: {digest}, expected: {wanted}")));
+        }
+        let context = Context::of_file(&name, file, modified)?;
+        // A name may look like a pattern; it is none.
+        Ok((Arc::new(context), pattern::escape(&name)))
     }
 
     fn document(&self, state: &State, heredoc: &Heredoc) -> Result<String> {

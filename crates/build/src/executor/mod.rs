@@ -13,6 +13,7 @@ mod users;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use metadata::apply_to;
 pub use run::{Step, StepRunner, Stream};
 
 use crate::Context;

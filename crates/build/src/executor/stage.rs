@@ -83,7 +83,7 @@ impl Build<'_> {
     }
 
     pub(super) fn expand(&self, state: &State, text: &str) -> Result<String> {
-        expand_word(text, self.file.escape, &|name| state.variable(name)).map_err(Error::invalid)
+        super::metadata::expand(state, self.file.escape, text)
     }
 
     /// Begins a stage; returns the base image's triggers.

@@ -10,6 +10,7 @@ use wharf_model::records::fake::MemoryRecords;
 use wharf_model::snapshots::conformance::{file, link, tar};
 use wharf_model::snapshots::fake::MemorySnapshots;
 use wharf_model::snapshots::{Tree, WriteOptions};
+use wharf_oci::digest::Digest;
 use wharf_oci::tar::{Entry, Kind};
 
 /// `write PATH TEXT` makes a file, `fail N` ends with N; both say so.
@@ -210,7 +211,9 @@ async fn files_are_copied_where_docker_copies_them() {
         ("FROM scratch\nCOPY a a /x", "must be a directory"),
         ("FROM scratch\nCOPY --chown=nobody a /x", "nobody"),
         ("FROM scratch\nCOPY --from=0 a /x", "no build stage named"),
-        ("FROM scratch\nADD https://example.org/x /", "does not fetch"),
+        ("FROM scratch\nADD https://example.org/x.git /", "does not clone"),
+        ("FROM scratch\nADD http://127.0.0.1:1/ /", "cannot determine a file name"),
+        ("FROM scratch\nADD http://127.0.0.1:1/x /", "127.0.0.1"),
     ] {
         let error = site.fails(bad).await;
         assert!(error.contains(why) || bad.contains("--from"), "{bad}: {error}");
@@ -292,4 +295,49 @@ async fn failures() {
     let heredoc = "FROM base\nRUN <<EOF\nwrite /h 1\nEOF";
     let (image, _) = site.build(heredoc, &[]).await;
     assert_eq!(site.content(&image, "/h").as_deref(), Some("1"));
+}
+
+/// Answers one request after another with the given answers, and tells its address.
+async fn web(answers: Vec<String>) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            assert_ne!(stream.read(&mut request).await.unwrap(), 0);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    address
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\n{headers}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn documents_of_the_web_are_added() {
+    let site = site().await;
+    let ok = || answer("200 OK", "Last-Modified: Thu, 01 Jan 1970 00:01:40 GMT\r\n", "hello");
+    let address = web(vec![ok(), ok(), answer("302 Found", "Location: /other\r\n", ""), ok(), ok()]).await;
+    let sum = Digest::sha256(b"hello");
+    let dockerfile = format!(
+        "FROM base\nADD http://{address}/a/f%5B1%5D.txt?x=1 /d/\nADD --checksum={sum} http://{address}/a /named\n\
+         ADD --chmod=755 http://{address}/moved /moved"
+    );
+    let (image, said) = site.build_with(&dockerfile, &[], Options::default()).await;
+    let image = image.unwrap_or_else(|e| panic!("{}\n{said}", e.full()));
+    for path in ["/d/f%5B1%5D.txt", "/named", "/moved"] {
+        assert_eq!(site.content(&image, path).as_deref(), Some("hello"), "{path}");
+    }
+    assert_eq!(site.owner(&image, "/named"), (0, 0, 0o600));
+    assert_eq!(site.owner(&image, "/moved"), (0, 0, 0o755));
+    let other = Digest::sha256(b"other");
+    let error = site.fails(&format!("FROM base\nADD --checksum={other} http://{address}/a /x")).await;
+    assert!(error.contains("digest mismatch"), "{error}");
+    let address = web(vec![answer("404 Not Found", "", "")]).await;
+    let error = site.fails(&format!("FROM base\nADD http://{address}/a /x")).await;
+    assert!(error.contains("404"), "{error}");
 }

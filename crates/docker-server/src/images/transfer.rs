@@ -14,7 +14,9 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
 use std::io::{self, Read};
+use std::sync::Arc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
+use wharf_build::apply_changes;
 use wharf_docker_api::types::image::PruneResponse;
 use wharf_engine::images::Import;
 use wharf_model::{Error, ErrorKind};
@@ -38,7 +40,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> ApiResult {
     if let Some(source) = params.get("fromSrc") {
-        return import(api, source, &params, body);
+        return import(api, source.to_owned(), &params, body);
     }
     let name =
         params.get("fromImage").ok_or_else(|| ApiError::bad_request("missing parameter: fromImage"))?;
@@ -65,27 +67,21 @@ fn publish_pull(api: &Api, name: &str) {
     }
 }
 
-fn import(api: Api, source: &str, params: &Params, body: Body) -> ApiResult {
-    if source != "-" {
-        return Err(ApiError::bad_request(
-            "import from a URL is not supported yet: fetch it and import from standard input",
-        ));
-    }
+fn import(api: Api, source: String, params: &Params, body: Body) -> ApiResult {
     let tag = params.get("repo").map(|repo| reference(repo, params.get("tag"))).transpose()?;
-    if !params.all("changes").is_empty() {
-        return Err(ApiError::bad_request(
-            "import --change is not supported yet: build an image from this one instead",
-        ));
-    }
+    let changes: Vec<String> = params.all("changes").iter().map(ToString::to_string).collect();
     let import = Import {
         reference: tag,
-        message: params.get("message").unwrap_or_default().to_owned(),
-        config: Default::default(),
+        message: match params.get("message") {
+            Some(message) if !message.is_empty() => message.to_owned(),
+            _ => format!("Imported from {source}"),
+        },
+        config: apply_changes(Default::default(), &changes)?,
         platform: platform(params)?,
     };
     let (stream, response) = MessageStream::new();
     tokio::spawn(async move {
-        match api.images.import(reader(body), import).await {
+        match import_from(&api, &source, body, import).await {
             Ok(image) => {
                 publish(&api, "import", &image.id, image.id.as_str());
                 stream.status(image.id.as_str());
@@ -94,6 +90,22 @@ fn import(api: Api, source: &str, params: &Params, body: Body) -> ApiResult {
         }
     });
     Ok(response)
+}
+
+/// The tar is the request's body, or a document of the web.
+async fn import_from(
+    api: &Api,
+    source: &str,
+    body: Body,
+    import: Import,
+) -> wharf_model::Result<Arc<wharf_engine::images::Image>> {
+    if source == "-" {
+        return api.images.import(reader(body), import).await;
+    }
+    let url = if source.contains("://") { source.to_owned() } else { format!("http://{source}") };
+    let document = api.images.client().fetch(&url).await?;
+    let stream = SyncIoBridge::new(Box::pin(StreamReader::new(document.into_stream())));
+    api.images.import(stream, import).await
 }
 
 pub(super) fn push(api: Api, name: &str, params: &Params, headers: &HeaderMap) -> ApiResult {

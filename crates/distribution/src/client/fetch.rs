@@ -1,0 +1,85 @@
+//! Documents of the web: what `ADD` and `import` take by address.
+
+use super::{Client, MAX_REDIRECTS, SILENCE, absolute, answered, no_body};
+use bytes::Bytes;
+use futures_util::Stream;
+use http::header::{LAST_MODIFIED, LOCATION, USER_AGENT};
+use http::{Request, Uri};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use std::io;
+use wharf_model::{Error, ErrorKind, Result};
+
+/// A document on its way.
+pub struct Document {
+    /// Seconds since the epoch, when the server says when it was changed.
+    pub modified: Option<i64>,
+    body: Incoming,
+}
+
+impl Document {
+    /// The content. A server that falls silent for a minute breaks it off.
+    pub fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        futures_util::stream::unfold(Some(self.body), |body| async {
+            let mut body = body?;
+            loop {
+                let frame = match tokio::time::timeout(SILENCE, body.frame()).await {
+                    Err(_) => return Some((Err(io::ErrorKind::TimedOut.into()), None)),
+                    Ok(None) => return None,
+                    Ok(Some(Err(e))) => return Some((Err(io::Error::other(e)), None)),
+                    Ok(Some(Ok(frame))) => frame,
+                };
+                if let Ok(data) = frame.into_data() {
+                    return Some((Ok(data), Some(body)));
+                }
+            }
+        })
+    }
+}
+
+impl Client {
+    /// Gets a document of `http://` or `https://`, following redirects, but none from `https` to `http`.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no such address, `NotFound` where there is nothing, else what the server or the way
+    /// there says.
+    pub async fn fetch(&self, url: &str) -> Result<Document> {
+        let mut target = url.to_owned();
+        for _ in 0..=MAX_REDIRECTS {
+            let uri: Uri = target.parse().map_err(|e| {
+                Error::wrap(ErrorKind::Invalid, format!("{target:?} is no address of a document"), e)
+            })?;
+            if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
+                return Err(Error::invalid(format!("{target:?} is no address of a document")));
+            }
+            if url.starts_with("https://") && uri.scheme_str() == Some("http") {
+                return Err(Error::new(
+                    ErrorKind::Forbidden,
+                    format!("{url} leads to {target}, in the clear: refused"),
+                ));
+            }
+            let (body, _) = no_body()?;
+            let request = Request::get(uri).header(USER_AGENT, &self.user_agent).body(body);
+            let request = request
+                .map_err(|e| Error::wrap(ErrorKind::Internal, format!("make a request for {target}"), e))?;
+            let response = answered(self.transport.send(request)).await?;
+            let status = response.status();
+            let location = response.headers().get(LOCATION).and_then(|v| v.to_str().ok());
+            match location {
+                Some(location) if status.is_redirection() => target = absolute(&target, location),
+                _ if status.is_success() => {
+                    let header = response.headers().get(LAST_MODIFIED).and_then(|v| v.to_str().ok());
+                    let modified = header.and_then(|v| httpdate::parse_http_date(v).ok());
+                    let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+                    let modified = since.and_then(|since| since.as_secs().try_into().ok());
+                    return Ok(Document { modified, body: response.into_body() });
+                }
+                _ => {
+                    let kind = if status.as_u16() == 404 { ErrorKind::NotFound } else { ErrorKind::Internal };
+                    return Err(Error::new(kind, format!("failed to GET {url} with status {status}")));
+                }
+            }
+        }
+        Err(Error::internal(format!("{url} redirects more than {MAX_REDIRECTS} times")))
+    }
+}
