@@ -130,7 +130,7 @@ fn life_and_death() {
     e.run(&["rename", "c1", "d1"]).ok();
     assert!(e.run(&["run", "--name", "d1", "busybox", "true"]).err.contains("already in use"));
     e.run(&["rm", "d1"]).ok();
-    assert_ne!(e.run(&["inspect", "d1"]).code, 0);
+    assert_ne!(e.run(&["container", "inspect", "d1"]).code, 0);
 }
 
 #[test]
