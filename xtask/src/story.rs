@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 const REGISTRY: &str = "127.0.0.1:45000";
 const PORT: u16 = 48081;
+const ENGINE_ADDRESS: &str = "10.211.0.1";
 /// How long the service may take to answer for the first time.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
@@ -31,7 +32,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     stage.start_registry()?;
     stage.tell()?;
     println!(
-        "\nThat was the whole story: build, login, push, pull, run, curl, ps, logs, exec, top, stats, stop, rm, rmi."
+        "\nThat was the whole story: build, login, push, pull, run, curl, ps, logs, exec, top, stats, restart, stop, start, kill, rm, save, load, rmi."
     );
     Ok(())
 }
@@ -61,7 +62,7 @@ impl Stage {
             std::fs::File::create(self.directory.join("engine.log")).context("make the engine's log")?;
         println!("\n$ wharf daemon -H {} --data-root … --exec-root … &", self.host());
         let mut engine = Command::new(&self.wharf)
-            .args(["daemon", "--tell-ready", "--bip", "10.211.0.1/24", "-H", &self.host()])
+            .args(["daemon", "--tell-ready", "--bip", &format!("{ENGINE_ADDRESS}/24"), "-H", &self.host()])
             .arg("--data-root")
             .arg(self.directory.join("data"))
             .arg("--exec-root")
@@ -153,7 +154,11 @@ impl Stage {
         self.show(&["pull", &name])?;
         self.show(&["images"])?;
         self.show(&["run", "-d", "-p", &format!("{PORT}:8080"), "--name", "web", &name])?;
-        self.visit()?;
+        self.visit("127.0.0.1")?;
+        // The engine's bridge has one of the host's own addresses.
+        self.visit(ENGINE_ADDRESS)?;
+        let by_name = self.show(&["run", "--rm", &name, "get", "web:8080"])?;
+        ensure!(by_name.contains("Hello from a container"), "another container gets: {by_name}");
         self.show(&["ps"])?;
         let logs = self.show(&["logs", "web"])?;
         ensure!(logs.contains("GET / HTTP/1.1"), "the log lacks the request");
@@ -162,20 +167,27 @@ impl Stage {
         self.show(&["stats", "--no-stream", "web"])?;
         self.show(&["inspect", "--format", "{{.State.Status}} {{.NetworkSettings.IPAddress}}", "web"])?;
         self.show(&["restart", "-t", "1", "web"])?;
-        self.visit()?;
+        self.visit("127.0.0.1")?;
         self.show(&["stop", "-t", "1", "web"])?;
+        self.show(&["start", "web"])?;
+        self.visit("127.0.0.1")?;
+        self.show(&["kill", "web"])?;
         self.show(&["rm", "web"])?;
+        let tar = self.directory.join("image.tar").display().to_string();
+        self.show(&["save", "-o", &tar, &name])?;
+        self.show(&["rmi", &name])?;
+        self.show(&["load", "-i", &tar])?;
         self.show(&["rmi", &name])?;
         let left = self.show(&["ps", "-aq"])?;
         ensure!(left.is_empty(), "a container is left: {left}");
         Ok(())
     }
 
-    fn visit(&self) -> anyhow::Result<()> {
-        println!("\n$ curl http://127.0.0.1:{PORT}/");
+    fn visit(&self, address: &str) -> anyhow::Result<()> {
+        println!("\n$ curl http://{address}:{PORT}/");
         let mut page = None;
         answers(|| {
-            page = get(PORT).ok();
+            page = get(address).ok();
             page.is_some()
         });
         let page = page.context("the service does not answer")?;
@@ -198,8 +210,8 @@ fn answers(mut ready: impl FnMut() -> bool) -> bool {
 }
 
 /// The body of a page.
-fn get(port: u16) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+fn get(address: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect((address, PORT))?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();

@@ -1,13 +1,17 @@
 //! A tiny HTTP service: answers every request with one page.
 #![forbid(unsafe_code)]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 fn main() -> std::io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "0.0.0.0:8080".to_owned());
     if address == "--version" {
         say(concat!("hello ", env!("CARGO_PKG_VERSION")));
+        return Ok(());
+    }
+    if let (true, Some(target)) = (address == "get", std::env::args().nth(2)) {
+        say(fetch(&target)?.trim_end());
         return Ok(());
     }
     let listener = TcpListener::bind(&address)?;
@@ -19,6 +23,15 @@ fn main() -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The page of another such service: images FROM scratch have no other client.
+fn fetch(target: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(target)?;
+    write!(stream, "GET / HTTP/1.1\r\nHost: {target}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, page)| page.to_owned()))
 }
 
 fn say(line: &str) {

@@ -107,3 +107,24 @@ fn errors_are_runcs() {
     assert!(bundle.oci(&["run", "-b", "/no/such/bundle", "x"]).err.contains("/no/such/bundle"));
     assert!(bundle.oci(&["run", "-b", &bundle.path(), "../x"]).err.contains("invalid container ID"));
 }
+
+/// Podman with our runtime; `PODMAN_BIN` names one, with the options its installation needs before the verb.
+#[test]
+#[ignore = "needs a Podman with the image localhost/busybox; PODMAN_BIN names it"]
+fn podman_runs_a_container_with_it() {
+    let Ok(podman) = std::env::var("PODMAN_BIN") else {
+        println!("skipped: PODMAN_BIN names no Podman");
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = directory.path().join("wharf-oci");
+    std::fs::write(&runtime, format!("#!/bin/sh\nexec {} oci \"$@\"\n", binary().display())).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&runtime, executable).unwrap();
+    let script = format!(
+        "{podman} --runtime {} run --rm --ulimit host --network none localhost/busybox sh -c 'echo with podman; exit 7'",
+        runtime.display()
+    );
+    let done = run_limited(Command::new("sh").args(["-c", &script]), "");
+    assert_eq!((done.code, done.out.as_str()), (7, "with podman\n"), "{}", done.err);
+}

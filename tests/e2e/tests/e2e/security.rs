@@ -168,3 +168,20 @@ fn files_of_the_container_are_not_waited_for() {
     let path = e.run(&["run", "--rm", "busybox", &format!("/{long}")]);
     assert!(path.code == 125 && path.err.contains("too long"), "{} {}", path.code, path.err);
 }
+
+#[test]
+fn the_filter_refuses_what_dockers_does() {
+    let Some(e) = Engine::start() else { return };
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/refused.c");
+    let made =
+        std::process::Command::new("cc").args(["-static", "-o"]).arg(e.path("refused")).arg(source).status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("skipped: cc makes no static program here");
+        return;
+    }
+    let bind = format!("{}:/refused:ro", e.path("refused").display());
+    assert_eq!(e.run(&["run", "--rm", "-v", &bind, "busybox", "/refused"]).ok(), "tried");
+    let open =
+        e.run(&["run", "--rm", "--security-opt", "seccomp=unconfined", "-v", &bind, "busybox", "/refused"]);
+    assert!(open.ok().contains("keyctl"), "the test sees a difference");
+}
