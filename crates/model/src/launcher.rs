@@ -196,6 +196,8 @@ pub trait Launcher: Send + Sync {
     async fn forget(&self, id: &ContainerId) -> Result<()>;
     /// Removes whatever is left of a container without a monitor: processes, cgroup, run directory.
     async fn clean(&self, id: &ContainerId, cgroup: &str) -> Result<()>;
+    /// A directory for what is needed only while the container runs; `forget` and `clean` remove it.
+    fn run_directory(&self, id: &ContainerId) -> PathBuf;
     /// The number of a signal's name; `None` when there is no such signal.
     fn signal_number(&self, name: &str) -> Option<i32>;
 }

@@ -1,21 +1,23 @@
-//! Removes trees behind the caller's back: what no record names any more may go when there is time.
+//! Work behind the caller's back: what no record names any more is removed, and what the next will need is made.
 
-use crate::disk::{failed, remove_tree};
+use crate::disk::remove_tree;
 use std::path::PathBuf;
 use std::sync::mpsc::{SendError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
-use wharf_model::Result;
+use wharf_model::{Error, ErrorKind, Result};
 
-/// Removes trees one after another in a thread of its own, started by the first. What a crash leaves of them is for
-/// the owner's recovery. Dropping waits for what was asked.
+/// Does one job after another in a thread of its own, started by the first. What a crash leaves undone is for the
+/// owner's recovery. Dropping waits for what was asked.
 #[derive(Default)]
 pub(crate) struct Janitor {
     running: Mutex<Option<Running>>,
 }
 
+type Job = Box<dyn FnOnce() + Send>;
+
 struct Running {
-    work: Sender<PathBuf>,
+    work: Sender<Job>,
     thread: JoinHandle<()>,
 }
 
@@ -25,15 +27,27 @@ impl Janitor {
     /// # Errors
     /// When no thread can be started.
     pub(crate) fn remove(&self, path: PathBuf) -> Result<()> {
+        self.later(Box::new(move || {
+            if let Err(e) = remove_tree(&path) {
+                tracing::warn!("{}", e.full());
+            }
+        }))
+    }
+
+    /// Does something soon.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(crate) fn later(&self, job: Job) -> Result<()> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let path = match running.as_ref() {
-            None => path,
-            Some(running) => match running.work.send(path) {
+        let job = match running.as_ref() {
+            None => job,
+            Some(running) => match running.work.send(job) {
                 Ok(()) => return Ok(()),
-                Err(SendError(path)) => path,
+                Err(SendError(job)) => job,
             },
         };
-        *running = Some(start(path)?);
+        *running = Some(start(job)?);
         Ok(())
     }
 }
@@ -49,20 +63,17 @@ impl Drop for Janitor {
     }
 }
 
-fn start(first: PathBuf) -> Result<Running> {
-    let (work, asked) = channel::<PathBuf>();
-    let path = first.clone();
+fn start(first: Job) -> Result<Running> {
+    let (work, asked) = channel::<Job>();
     let run = move || {
         // Whatever else there is to do comes first. Without the right to say so it is just not as polite.
         let _ = rustix::process::setpriority_process(None, 19);
-        for path in std::iter::once(first).chain(asked) {
-            if let Err(e) = remove_tree(&path) {
-                tracing::warn!("{}", e.full());
-            }
+        for job in std::iter::once(first).chain(asked) {
+            job();
         }
     };
     let thread = std::thread::Builder::new().name("wharf-janitor".into()).stack_size(256 << 10).spawn(run);
-    let thread = thread.map_err(|e| failed("start a thread to remove", &path, e))?;
+    let thread = thread.map_err(|e| Error::wrap(ErrorKind::Internal, "start the janitor", e))?;
     Ok(Running { work, thread })
 }
 

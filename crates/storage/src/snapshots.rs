@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/t/<number>/fs     the files of a layer or a snapshot
 //! <root>/t/<number>/work   overlay's scratch directory, snapshots only
+//! <root>/next              a tree that is made ahead for the next snapshot
 //! <root>/base              what every snapshot finds below all layers
 //! <root>/empty             the second lower directory of a view of one layer
 //! ```
@@ -162,12 +163,46 @@ impl UnpackedSnapshots {
     /// A new directory whose root looks like the one below it: overlay shows the topmost.
     fn fresh(&self, below: Option<u64>) -> Result<Fresh> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.tree(number);
+        let fresh = Fresh { number, path: self.tree(number), recorded: false };
+        make_tree(&fresh.path, &["fs"])?;
+        self.look_like(below, number)?;
+        Ok(fresh)
+    }
+
+    /// The same for a snapshot, which has a scratch directory too: one that was made ahead, where there is one.
+    fn fresh_snapshot(&self, below: Option<u64>) -> Result<Fresh> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let fresh = Fresh { number, path: self.tree(number), recorded: false };
+        match std::fs::rename(self.ahead(), &fresh.path) {
+            Ok(()) => {}
+            Err(_) => make_tree(&fresh.path, &SNAPSHOT_DIRECTORIES)?,
+        }
+        self.look_like(below, number)?;
+        let ahead = self.ahead();
+        self.janitor.later(Box::new(move || {
+            if ahead.exists() {
+                return;
+            }
+            let part = ahead.with_extension("part");
+            let made =
+                remove_tree(&part).and_then(|()| make_tree(&part, &SNAPSHOT_DIRECTORIES)).and_then(|()| {
+                    std::fs::rename(&part, &ahead).map_err(|e| failed("name the directory", &ahead, e))
+                });
+            // Whoever needs one and finds none makes it, and tells of failures.
+            if let Err(e) = made {
+                tracing::debug!("{}", e.full());
+            }
+        }))?;
+        Ok(fresh)
+    }
+
+    /// The tree that was made ahead for the next snapshot.
+    fn ahead(&self) -> PathBuf {
+        self.root.join("next")
+    }
+
+    fn look_like(&self, below: Option<u64>, number: u64) -> Result<()> {
         let files = self.files(number);
-        let mut builder = std::fs::DirBuilder::new();
-        builder.mode(0o700).create(&path).map_err(|e| failed("make directory", &path, e))?;
-        let fresh = Fresh { number, path, recorded: false };
-        builder.create(&files).map_err(|e| failed("make directory", &files, e))?;
         let mut mode = 0o755;
         if let Some(below) = below {
             let below = self.files(below);
@@ -177,8 +212,7 @@ impl UnpackedSnapshots {
                 .map_err(|e| failed("set the owner of", &files, e))?;
         }
         std::fs::set_permissions(&files, std::fs::Permissions::from_mode(mode))
-            .map_err(|e| failed("set the mode of", &files, e))?;
-        Ok(fresh)
+            .map_err(|e| failed("set the mode of", &files, e))
     }
 
     /// The directories of a chain, topmost first.
@@ -314,6 +348,18 @@ impl UnpackedSnapshots {
     }
 }
 
+const SNAPSHOT_DIRECTORIES: [&str; 2] = ["fs", "work"];
+
+fn make_tree(path: &Path, directories: &[&str]) -> Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.mode(0o700).create(path).map_err(|e| failed("make directory", path, e))?;
+    for name in directories {
+        let path = path.join(name);
+        builder.create(&path).map_err(|e| failed("make directory", &path, e))?;
+    }
+    Ok(())
+}
+
 fn layer(chain: &ChainId, record: &LayerRecord) -> Layer {
     Layer {
         chain_id: chain.clone(),
@@ -398,9 +444,7 @@ impl Snapshots for UnpackedSnapshots {
             Some(parent) => Some(state.layers.get(parent).ok_or_else(|| no_layer(parent))?.tree),
             None => None,
         };
-        let mut fresh = self.fresh(below)?;
-        let work = fresh.path.join("work");
-        std::fs::create_dir(&work).map_err(|e| failed("make directory", &work, e))?;
+        let mut fresh = self.fresh_snapshot(below)?;
         let record = SnapshotRecord { parent: parent.cloned(), tree: fresh.number };
         let mount = self.mount_of(&state, &record)?;
         let put = Change::Put { kind: RecordKind::Snapshot, id: key.to_owned(), body: document(&record)? };

@@ -31,7 +31,7 @@ pub(crate) async fn inspect(State(api): State<Api>, Path(id): Path<String>, para
 fn wire(api: &Api, record: &ContainerRecord) -> Inspect {
     let command = record.command();
     let (path, args) = command.split_first().map(|(p, a)| (p.clone(), a.to_vec())).unwrap_or_default();
-    let file = |name: &str| api.containers.directory_of(&record.id).join(name).display().to_string();
+    let file = |name: &str| api.containers.run_directory_of(&record.id).join(name).display().to_string();
     let (config, host_config) = as_asked(record);
     let execs = api.execs.of(&record.id);
     Inspect {

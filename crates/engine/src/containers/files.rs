@@ -12,7 +12,14 @@ use wharf_model::{Error, ErrorKind, Result};
 impl Collaborators {
     /// Writes the files and returns them with their destinations.
     pub(super) fn write_files(&self, record: &ContainerRecord) -> Result<Vec<(PathBuf, &'static str)>> {
-        let directory = self.directory_of(&record.id);
+        let directory = self.launcher.run_directory(&record.id);
+        match std::fs::create_dir(&directory) {
+            Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                let text = format!("make {}", directory.display());
+                return Err(Error::wrap(ErrorKind::Internal, text, e));
+            }
+            _ => {}
+        }
         let resolver = self.networks.resolver(record)?;
         let gateway = record.endpoints.iter().find_map(|(_, e)| e.gateway4.map(IpAddr::V4));
         let files = [

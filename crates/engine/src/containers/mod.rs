@@ -267,6 +267,11 @@ impl Containers {
         self.shared.log_file(&record.id)
     }
 
+    /// Where the engine keeps its files in a running container, such as `hosts`.
+    pub fn run_directory_of(&self, id: &ContainerId) -> PathBuf {
+        self.shared.launcher.run_directory(id)
+    }
+
     /// Where a container keeps its own files.
     pub fn directory_of(&self, id: &ContainerId) -> PathBuf {
         self.shared.directory_of(id)

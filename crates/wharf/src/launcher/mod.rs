@@ -48,10 +48,6 @@ impl MonitorLauncher {
         Ok(Self { directory, filters, spawner, layout, ends: Mutex::default() })
     }
 
-    fn run_directory(&self, id: &ContainerId) -> PathBuf {
-        self.directory.join(id.as_str())
-    }
-
     fn cgroup(&self, path: &str) -> Result<Cgroup> {
         Cgroup::at(self.layout.clone(), path).map_err(|e| internal("name the cgroup", e))
     }
@@ -310,6 +306,10 @@ impl Launcher for MonitorLauncher {
             remove_directory(&directory)
         })
         .await
+    }
+
+    fn run_directory(&self, id: &ContainerId) -> PathBuf {
+        self.directory.join(id.as_str())
     }
 
     fn signal_number(&self, name: &str) -> Option<i32> {
