@@ -112,12 +112,13 @@ pub fn probe() {
     TAKES_LOWERDIR_PLUS.get_or_init(takes_lowerdir_plus);
 }
 
-/// Whether overlayfs knows `lowerdir+`; kernels before 6.5 answer EINVAL, newer ones look for the directory.
+/// Whether overlayfs knows `lowerdir+`. Before 6.5 it takes any word at this point and complains of it at the
+/// mount; from then on it refuses what it does not know at once.
 fn takes_lowerdir_plus() -> bool {
     use rustix::mount::{FsOpenFlags, fsconfig_set_string, fsopen};
-    fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)
-        .and_then(|fs| fsconfig_set_string(&fs, "lowerdir+", "/"))
-        .is_ok()
+    let Ok(fs) = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) else { return false };
+    fsconfig_set_string(&fs, "no_such_option", "x").is_err()
+        && fsconfig_set_string(&fs, "lowerdir+", "/").is_ok()
 }
 
 /// With `lowerdir+`, which has no limit on the length of all paths together.
