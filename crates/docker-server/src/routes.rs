@@ -6,7 +6,9 @@ use axum::routing::{delete, get, post};
 
 /// The router of the whole API.
 pub fn router(api: Api) -> Router {
-    use containers::{archive, attach, create, exec, inspect, lifecycle, list, logs, stats, top, wait};
+    use containers::{
+        archive, attach, commit, create, exec, inspect, lifecycle, list, logs, stats, top, wait,
+    };
     Router::new()
         .route("/_ping", get(system::ping).head(system::ping))
         .route("/version", get(system::version))
@@ -38,6 +40,7 @@ pub fn router(api: Api) -> Router {
         .route("/exec/{id}/start", post(exec::start))
         .route("/exec/{id}/resize", post(exec::resize))
         .route("/exec/{id}/json", get(exec::inspect))
+        .route("/commit", post(commit::commit))
         .route("/build", post(build::build))
         .route("/auth", post(images::login))
         .route("/images/json", get(images::list))

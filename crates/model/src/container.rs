@@ -375,6 +375,31 @@ impl ContainerRecord {
         if self.spec.user.is_empty() { &self.image_config.user } else { &self.spec.user }
     }
 
+    /// The configuration that an image made of this container gets: the image's, with what was asked for over it.
+    pub fn image_config(&self) -> wharf_oci::image_config::Config {
+        let (image, spec) = (&self.image_config, &self.spec);
+        let mut config = image.clone();
+        config.user = self.user().to_owned();
+        config.env = self.env();
+        config.labels = spec.labels.clone();
+        config.stop_signal = Some(self.stop_signal().to_owned())
+            .filter(|_| !spec.stop_signal.is_empty())
+            .or(config.stop_signal);
+        config.stop_timeout = spec.stop_timeout;
+        config.exposed_ports.extend(spec.exposed.iter().map(ToString::to_string));
+        if !spec.working_dir.is_empty() {
+            config.working_dir.clone_from(&spec.working_dir);
+        }
+        if spec.entrypoint.is_some() {
+            config.entrypoint.clone_from(&spec.entrypoint);
+            config.cmd = None;
+        }
+        if spec.command.is_some() {
+            config.cmd.clone_from(&spec.command);
+        }
+        config
+    }
+
     /// The environment: the image's, then the user's over it.
     pub fn env(&self) -> Vec<String> {
         merge_env(&self.image_config.env, &self.spec.env)

@@ -2,6 +2,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod attach;
+pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod exec;
 pub(crate) mod inspect;

@@ -162,7 +162,7 @@ pub(super) fn history(api: &Api, name: &str) -> ApiResult {
 }
 
 /// A reference of two parameters: repository and tag.
-pub(super) fn reference(repository: &str, tag: Option<&str>) -> ApiResult<Reference> {
+pub(crate) fn reference(repository: &str, tag: Option<&str>) -> ApiResult<Reference> {
     let text = match tag {
         Some(tag) if tag.contains(':') => format!("{repository}@{tag}"),
         Some(tag) => format!("{repository}:{tag}"),
@@ -179,7 +179,7 @@ pub(super) fn tag(api: &Api, name: &str, params: &Params) -> ApiResult {
     Ok(StatusCode::CREATED.into_response())
 }
 
-pub(super) fn publish(api: &Api, action: &str, id: &Digest, name: &str) {
+pub(crate) fn publish(api: &Api, action: &str, id: &Digest, name: &str) {
     api.events.publish("image", action, id.as_str(), BTreeMap::from([("name".to_owned(), name.to_owned())]));
 }
 

@@ -1,7 +1,7 @@
 //! `/images` and `/auth`.
 
 mod auth;
-mod describe;
+pub(crate) mod describe;
 mod progress;
 mod transfer;
 

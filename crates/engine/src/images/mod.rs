@@ -11,6 +11,7 @@
 
 mod commit;
 mod compress;
+mod container;
 mod follow;
 mod import;
 mod lease;
@@ -29,6 +30,7 @@ mod unpack;
 mod tests;
 
 pub use commit::NewImage;
+pub use container::Commit;
 pub use import::Import;
 pub use progress::{Event, Progress};
 pub use query::{Details, HistoryLine, Listed};

@@ -60,3 +60,23 @@ fn images_travel_as_files() {
     let broken = e.run_with(&["load"], "this is no archive");
     assert_ne!(broken.code, 0);
 }
+
+#[test]
+fn a_container_becomes_an_image() {
+    let Some(e) = Engine::start() else { return };
+    let script = "echo made > /made; rm /etc/group; exec sleep 1000";
+    e.run(&["run", "-d", "--name", "c1", "-e", "A=b", "-w", "/srv", "busybox", "sh", "-c", script]).ok();
+    wharf_e2e::eventually("the changes", || e.run(&["diff", "c1"]).out.contains("D /etc/group"));
+    let commit = ["commit", "-m", "why", "-a", "me", "-c", "CMD [\"cat\",\"/made\"]", "-c", "ENV C=d"];
+    e.run(&[&commit[..], &["c1", "kept:1"]].concat()).ok();
+    assert_eq!(e.run(&["inspect", "--format", "{{.State.Status}}", "c1"]).ok(), "running");
+    assert_eq!(e.run(&["run", "--rm", "kept:1"]).ok(), "made");
+    let seen = e.run(&["run", "--rm", "kept:1", "sh", "-c", "echo $A $C; pwd; ls /etc/group"]);
+    assert_eq!(seen.out, "b d\n/srv\n", "{}", seen.err);
+    let of_image = e.run(&["image", "inspect", "--format", "{{.Author}} {{.Comment}}", "kept:1"]).ok();
+    assert_eq!(of_image, "me why");
+    assert_ne!(e.run(&["commit", "nothing"]).code, 0);
+    assert_ne!(e.run(&["commit", "-c", "RUN x", "c1"]).code, 0);
+    e.run(&["rm", "-f", "c1"]).ok();
+    assert_eq!(e.run(&["run", "--rm", "kept:1"]).ok(), "made", "it does not need the container");
+}
