@@ -27,6 +27,13 @@ pub struct Plan<'a> {
     pub preserve_fds: u32,
 }
 
+impl Plan<'_> {
+    /// What the process needs open until it executes its program.
+    fn kept<'a>(&'a self, sync: &'a OwnedFd) -> impl Iterator<Item = BorrowedFd<'a>> {
+        self.stdio.iter().flatten().chain([sync]).map(AsFd::as_fd)
+    }
+}
+
 /// A further process that runs.
 pub struct Tenant {
     /// Process id on the host.
@@ -135,12 +142,14 @@ fn intermediate(
     sync: OwnedFd,
 ) -> ! {
     let all = flag::NEWNS | flag::NEWUTS | flag::NEWIPC | flag::NEWPID | flag::NEWNET | flag::NEWCGROUP;
-    let cloned = init::join_cgroup(files)
-        .map_err(std::io::Error::from)
+    let keep = files.iter().chain(&into).map(AsFd::as_fd).chain([plan.container]).chain(plan.kept(&sync));
+    let cloned = process::close_others(&keep.collect::<Vec<_>>(), plan.preserve_fds)
+        .and_then(|()| init::join_cgroup(files).map_err(std::io::Error::from))
         .and_then(|()| process::setns(plan.container, all))
         .and_then(|()| process::clone(proof, flag::PARENT, into.as_ref().map(AsFd::as_fd)));
     match cloned {
         Ok(Cloned::Child) => {
+            drop(into);
             let error = match become_program(plan, &sync) {
                 Err(e) => e,
                 Ok(never) => match never {},
@@ -153,9 +162,8 @@ fn intermediate(
 }
 
 fn become_program(plan: Plan<'_>, sync: &OwnedFd) -> Result<std::convert::Infallible> {
-    let streams = plan.stdio.iter().flatten();
-    let keep: Vec<BorrowedFd<'_>> = streams.chain([sync]).map(AsFd::as_fd).collect();
-    process::close_others(&keep, plan.preserve_fds).doing("close descriptors")?;
+    process::close_others(&plan.kept(sync).collect::<Vec<_>>(), plan.preserve_fds)
+        .doing("close descriptors")?;
     process::default_signals();
     rustix::process::setsid().doing("start a session")?;
     if plan.process.terminal {
@@ -167,7 +175,7 @@ fn become_program(plan: Plan<'_>, sync: &OwnedFd) -> Result<std::convert::Infall
             process::place_fd(fd.as_fd(), number as i32).doing("place standard streams")?;
         }
     }
-    streams::settle(plan.process.user.uid)?;
+    streams::settle(plan.process)?;
     identity::join_keyring()?;
     let program = identity::take_on(plan.process, plan.seccomp.as_ref())?;
     process::close_on_exec_from(3 + plan.preserve_fds).doing("close descriptors")?;

@@ -258,27 +258,32 @@ impl UnpackedSnapshots {
         inside::open_root(&path).map_err(|e| failed("open", &path, e))
     }
 
-    /// The root directory of a whole tree.
+    /// The root directory of a whole tree, to be read. A container may be running in a snapshot: a second overlay with
+    /// the same upper directory would clear the first one's scratch directory under it, so here it is the topmost of the
+    /// read-only ones.
     fn merged(&self, tree: Tree<'_>) -> Result<OwnedFd> {
-        let state = self.state();
-        let (mount, lower) = match tree {
-            Tree::Snapshot(key) => {
-                let record = state.snapshots.get(key).ok_or_else(|| no_snapshot(key))?;
-                (Some(self.mount_of(&state, record)?), vec![])
-            }
+        let lower = match tree {
+            Tree::Snapshot(key) => match self.root(key)? {
+                mount @ RootMount::Bind { .. } => return self.opened(merged::open(&mount, &self.scratch())),
+                RootMount::Overlay { lower, upper, .. } => [vec![upper], lower].concat(),
+            },
             Tree::Layer(chain) => {
-                let mut lower = self.lower(&state, Some(chain))?;
+                let mut lower = self.lower(&self.state(), Some(chain))?;
                 // An overlay without an upper directory wants two lower ones.
                 lower.push(self.root.join("empty"));
-                (None, lower)
+                lower
             }
         };
-        drop(state);
-        let opened = match mount {
-            Some(mount) => merged::open(&mount, &self.scratch()),
-            None => merged::view(&lower, &self.scratch()),
-        };
-        opened.map_err(|e| Error::wrap(ErrorKind::Internal, "mount the tree of a snapshot or layer", e))
+        self.opened(merged::view(&lower, &self.scratch()))
+    }
+
+    /// The root directory of a snapshot that no container runs in, to be written to.
+    fn writable(&self, key: &str) -> Result<OwnedFd> {
+        self.opened(merged::open(&self.root(key)?, &self.scratch()))
+    }
+
+    fn opened(&self, root: std::io::Result<OwnedFd>) -> Result<OwnedFd> {
+        root.map_err(|e| Error::wrap(ErrorKind::Internal, "mount the tree of a snapshot or layer", e))
     }
 
     fn write_layer(&self, number: u64, diff_id: &DiffId, tar: &mut dyn Read) -> Result<u64> {
@@ -521,7 +526,7 @@ impl Snapshots for UnpackedSnapshots {
     }
 
     fn write_tar(&self, key: &str, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {
-        trees::write_tar(self.merged(Tree::Snapshot(key))?.as_fd(), at, tar, options)
+        trees::write_tar(self.writable(key)?.as_fd(), at, tar, options)
     }
 
     fn populate(&self, tree: Tree<'_>, path: &Path, target: &Path) -> Result<()> {

@@ -5,6 +5,7 @@ mod copy_up;
 pub mod identity;
 pub mod lookup;
 pub mod mounts;
+mod null;
 pub mod options;
 pub mod rootfs;
 pub mod streams;
@@ -147,7 +148,7 @@ fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::con
     identity::write_oom_score(&built, process.oom_score_adj)?;
     rootfs::restrict(&built, linux)?;
     rootfs::enter(&plan, built)?;
-    streams::settle(process.user.uid)?;
+    streams::settle(process)?;
     // A program that is not there is an error of the creation, as with runc; who may execute it is seen later.
     lookup::find(process)?;
 

@@ -4,7 +4,7 @@
 //! reachable.
 
 use super::mounts::{self, Place, attach, open_in, open_place};
-use super::{Plan, options};
+use super::{Plan, null, options};
 use crate::error::{Doing, Error, Result};
 use crate::protocol::Rootfs;
 use crate::sysctl::Sysctl;
@@ -24,8 +24,8 @@ pub struct Built {
     proc: Option<OwnedFd>,
     /// The container's devpts.
     pub devpts: Option<OwnedFd>,
-    /// The host's `/dev/null`, for masking.
-    null: OwnedFd,
+    /// The tmpfs made for the container's `/dev`.
+    dev: Option<OwnedFd>,
 }
 
 impl Built {
@@ -50,9 +50,8 @@ impl Built {
 pub fn build(plan: &Plan<'_>) -> Result<Built> {
     let linux = plan.spec.linux.as_ref();
     mounts::isolate(mounts::root_propagation(linux.map_or("", |l| &l.rootfs_propagation))?.min(1 << 19))?;
-    let null = open_null()?;
     let root = mount_root(plan)?;
-    let mut built = Built { root, proc: None, devpts: None, null };
+    let mut built = Built { root, proc: None, devpts: None, dev: None };
     for mount in &plan.spec.mounts {
         make_mount(plan, &mut built, mount).map_err(|e| Error {
             message: format!(
@@ -70,15 +69,6 @@ pub fn build(plan: &Plan<'_>) -> Result<Built> {
             .doing(format_args!("make the working directory {:?}", process.cwd))?;
     }
     Ok(built)
-}
-
-fn open_null() -> Result<OwnedFd> {
-    let what = "open the host's /dev/null";
-    let fd = rustix::fs::open("/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).doing(what)?;
-    let stat = rustix::fs::fstat(&fd).doing(what)?;
-    let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-        && (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)) == (1, 3);
-    if is_null { Ok(fd) } else { Err(Error::setup("/dev/null of the host is not the null device")) }
 }
 
 fn mount_root(plan: &Plan<'_>) -> Result<OwnedFd> {
@@ -220,6 +210,7 @@ fn make_mount(plan: &Plan<'_>, built: &mut Built, mount: &Mount) -> Result<()> {
             match kind {
                 "proc" if built.proc.is_none() => built.proc = Some(made),
                 "devpts" if built.devpts.is_none() => built.devpts = Some(made),
+                "tmpfs" if mount.destination == "/dev" => built.dev = Some(made),
                 _ => {}
             }
         }
@@ -272,6 +263,11 @@ const DEVICES: [(&str, u32, u32); 6] =
 fn make_devices(built: &Built, extra: &[Device]) -> Result<()> {
     let dev = open_in(built.root.as_fd(), "/dev", OFlags::PATH | OFlags::DIRECTORY).doing("open /dev")?;
     let old = rustix::process::umask(Mode::empty());
+    // The configuration's own come first: one may be of the usual, with another mode or owner.
+    for device in extra {
+        make_device(built, device)
+            .map_err(|e| Error::setup(format!("make device {}: {}", device.path, e.message)))?;
+    }
     for (name, major, minor) in DEVICES {
         let device = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(0o666);
@@ -292,10 +288,6 @@ fn make_devices(built: &Built, extra: &[Device]) -> Result<()> {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(e) => return Err(Error::setup(format!("link /dev/{name}: {e}"))),
         }
-    }
-    for device in extra {
-        make_device(built, device)
-            .map_err(|e| Error::setup(format!("make device {}: {}", device.path, e.message)))?;
     }
     rustix::process::umask(old);
     Ok(())
@@ -323,7 +315,9 @@ fn make_device(built: &Built, device: &Device) -> Result<()> {
         rustix::fs::makedev(number(device.major), number(device.minor)),
     );
     match made {
-        Ok(()) | Err(Errno::EXIST) => {}
+        Ok(()) => {}
+        // A mount may lie there, and then it is the host's device whose owner would change.
+        Err(Errno::EXIST) => return Ok(()),
         Err(e) => return Err(Error::setup(e.to_string())),
     }
     let (uid, gid) = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));
@@ -408,21 +402,17 @@ pub fn restrict(built: &Built, linux: &Linux) -> Result<()> {
     for path in &linux.masked_paths {
         let what = || format!("mask {path}");
         let Some(at) = existing(built, path).doing(what())? else { continue };
-        let made = if mounts::is_directory(at.as_fd()).doing(what())? {
-            mounts::file_system(
-                "tmpfs",
-                "tmpfs",
-                &["size=0".to_owned(), "nr_inodes=2".to_owned()],
-                attr::RDONLY,
-            )?
+        if mounts::is_directory(at.as_fd()).doing(what())? {
+            let data = ["size=0".to_owned(), "nr_inodes=2".to_owned()];
+            let made = mounts::file_system("tmpfs", "tmpfs", &data, attr::RDONLY)?;
+            attach(made.as_fd(), at.as_fd()).doing(what())?;
         } else {
-            // Read-only: the node is the host's, and its mode and owner are not the container's to change.
-            let null = mounts::bind_fd(built.null.as_fd(), false).doing(what())?;
-            mounts::change(null.as_fd(), &options::Options { set: attr::RDONLY, ..Default::default() })
-                .doing(what())?;
-            null
-        };
-        attach(made.as_fd(), at.as_fd()).doing(what())?;
+            let null = null::for_mask(built.dev.as_ref().map(AsFd::as_fd))?;
+            let made = mounts::bind_fd(null.as_fd(), false).doing(what())?;
+            attach(made.as_fd(), at.as_fd()).doing(what())?;
+            let read_only = options::Options { set: attr::RDONLY, ..Default::default() };
+            mounts::change(made.as_fd(), &read_only).doing(what())?;
+        }
     }
     Ok(())
 }

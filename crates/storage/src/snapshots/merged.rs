@@ -43,6 +43,10 @@ fn overlay(
 
 fn detached(lower: &[std::path::PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd, Errno> {
     let fs = sys::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    // Before 6.5 overlayfs takes any word here, and complains of those it does not know in the kernel's log.
+    if sys::fsconfig_set_string(&fs, "no_such_option", "x").is_ok() {
+        return Err(Errno::INVAL);
+    }
     for path in lower {
         sys::fsconfig_set_string(&fs, "lowerdir+", path.as_path())?;
     }

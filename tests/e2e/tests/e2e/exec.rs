@@ -44,3 +44,18 @@ fn watching() {
     assert_eq!(inspect[0]["Name"], "/c1");
     assert_eq!(inspect[0]["Config"]["Image"], "busybox");
 }
+
+#[test]
+fn looking_into_a_running_container_leaves_its_files_as_they_are() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    // The user's name is looked up in the container's own files: it is one that was added there.
+    e.run(&["exec", "c1", "sh", "-c", "echo late:x:44:44::/:/bin/sh >> /etc/passwd; rm /root -r"]).ok();
+    assert_eq!(e.run(&["exec", "-u", "late", "c1", "id", "-u"]).ok(), "44");
+    e.run(&["cp", "c1:/etc/passwd", &e.path("copy").display().to_string()]).ok();
+    assert!(std::fs::read_to_string(e.path("copy")).unwrap().contains("late"));
+    assert_ne!(e.run(&["cp", "c1:/root", &e.path("root").display().to_string()]).code, 0, "it was removed");
+    // Copying up and removing need overlayfs's scratch directory.
+    e.run(&["exec", "c1", "sh", "-c", "echo more >> /etc/group && rm /etc/passwd && mkdir /home/new"]).ok();
+    assert_eq!(e.run(&["exec", "c1", "sh", "-c", "tail -n1 /etc/group; ls /home"]).ok(), "more\nnew");
+}

@@ -40,6 +40,15 @@ impl Bundle {
     }
 }
 
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        // What a failed test left running.
+        for id in self.oci(&["list", "-q"]).out.lines() {
+            self.oci(&["delete", "--force", id]);
+        }
+    }
+}
+
 #[test]
 fn run_gives_output_and_exit_code() {
     if !can_run() {
@@ -127,4 +136,51 @@ fn podman_runs_a_container_with_it() {
     );
     let done = run_limited(Command::new("sh").args(["-c", &script]), "");
     assert_eq!((done.code, done.out.as_str()), (7, "with podman\n"), "{}", done.err);
+}
+
+#[test]
+fn what_the_caller_has_open_stays_the_callers() {
+    use std::os::unix::fs::MetadataExt;
+    if !can_run() {
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    let run = |script: &str| {
+        let oci = format!("{} oci --root {}/state", binary().display(), bundle.path());
+        run_limited(Command::new("sh").args(["-c", &script.replace("OCI", &oci)]).current_dir(&bundle.0), "")
+    };
+    std::fs::write(bundle.0.path().join("marker"), "host").unwrap();
+    assert_eq!(run(&format!("exec OCI run -d -b {} e2e-fd >/dev/null 2>&1", bundle.path())).code, 0);
+    for number in 3..10 {
+        // A directory of the host is open under the number when the process starts.
+        let exec = format!("exec {number}<.; exec OCI exec --cwd /proc/self/fd/{number} e2e-fd cat marker");
+        let done = run(&exec);
+        assert!(done.code != 0 && !done.out.contains("host"), "{number}: {}{}", done.out, done.err);
+        assert!(done.err.contains("cwd"), "{number}: {}", done.err);
+    }
+    let kept = run("exec 3<.; exec OCI exec --preserve-fds 1 --cwd /proc/self/fd/3 e2e-fd cat marker");
+    assert!(kept.code != 0 && kept.err.contains("outside"), "{}{}", kept.out, kept.err);
+    // A file and a named pipe keep their owner, whoever the program runs as.
+    assert_eq!(run("OCI exec -u 1000 e2e-fd echo x > file").code, 0);
+    assert_eq!(run("mkfifo pipe; cat pipe & OCI exec -u 1000 e2e-fd echo x > pipe").out, "x\n");
+    for name in ["file", "pipe"] {
+        assert_eq!(bundle.0.path().join(name).metadata().unwrap().uid(), 0, "{name}");
+    }
+}
+
+#[test]
+fn masks_without_a_device_directory_are_read_only() {
+    if !can_run() {
+        return;
+    }
+    let bundle =
+        Bundle::new(&["sh", "-c", "chmod 0666 /proc/keys 2>&1; cat /proc/keys; echo x > /proc/keys"]);
+    std::os::unix::fs::symlink("busybox", bundle.0.path().join("rootfs/bin/chmod")).unwrap();
+    let file = bundle.0.path().join("config.json");
+    let mut spec: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    spec["linux"]["maskedPaths"] = serde_json::json!(["/proc/keys"]);
+    std::fs::write(&file, spec.to_string()).unwrap();
+    // It is the mode that the host's null device has: were it set, the host would be none the worse.
+    let done = bundle.oci(&["run", "-b", &bundle.path(), "e2e-mask"]);
+    assert!(done.code == 0 && done.out.contains("Read-only"), "{} {}{}", done.code, done.out, done.err);
 }

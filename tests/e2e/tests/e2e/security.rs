@@ -135,6 +135,17 @@ fn the_hosts_null_device_stays_as_it_is() {
             panic!("{args:?} changed the host's /dev/null: {}{}", done.out, done.err);
         }
     }
+    // Who may mount may undo that a mask is read-only: the device below it is the container's own, too.
+    let mounts = ["run", "--rm", "--cap-add", "SYS_ADMIN", "--security-opt", "apparmor=unconfined"];
+    let script = "mount -o remount,bind,rw /proc/keys && stat -c %D /dev/null /proc/keys";
+    let devices = e.run(&[&mounts[..], &["busybox", "sh", "-c", script]].concat()).ok();
+    let devices: Vec<&str> = devices.lines().collect();
+    assert!(matches!(devices[..], [dev, masked] if dev == masked), "{devices:?}");
+    // A container without a null device of its own gets one for its streams.
+    let script = "rm /dev/null; echo file > /dev/null";
+    e.run(&["exec", "c1", "sh", "-c", script]).ok();
+    let stream = e.run(&["exec", "c1", "sh", "-c", "stat -Lc '%t,%T %a' /proc/self/fd/0; cat"]).ok();
+    assert_eq!(stream, "1,3 666");
     let masked =
         e.run(&["run", "--rm", "busybox", "sh", "-c", "cat /proc/keys; echo x > /proc/keys; echo $?"]);
     assert_eq!(masked.ok(), "0", "what is masked reads as empty and takes everything");
@@ -151,6 +162,20 @@ fn standard_streams_are_the_users() {
     }
     let tty = e.run(&["run", "--rm", "-t", "-u", "1000", "busybox", "sh", "-c", "echo tty > /dev/stdout"]);
     assert_eq!(tty.ok().trim(), "tty");
+}
+
+#[test]
+fn a_device_that_is_mounted_keeps_its_owner() {
+    use std::os::unix::fs::MetadataExt;
+    let Some(e) = Engine::start() else { return };
+    let device = e.path("device");
+    let made = std::process::Command::new("mknod").arg(&device).args(["c", "1", "5"]).status();
+    assert!(made.expect("run mknod").success());
+    std::os::unix::fs::chown(&device, Some(7), Some(8)).unwrap();
+    let bind = format!("{}:/dev/tried", device.display());
+    e.run(&["run", "--rm", "-v", &bind, "--device", "/dev/zero:/dev/tried", "busybox", "true"]).ok();
+    let found = std::fs::metadata(&device).unwrap();
+    assert_eq!((found.uid(), found.gid()), (7, 8));
 }
 
 #[test]
