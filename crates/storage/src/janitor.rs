@@ -1,10 +1,11 @@
 //! Work behind the caller's back: what no record names any more is removed, and what the next will need is made.
 
 use crate::disk::remove_tree;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SendError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use wharf_model::{Error, ErrorKind, Result};
 
 /// Does one job after another in a thread of its own, started by the first. What a crash leaves undone is for the
@@ -13,6 +14,10 @@ use wharf_model::{Error, ErrorKind, Result};
 pub(crate) struct Janitor {
     running: Mutex<Option<Running>>,
 }
+
+/// Times a tree is tried at most: with the pauses between them, for six seconds.
+const ATTEMPTS: u32 = 7;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -27,11 +32,7 @@ impl Janitor {
     /// # Errors
     /// When no thread can be started.
     pub(crate) fn remove(&self, path: PathBuf) -> Result<()> {
-        self.later(Box::new(move || {
-            if let Err(e) = remove_tree(&path) {
-                tracing::warn!("{}", e.full());
-            }
-        }))
+        self.later(Box::new(move || remove_patiently(&path)))
     }
 
     /// Does something soon.
@@ -60,6 +61,20 @@ impl Drop for Janitor {
             // A panic in it was reported by itself.
             let _ = thread.join();
         }
+    }
+}
+
+/// The kernel lets go of an ended container's mounts in its own time, and until then may still change their files.
+fn remove_patiently(path: &Path) {
+    let mut pause = FIRST_PAUSE;
+    for attempt in 1..=ATTEMPTS {
+        match remove_tree(path) {
+            Ok(()) => return,
+            Err(e) if attempt == ATTEMPTS => return tracing::warn!("{}", e.full()),
+            Err(e) => tracing::debug!("again in {} ms: {}", pause.as_millis(), e.full()),
+        }
+        std::thread::sleep(pause);
+        pause *= 2;
     }
 }
 

@@ -43,13 +43,13 @@ pub fn can_run() -> bool {
 /// Asks again until it is so. For what has no event, such as a service that begins to listen.
 ///
 /// # Panics
-/// When it is not so within 20 seconds.
+/// When it is not so within a minute.
 pub fn eventually(what: &str, is_so: impl FnMut() -> bool) {
     assert!(within(is_so), "{what}: not within {} s", PATIENCE.as_secs());
 }
 
 /// How long a thing may take that has no event to wait for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again until it is so; whether it became so.
 pub(crate) fn within(mut is_so: impl FnMut() -> bool) -> bool {
