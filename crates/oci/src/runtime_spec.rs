@@ -75,6 +75,43 @@ pub struct Mount {
     pub gid_mappings: Vec<IdMapping>,
 }
 
+impl Mount {
+    /// A mount without user mappings.
+    #[must_use]
+    pub fn new(destination: &str, kind: &str, source: &str, options: &[&str]) -> Self {
+        Self {
+            destination: destination.to_owned(),
+            kind: kind.to_owned(),
+            source: source.to_owned(),
+            options: options.iter().map(ToString::to_string).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// The kernel's file systems in a container as Docker mounts them, in this order, unless something else is asked
+    /// for. The runtime makes them ahead.
+    #[must_use]
+    pub fn usual() -> Vec<Self> {
+        const SAFE: [&str; 3] = ["nosuid", "noexec", "nodev"];
+        const SAFE_RO: [&str; 4] = ["nosuid", "noexec", "nodev", "ro"];
+        let pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"];
+        vec![
+            Self::new("/proc", "proc", "proc", &SAFE),
+            Self::new("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+            Self::new("/dev/pts", "devpts", "devpts", &pts),
+            Self::new("/sys", "sysfs", "sysfs", &SAFE_RO),
+            Self::new("/sys/fs/cgroup", "cgroup", "cgroup", &SAFE_RO),
+            Self::new("/dev/mqueue", "mqueue", "mqueue", &SAFE),
+            Self::new(
+                "/dev/shm",
+                "tmpfs",
+                "shm",
+                &["nosuid", "noexec", "nodev", "mode=1777", "size=67108864"],
+            ),
+        ]
+    }
+}
+
 /// A process of a container.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

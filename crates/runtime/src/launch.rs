@@ -1,5 +1,6 @@
 //! The parent's side of a start: the cgroup, the new process, and what it reports.
 
+use crate::ahead::Ahead;
 use crate::bundle;
 use crate::error::{Doing, Error, Result};
 use crate::init::{self, Plan};
@@ -7,7 +8,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use wharf_oci::runtime_spec::{NamespaceKind, Spec};
 use wharf_sys::cgroup::{Cgroup, Layout};
 use wharf_sys::process::{self, Cloned, SingleThreaded, flag};
-use wharf_sys::socket;
+use wharf_sys::{signals, socket};
 
 /// A container's first process on its way.
 pub struct Child {
@@ -39,9 +40,26 @@ pub fn clone_flags(spec: &Spec) -> Result<u64> {
     Ok(flags)
 }
 
-/// Starts the first process. It joins the cgroup, builds its root and then waits at the plan's gate.
-pub fn start(proof: &SingleThreaded, mut plan: Plan<'_>, cgroup: Option<&Cgroup>) -> Result<Child> {
-    let flags = clone_flags(plan.spec)?;
+/// Starts the first process. It joins the cgroup, builds its root and then waits at the plan's gate. Of the namespaces
+/// made ahead all are used or none; the caller is back in the host's in any case.
+pub fn start(
+    proof: &SingleThreaded,
+    mut plan: Plan<'_>,
+    cgroup: Option<&Cgroup>,
+    ahead: Option<Ahead>,
+) -> Result<Child> {
+    let mut flags = clone_flags(plan.spec)?;
+    let ahead = match ahead {
+        Some(mut ahead) if flags & Ahead::FLAGS == Ahead::FLAGS => {
+            plan.stock = std::mem::take(&mut ahead.stock);
+            Some(ahead)
+        }
+        Some(ahead) => {
+            ahead.leave()?;
+            None
+        }
+        None => None,
+    };
     let into = match cgroup {
         Some(cgroup) => {
             if let Some(resources) = plan.spec.linux.as_ref().and_then(|l| l.resources.as_ref()) {
@@ -65,14 +83,32 @@ pub fn start(proof: &SingleThreaded, mut plan: Plan<'_>, cgroup: Option<&Cgroup>
             .map(|n| n.path.clone())
     });
     if let Some(path) = joined {
+        if let Some(ahead) = ahead {
+            ahead.leave()?;
+        }
         return start_in_pid_namespace(proof, plan, &path, flags, into, (ours, theirs));
     }
-    match process::clone(proof, flags, into.as_ref().map(AsFd::as_fd)).doing("create the namespaces")? {
-        Cloned::Child => {
-            drop(ours);
-            init::run(plan, theirs)
+    if ahead.is_some() {
+        flags &= !Ahead::FLAGS;
+    }
+    let cloned = process::clone(proof, flags, into.as_ref().map(AsFd::as_fd));
+    if matches!(cloned, Ok(Cloned::Child)) {
+        drop(ours);
+        init::run(plan, theirs)
+    }
+    let left = ahead.map_or(Ok(()), Ahead::leave);
+    match cloned.doing("create the namespaces")? {
+        // Handled above: the child never gets here.
+        Cloned::Child => process::exit_now(1),
+        Cloned::Parent { pid, pidfd } => {
+            if let Err(e) = left {
+                // It may have ended already; reaping tells.
+                let _ = signals::send_pidfd(pidfd.as_fd(), 9);
+                reap(pid)?;
+                return Err(e);
+            }
+            Ok(Child { pid, pidfd, sync: ours })
         }
-        Cloned::Parent { pid, pidfd } => Ok(Child { pid, pidfd, sync: ours }),
     }
 }
 

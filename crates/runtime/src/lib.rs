@@ -9,6 +9,7 @@
 //! takes on identity and restrictions, and executes the program. The same code serves `wharf oci`.
 #![forbid(unsafe_code)]
 
+mod ahead;
 pub mod bundle;
 pub mod error;
 pub mod init;

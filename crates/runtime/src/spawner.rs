@@ -2,13 +2,17 @@
 //!
 //! The daemon has threads and may not fork; this process can. It reads run directories from a socket and forks
 //! a monitor for each. It ends when the daemon's end of the socket closes; monitors go on.
+//!
+//! One monitor is made ahead, and takes the next container. There is none when containers are asked for faster than
+//! [`PAUSE`]: then they are forked as they come.
 
 use crate::error::{Doing, Result};
 use crate::{init, monitor, protocol, sealed};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wharf_sys::cgroup::Layout;
 use wharf_sys::process::{self, Cloned, SingleThreaded};
 use wharf_sys::{signals, socket};
@@ -43,16 +47,63 @@ fn run() -> Result<()> {
     init::rootfs::probe();
     Layout::detect().doing("find the cgroup hierarchies")?;
     let proof = SingleThreaded::verify().doing("check for threads")?;
-    let mut buffer = vec![0u8; 8192];
+    let mut spare: Option<Spare> = None;
     loop {
-        let (n, mut fds) = socket::receive(socket.as_fd(), &mut buffer).doing("hear from the daemon")?;
-        if n == 0 {
-            return Ok(());
+        if spare.is_none() && !is_asked_within(socket.as_fd(), PAUSE).doing("wait for the daemon")? {
+            spare = Spare::fork(&proof);
         }
-        let Some(control) = fds.pop() else { continue };
-        let directory = Path::new(OsStr::from_bytes(&buffer[..n]));
-        spawn(&proof, directory, control);
+        let Some((directory, control)) = receive_launch(socket.as_fd()).doing("hear from the daemon")? else {
+            return Ok(());
+        };
+        if !spare.take().is_some_and(|spare| spare.take_on(&directory, control.as_fd())) {
+            spawn(&proof, &directory, control);
+        }
     }
+}
+
+/// The next monitor is made when nobody asked for one that long: a start takes about as much, and forking must not slow
+/// the one that goes on.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 6_000_000 };
+
+/// Paths of run directories are shorter: the daemon's own sockets are beside them.
+const DIRECTORY_LIMIT: usize = 8192;
+
+/// A monitor that waits for a container.
+struct Spare(OwnedFd);
+
+impl Spare {
+    /// `None` when there cannot be one: each container then gets a monitor of its own, and the error.
+    fn fork(proof: &SingleThreaded) -> Option<Self> {
+        let (ours, theirs) = socket::message_pair().ok()?;
+        match process::clone(proof, 0, None).ok()? {
+            Cloned::Child => {
+                drop(ours);
+                process::exit_now(monitor::ahead(proof, theirs))
+            }
+            Cloned::Parent { .. } => Some(Self(ours)),
+        }
+    }
+
+    /// Whether it took the container on. It did not when it has ended.
+    fn take_on(self, directory: &Path, control: BorrowedFd<'_>) -> bool {
+        request(self.0.as_fd(), directory, control).is_ok()
+    }
+}
+
+fn is_asked_within(socket: BorrowedFd<'_>, pause: Timespec) -> std::io::Result<bool> {
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+    match rustix::event::poll(&mut fds, Some(&pause)) {
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        ready => Ok(ready? > 0),
+    }
+}
+
+/// Receives a run directory with the control connection; `None` at the end.
+pub(crate) fn receive_launch(socket: BorrowedFd<'_>) -> std::io::Result<Option<(PathBuf, OwnedFd)>> {
+    let mut buffer = [0u8; DIRECTORY_LIMIT];
+    let (n, mut fds) = socket::receive(socket, &mut buffer)?;
+    let directory = PathBuf::from(OsStr::from_bytes(&buffer[..n]));
+    Ok(fds.pop().map(|control| (directory, control)))
 }
 
 fn spawn(proof: &SingleThreaded, directory: &Path, control: OwnedFd) {

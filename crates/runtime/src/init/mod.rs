@@ -8,6 +8,7 @@ pub mod mounts;
 mod null;
 pub mod options;
 pub mod rootfs;
+pub mod stock;
 pub mod streams;
 
 use crate::error::{Doing, Error, Result, Stage};
@@ -16,6 +17,7 @@ use crate::sysctl::Sysctl;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use stock::Stock;
 use wharf_oci::runtime_spec::{NamespaceKind, Spec};
 use wharf_sys::process::{self, flag};
 use wharf_sys::seccomp::Program;
@@ -85,6 +87,8 @@ pub struct Plan<'a> {
     pub gate: Gate,
     /// How many descriptors from 3 on the program inherits.
     pub preserve_fds: u32,
+    /// File systems made ahead.
+    pub stock: Stock,
     /// Our own program, to be process 1 of the container.
     pub init_program: Option<OwnedFd>,
     /// Ends with its parent.
@@ -99,7 +103,12 @@ impl Plan<'_> {
             Gate::Listener(listener) => Some(listener),
         };
         let all = self.stdio.iter().flatten().chain(&self.cgroup_files);
-        all.chain(gate).chain(&self.init_program).chain([sync]).map(AsFd::as_fd).collect()
+        all.chain(gate)
+            .chain(&self.init_program)
+            .chain([sync])
+            .map(AsFd::as_fd)
+            .chain(self.stock.descriptors())
+            .collect()
     }
 }
 
@@ -133,7 +142,8 @@ fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::con
         process::loopback_up().doing("bring up the loopback interface")?;
     }
 
-    let built = rootfs::build(&plan)?;
+    let stock = std::mem::take(&mut plan.stock);
+    let built = rootfs::build(&plan, stock)?;
     if process.terminal {
         let console = console::create(&built, process.console_size)?;
         tell(report.as_fd(), &Message::Console, &[console.master.as_fd()])?;

@@ -4,11 +4,12 @@
 //! reachable.
 
 use super::mounts::{self, Place, attach, open_in, open_place};
+use super::stock::Stock;
 use super::{Plan, null, options};
 use crate::error::{Doing, Error, Result};
 use crate::protocol::Rootfs;
 use crate::sysctl::Sysctl;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::path::Path;
@@ -47,13 +48,18 @@ impl Built {
 }
 
 /// Mounts the root and everything in it.
-pub fn build(plan: &Plan<'_>) -> Result<Built> {
+pub fn build(plan: &Plan<'_>, mut stock: Stock) -> Result<Built> {
     let linux = plan.spec.linux.as_ref();
     mounts::isolate(mounts::root_propagation(linux.map_or("", |l| &l.rootfs_propagation))?.min(1 << 19))?;
     let root = mount_root(plan)?;
     let mut built = Built { root, proc: None, devpts: None, dev: None };
+    let devices = linux.map(|l| l.devices.as_slice()).unwrap_or_default();
+    let mut furnished = false;
     for mount in &plan.spec.mounts {
-        make_mount(plan, &mut built, mount).map_err(|e| Error {
+        // The configuration's own devices come first: one may be of the usual, with another mode or owner.
+        let ready = if mount.destination == "/dev" && !devices.is_empty() { None } else { stock.take(mount) };
+        furnished |= mount.destination == "/dev" && ready.is_some();
+        make_mount(plan, &mut built, mount, ready).map_err(|e| Error {
             message: format!(
                 "error mounting {:?} to rootfs at {:?}: {}",
                 mount.source, mount.destination, e.message
@@ -61,8 +67,10 @@ pub fn build(plan: &Plan<'_>) -> Result<Built> {
             ..e
         })?;
     }
-    if plan.spec.mounts.iter().any(|m| m.destination == "/dev" && !options::parse(&m.options).bind) {
-        make_devices(&built, linux.map(|l| l.devices.as_slice()).unwrap_or_default())?;
+    if !furnished
+        && plan.spec.mounts.iter().any(|m| m.destination == "/dev" && !options::parse(&m.options).bind)
+    {
+        make_devices(&built, devices)?;
     }
     if let Some(process) = &plan.spec.process {
         open_place(built.root.as_fd(), &process.cwd, Place::Directory)
@@ -172,7 +180,8 @@ fn common_directory<'a>(paths: impl Iterator<Item = &'a Path>) -> std::path::Pat
     common.unwrap_or_else(|| "/".into())
 }
 
-fn make_mount(plan: &Plan<'_>, built: &mut Built, mount: &Mount) -> Result<()> {
+/// `ready` is the mount made ahead, if there was one.
+fn make_mount(plan: &Plan<'_>, built: &mut Built, mount: &Mount, ready: Option<OwnedFd>) -> Result<()> {
     let parsed = options::parse(&mount.options);
     if parsed.bind || mount.kind == "bind" {
         return make_bind(built, mount, &parsed);
@@ -196,7 +205,10 @@ fn make_mount(plan: &Plan<'_>, built: &mut Built, mount: &Mount) -> Result<()> {
                 None
             };
             let first = if copied.is_some() { parsed.set & !attr::RDONLY } else { parsed.set };
-            let made = mounts::file_system(kind, source, &parsed.data, first)?;
+            let made = match ready {
+                Some(made) => made,
+                None => mounts::file_system(kind, source, &parsed.data, first)?,
+            };
             attach(made.as_fd(), place.as_fd()).doing("attach")?;
             if let Some(from) = copied {
                 super::copy_up::copy(&from, &made)?;
@@ -263,15 +275,21 @@ const DEVICES: [(&str, u32, u32); 6] =
 fn make_devices(built: &Built, extra: &[Device]) -> Result<()> {
     let dev = open_in(built.root.as_fd(), "/dev", OFlags::PATH | OFlags::DIRECTORY).doing("open /dev")?;
     let old = rustix::process::umask(Mode::empty());
-    // The configuration's own come first: one may be of the usual, with another mode or owner.
     for device in extra {
         make_device(built, device)
             .map_err(|e| Error::setup(format!("make device {}: {}", device.path, e.message)))?;
     }
+    rustix::process::umask(old);
+    furnish_devices(dev.as_fd())
+}
+
+/// Makes what every `/dev` has, where it is not there yet.
+pub fn furnish_devices(dev: BorrowedFd<'_>) -> Result<()> {
+    let old = rustix::process::umask(Mode::empty());
     for (name, major, minor) in DEVICES {
         let device = rustix::fs::makedev(major, minor);
         let mode = Mode::from_raw_mode(0o666);
-        match rustix::fs::mknodat(&dev, name, FileType::CharacterDevice, mode, device) {
+        match rustix::fs::mknodat(dev, name, FileType::CharacterDevice, mode, device) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(e) => return Err(Error::setup(format!("make /dev/{name}: {e}"))),
         }
@@ -284,7 +302,7 @@ fn make_devices(built: &Built, extra: &[Device]) -> Result<()> {
         ("pts/ptmx", "ptmx"),
         ("/proc/kcore", "core"),
     ] {
-        match rustix::fs::symlinkat(target, &dev, name) {
+        match rustix::fs::symlinkat(target, dev, name) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(e) => return Err(Error::setup(format!("link /dev/{name}: {e}"))),
         }

@@ -15,10 +15,12 @@ mod requests;
 mod session;
 mod start;
 
+use crate::ahead::Ahead;
 use crate::error::{Doing, Error, Result};
 use crate::init::{self, Message};
 use crate::launch::{Child, exit_code};
 use crate::protocol::{EXIT_FILE, Event, Exit, SOCKET_FILE};
+use crate::spawner;
 use client::Line;
 use exec::Starting;
 pub(crate) use log::now_rfc3339;
@@ -86,8 +88,32 @@ enum Source {
 
 /// Runs in the forked process until the container has ended. Returns the exit code.
 pub fn main(proof: &SingleThreaded, directory: &Path, control: OwnedFd) -> i32 {
+    serve(proof, directory, control, start::detach().map(|()| None))
+}
+
+/// As [`main`], in a process forked before there is a container: makes namespaces, then waits on the socket for the run
+/// directory and the control connection.
+pub fn ahead(proof: &SingleThreaded, spawner: OwnedFd) -> i32 {
+    let entered = start::detach().and_then(|()| Ahead::enter());
+    let Ok(ahead) = entered else {
+        // The spawner finds the socket closed, and forks a monitor that reports what is wrong here.
+        return 1;
+    };
+    match spawner::receive_launch(spawner.as_fd()) {
+        Ok(Some((directory, control))) => {
+            drop(spawner);
+            serve(proof, &directory, control, Ok(Some(ahead)))
+        }
+        // The spawner is gone.
+        Ok(None) => 0,
+        Err(_) => 1,
+    }
+}
+
+fn serve(proof: &SingleThreaded, directory: &Path, control: OwnedFd, detached: Result<Option<Ahead>>) -> i32 {
     let mut control = Line::new(control, true);
-    let failure = match start::prepare(proof, directory, &mut control) {
+    let prepared = detached.and_then(|ahead| start::prepare(proof, directory, &mut control, ahead));
+    let failure = match prepared {
         Ok(mut monitor) => {
             monitor.lines.push(control);
             monitor.announce(&Event::Ready);
@@ -135,7 +161,7 @@ impl Monitor<'_> {
                 return Ok(());
             }
             for (source, events) in self.wait().doing("poll")? {
-                self.serve(source, events)?;
+                self.serve_source(source, events)?;
             }
             self.tidy()?;
         }
@@ -199,7 +225,7 @@ impl Monitor<'_> {
         all
     }
 
-    fn serve(&mut self, source: Source, events: PollFlags) -> Result<()> {
+    fn serve_source(&mut self, source: Source, events: PollFlags) -> Result<()> {
         match source {
             Source::Signals => self.reap(),
             Source::Listener => {
@@ -336,8 +362,11 @@ impl Monitor<'_> {
         // Processes that share the host's PID namespace outlive their first one.
         let left = self.cgroup.signal_all(9);
         let removed = self.cgroup.remove().doing("remove the cgroup");
-        let socket =
-            std::fs::remove_file(self.directory.join(SOCKET_FILE)).doing("remove the monitor's socket");
+        let socket = match std::fs::remove_file(self.directory.join(SOCKET_FILE)) {
+            // The engine removes the whole directory as soon as it knows of the exit.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other.doing("remove the monitor's socket"),
+        };
         left.doing("end the remaining processes").and(removed).and(socket)
     }
 

@@ -5,6 +5,7 @@ use super::log::Log;
 use super::requests::{Ours, pipes};
 use super::session::Session;
 use super::{Monitor, Phase, event_line};
+use crate::ahead::Ahead;
 use crate::bundle;
 use crate::error::{Doing, Error, Result};
 use crate::init::{self, Gate, Message, Plan};
@@ -23,8 +24,8 @@ pub(super) fn prepare<'a>(
     proof: &'a SingleThreaded,
     directory: &Path,
     control: &mut Line,
+    ahead: Option<Ahead>,
 ) -> Result<Monitor<'a>> {
-    detach().doing("leave the engine's session")?;
     let launch: Launch = {
         let file = directory.join(LAUNCH_FILE);
         let bytes = std::fs::read(&file).doing(format_args!("read {}", file.display()))?;
@@ -36,7 +37,7 @@ pub(super) fn prepare<'a>(
         .ok_or_else(|| Error::setup("the configuration names no cgroup"))?;
     cgroup.create().doing("make the cgroup")?;
     let started = listen(directory)
-        .and_then(|listener| Ok((listener, start(proof, directory, &launch, &cgroup, control)?)));
+        .and_then(|listener| Ok((listener, start(proof, directory, &launch, &cgroup, control, ahead)?)));
     let (listener, (child, mut session)) = match started {
         Ok(started) => started,
         Err(e) => {
@@ -71,7 +72,11 @@ fn with_clean_up(error: Error, clean_up: Result<()>) -> Error {
 }
 
 /// Out of the daemon's session and off its standard streams, so that it can end without us noticing.
-fn detach() -> std::io::Result<()> {
+pub(super) fn detach() -> Result<()> {
+    leave_session().doing("leave the engine's session")
+}
+
+fn leave_session() -> std::io::Result<()> {
     process::default_signals();
     for signal in [1, 2, 13, 15] {
         signals::ignore(signal);
@@ -120,6 +125,7 @@ fn start(
     launch: &Launch,
     cgroup: &Cgroup,
     control: &mut Line,
+    ahead: Option<Ahead>,
 ) -> Result<(Child, Session)> {
     let spec = &launch.spec;
     let terminal = spec.process.as_ref().is_some_and(|p| p.terminal);
@@ -149,10 +155,11 @@ fn start(
         sysctls: spec.linux.as_ref().map(sysctl::own).transpose()?.unwrap_or_default(),
         gate: Gate::Sync,
         preserve_fds: 0,
+        stock: init::stock::Stock::default(),
         init_program,
         die_with_parent: true,
     };
-    let child = launch::start(proof, plan, Some(cgroup))?;
+    let child = launch::start(proof, plan, Some(cgroup), ahead)?;
     let session = prepared(&child, launch, cgroup, control, ours);
     if session.is_err() {
         // It may have ended by itself; reaping tells.

@@ -137,11 +137,12 @@ fn create_in(
         sysctls: sysctl::own(linux)?,
         gate: Gate::Listener(listen(directory)?),
         preserve_fds: args.preserve_fds,
+        stock: init::stock::Stock::default(),
         init_program: None,
         die_with_parent: false,
     };
     let proof = SingleThreaded::verify().doing("check for threads")?;
-    let child = launch::start(&proof, plan, cgroup)?;
+    let child = launch::start(&proof, plan, cgroup, None)?;
     let prepared = prepare(root, args, bundle, spec, cgroup, &child);
     if prepared.is_err() {
         // It may have ended by itself; reaping tells.

@@ -11,7 +11,9 @@ pub fn build(record: &ContainerRecord, around: &Surroundings<'_>) -> Vec<Mount> 
     let replaced = |destination: &str| targets.contains(&destination);
     let mut mounts: Vec<Mount> = defaults(record).into_iter().filter(|m| !replaced(&m.destination)).collect();
     mounts.extend(around.files.iter().filter(|(_, destination)| !replaced(destination)).map(
-        |(source, destination)| mount(destination, "bind", &source.to_string_lossy(), &["rbind", "rprivate"]),
+        |(source, destination)| {
+            Mount::new(destination, "bind", &source.to_string_lossy(), &["rbind", "rprivate"])
+        },
     ));
     let mut users: Vec<&ResolvedMount> = record.mounts.iter().collect();
     users.sort_by_key(|m| m.target.split('/').filter(|p| !p.is_empty()).count());
@@ -24,45 +26,24 @@ pub fn build(record: &ContainerRecord, around: &Surroundings<'_>) -> Vec<Mount> 
     mounts
 }
 
-fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {
-    Mount {
-        destination: destination.to_owned(),
-        kind: kind.to_owned(),
-        source: source.to_owned(),
-        options: options.iter().map(ToString::to_string).collect(),
-        ..Mount::default()
-    }
-}
-
 fn defaults(record: &ContainerRecord) -> Vec<Mount> {
-    const SAFE: [&str; 3] = ["nosuid", "noexec", "nodev"];
-    const SAFE_RO: [&str; 4] = ["nosuid", "noexec", "nodev", "ro"];
-    let size = if record.spec.shm_size > 0 { record.spec.shm_size } else { 64 << 20 };
-    let mut mounts = vec![
-        mount("/proc", "proc", "proc", &SAFE),
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
-        ),
-        mount("/sys", "sysfs", "sysfs", &SAFE_RO),
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &SAFE_RO),
-        mount("/dev/mqueue", "mqueue", "mqueue", &SAFE),
-    ];
-    mounts.push(match &record.spec.ipc {
-        NamespaceMode::Host => mount("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate"]),
-        _ => mount(
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            &["nosuid", "noexec", "nodev", "mode=1777", &format!("size={size}")],
-        ),
-    });
-    if record.spec.network == wharf_model::container::NetworkMode::Host {
-        // The kernel only lets the owner of a network namespace mount its sysfs: the host's is bound.
-        mounts[3] = mount("/sys", "bind", "/sys", &["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"]);
+    let mut mounts = Mount::usual();
+    for mount in &mut mounts {
+        match mount.destination.as_str() {
+            "/dev/shm" if record.spec.ipc == NamespaceMode::Host => {
+                *mount = Mount::new("/dev/shm", "bind", "/dev/shm", &["rbind", "rprivate"]);
+            }
+            "/dev/shm" if record.spec.shm_size > 0 => {
+                mount.options.retain(|o| !o.starts_with("size="));
+                mount.options.push(format!("size={}", record.spec.shm_size));
+            }
+            // The kernel only lets the owner of a network namespace mount its sysfs: the host's is bound.
+            "/sys" if record.spec.network == wharf_model::container::NetworkMode::Host => {
+                let options = ["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro"];
+                *mount = Mount::new("/sys", "bind", "/sys", &options);
+            }
+            _ => {}
+        }
     }
     mounts
 }
@@ -80,7 +61,7 @@ fn user_mount(resolved: &ResolvedMount) -> Mount {
                 all.push("mode=1777".to_owned());
             }
             all.append(&mut options);
-            Mount { options: all, ..mount(&resolved.target, "tmpfs", "tmpfs", &[]) }
+            Mount { options: all, ..Mount::new(&resolved.target, "tmpfs", "tmpfs", &[]) }
         }
         _ => {
             if !options.iter().any(|o| o == "bind" || o == "rbind") {
@@ -93,7 +74,7 @@ fn user_mount(resolved: &ResolvedMount) -> Mount {
                 options.push("rprivate".to_owned());
             }
             options.push(access.to_owned());
-            Mount { options, ..mount(&resolved.target, "bind", &resolved.source.to_string_lossy(), &[]) }
+            Mount { options, ..Mount::new(&resolved.target, "bind", &resolved.source.to_string_lossy(), &[]) }
         }
     }
 }
