@@ -33,7 +33,12 @@ pub struct LaunchSpec {
     pub stdin_once: bool,
     /// A minimal init is process 1.
     pub init: bool,
+    /// Clients that have the streams from the first byte, at most [`MAX_ATTACHED`].
+    pub attached: Vec<StreamSet>,
 }
+
+/// Clients that one launch connects; the connections travel in one message.
+pub const MAX_ATTACHED: usize = 31;
 
 /// How far a start had come when it failed. Decides the exit code of `docker run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +70,7 @@ pub enum MonitorEvent {
         /// Process id on the host.
         pid: i32,
     },
-    /// Prepared: waits for `go`.
+    /// Prepared: waits for `go`, unless it was said before.
     Ready,
     /// The program runs.
     Running {
@@ -98,8 +103,10 @@ pub enum MonitorEvent {
 pub struct Watch {
     /// What happens, in order.
     pub events: mpsc::UnboundedReceiver<MonitorEvent>,
-    /// Lets a prepared container go: any message.
+    /// Lets the container go as soon as it is prepared: any message.
     pub go: mpsc::UnboundedSender<()>,
+    /// The streams of the clients attached from the start, in their order.
+    pub streams: Vec<UnixStream>,
 }
 
 /// Which streams are wanted.

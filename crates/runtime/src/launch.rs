@@ -3,6 +3,7 @@
 use crate::ahead::Ahead;
 use crate::bundle;
 use crate::error::{Doing, Error, Result};
+use crate::init::membership::{ADMITTED, Membership};
 use crate::init::{self, Plan};
 use rustix::fd::{AsFd, OwnedFd};
 use wharf_oci::runtime_spec::{NamespaceKind, Spec};
@@ -40,12 +41,36 @@ pub fn clone_flags(spec: &Spec) -> Result<u64> {
     Ok(flags)
 }
 
+/// When the first process joins its cgroup.
+pub enum Joining<'a> {
+    /// There is none.
+    Never,
+    /// At its birth, or with its first step.
+    AtOnce(&'a Cgroup),
+    /// When [`admit`] says so, while it builds its root.
+    Later,
+}
+
+/// Lets a process that was started with [`Joining::Later`] join its cgroup (version 1).
+pub fn admit(child: &Child, cgroup: &Cgroup) -> Result<()> {
+    let what = "let the container into its cgroup";
+    let files = cgroup.membership_files().doing(what)?;
+    let fds: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+    socket::send(child.sync.as_fd(), ADMITTED, &fds).doing(what)
+}
+
+/// Sets which devices a cgroup may use, where that is not done with all limits.
+pub fn restrict_devices(spec: &Spec, cgroup: &Cgroup) -> Result<()> {
+    let Some(resources) = spec.linux.as_ref().and_then(|l| l.resources.as_ref()) else { return Ok(()) };
+    cgroup.restrict_devices(&bundle::limits(resources)?.devices).doing("set the access to devices")
+}
+
 /// Starts the first process. It joins the cgroup, builds its root and then waits at the plan's gate. Of the namespaces
 /// made ahead all are used or none; the caller is back in the host's in any case.
 pub fn start(
     proof: &SingleThreaded,
     mut plan: Plan<'_>,
-    cgroup: Option<&Cgroup>,
+    joining: Joining<'_>,
     ahead: Option<Ahead>,
 ) -> Result<Child> {
     let mut flags = clone_flags(plan.spec)?;
@@ -60,20 +85,18 @@ pub fn start(
         }
         None => None,
     };
-    let into = match cgroup {
-        Some(cgroup) => {
-            if let Some(resources) = plan.spec.linux.as_ref().and_then(|l| l.resources.as_ref()) {
-                let rules = bundle::limits(resources)?.devices;
-                cgroup.restrict_devices(&rules).doing("set the access to devices")?;
+    let mut into = None;
+    plan.membership = match joining {
+        Joining::Never => Membership::Inside,
+        Joining::Later => Membership::Awaited,
+        Joining::AtOnce(cgroup) => {
+            restrict_devices(plan.spec, cgroup)?;
+            into = cgroup.clone_target().doing("open the cgroup")?;
+            match into {
+                Some(_) => Membership::Inside,
+                None => Membership::Files(cgroup.membership_files().doing("open the cgroup")?),
             }
-            plan.cgroup_files = Vec::new();
-            let target = cgroup.clone_target().doing("open the cgroup")?;
-            if target.is_none() {
-                plan.cgroup_files = cgroup.membership_files().doing("open the cgroup")?;
-            }
-            target
         }
-        None => None,
     };
     let (ours, theirs) = socket::message_pair().doing("make a socket pair")?;
     let joined = plan.spec.linux.as_ref().and_then(|l| {

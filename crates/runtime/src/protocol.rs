@@ -1,8 +1,8 @@
 //! What the daemon, the spawner and the monitors say to each other.
 //!
 //! *Launch*: the daemon writes `launch.json` into the container's run directory, and sends the spawner the
-//! directory's path with one end of a stream socket. The monitor inherits that end as its first control
-//! connection. *Later*: anyone who may open `monitor.sock` in the run directory sends one [`Request`] as a
+//! directory's path with one end of a stream socket, and one of another for each client that is attached from the
+//! start. The monitor inherits the first as its control connection. *Later*: anyone who may open `monitor.sock` in the run directory sends one [`Request`] as a
 //! line of JSON and gets one [`Reply`] line; after `attach` and `exec` the rest of the connection is data:
 //! raw bytes to stdin, and from the process either raw bytes (terminal) or frames of Docker's multiplexed
 //! stream (`[stream, 0, 0, 0, length as u32 big-endian]`).
@@ -38,6 +38,8 @@ pub struct Launch {
     pub open_stdin: bool,
     /// stdin ends with the first client that ends it.
     pub stdin_once: bool,
+    /// What the clients want that are attached from the start, in the order of their descriptors.
+    pub attached: Vec<Streams>,
     /// Runs a minimal init as process 1 that reaps and passes signals on.
     pub init: bool,
 }

@@ -52,11 +52,12 @@ fn run() -> Result<()> {
         if spare.is_none() && !is_asked_within(socket.as_fd(), PAUSE).doing("wait for the daemon")? {
             spare = Spare::fork(&proof);
         }
-        let Some((directory, control)) = receive_launch(socket.as_fd()).doing("hear from the daemon")? else {
+        let Some((directory, connections)) = receive_launch(socket.as_fd()).doing("hear from the daemon")?
+        else {
             return Ok(());
         };
-        if !spare.take().is_some_and(|spare| spare.take_on(&directory, control.as_fd())) {
-            spawn(&proof, &directory, control);
+        if !spare.take().is_some_and(|spare| spare.take_on(&directory, &connections)) {
+            spawn(&proof, &directory, connections);
         }
     }
 }
@@ -85,8 +86,8 @@ impl Spare {
     }
 
     /// Whether it took the container on. It did not when it has ended.
-    fn take_on(self, directory: &Path, control: BorrowedFd<'_>) -> bool {
-        request(self.0.as_fd(), directory, control).is_ok()
+    fn take_on(self, directory: &Path, connections: &[OwnedFd]) -> bool {
+        request(self.0.as_fd(), directory, connections).is_ok()
     }
 }
 
@@ -98,17 +99,17 @@ fn is_asked_within(socket: BorrowedFd<'_>, pause: Timespec) -> std::io::Result<b
     }
 }
 
-/// Receives a run directory with the control connection; `None` at the end.
-pub(crate) fn receive_launch(socket: BorrowedFd<'_>) -> std::io::Result<Option<(PathBuf, OwnedFd)>> {
+/// Receives a run directory with the monitor's connections; `None` at the end.
+pub(crate) fn receive_launch(socket: BorrowedFd<'_>) -> std::io::Result<Option<(PathBuf, Vec<OwnedFd>)>> {
     let mut buffer = [0u8; DIRECTORY_LIMIT];
-    let (n, mut fds) = socket::receive(socket, &mut buffer)?;
+    let (n, connections) = socket::receive(socket, &mut buffer)?;
     let directory = PathBuf::from(OsStr::from_bytes(&buffer[..n]));
-    Ok(fds.pop().map(|control| (directory, control)))
+    Ok((!connections.is_empty()).then_some((directory, connections)))
 }
 
-fn spawn(proof: &SingleThreaded, directory: &Path, control: OwnedFd) {
+fn spawn(proof: &SingleThreaded, directory: &Path, connections: Vec<OwnedFd>) {
     match process::clone(proof, 0, None) {
-        Ok(Cloned::Child) => process::exit_now(monitor::main(proof, directory, control)),
+        Ok(Cloned::Child) => process::exit_now(monitor::main(proof, directory, connections)),
         Ok(Cloned::Parent { .. }) => {}
         Err(e) => {
             let event = protocol::Event::Failed {
@@ -117,13 +118,17 @@ fn spawn(proof: &SingleThreaded, directory: &Path, control: OwnedFd) {
             };
             let line = monitor::event_line(&event);
             // When the daemon is gone as well there is nobody to tell.
-            let _ = rustix::io::write(&control, &line);
+            let _ = connections.first().map(|control| rustix::io::write(control, &line));
         }
     }
 }
 
-/// The daemon's side: asks the spawner for a monitor of a run directory. `control` becomes the monitor's first
-/// connection.
-pub fn request(spawner: BorrowedFd<'_>, directory: &Path, control: BorrowedFd<'_>) -> std::io::Result<()> {
-    socket::send(spawner, directory.as_os_str().as_bytes(), &[control])
+/// The daemon's side: asks the spawner for a monitor of a run directory. The first of `connections` becomes the
+/// monitor's control connection, the others those of the clients in the launch document, at most [`MAX_ATTACHED`].
+pub fn request(spawner: BorrowedFd<'_>, directory: &Path, connections: &[OwnedFd]) -> std::io::Result<()> {
+    let fds: Vec<_> = connections.iter().map(AsFd::as_fd).collect();
+    socket::send(spawner, directory.as_os_str().as_bytes(), &fds)
 }
+
+/// Clients that are attached from the start: they and the control connection go in one message.
+pub const MAX_ATTACHED: usize = socket::MAX_DESCRIPTORS - 1;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use wharf_model::container::{ContainerRecord, NamespaceMode, NetworkMode};
-use wharf_model::launcher::{FailedStage, LaunchSpec, MonitorEvent, Watch};
+use wharf_model::launcher::{FailedStage, LaunchSpec, MAX_ATTACHED, MonitorEvent, Watch};
 use wharf_model::snapshots::Tree;
 use wharf_model::state::{Event, Status};
 use wharf_model::{Error, ErrorKind, Result};
@@ -85,20 +85,18 @@ impl Actor {
         let shared = self.shared.clone();
         let registry = self.registry.clone();
         let record = self.record.clone();
-        let (record, launch) = blocking(move || prepare(&shared, &registry, record)).await?;
+        let (record, mut launch) = blocking(move || prepare(&shared, &registry, record)).await?;
         self.record.endpoints.clone_from(&record.endpoints);
+        let mut waiting = std::mem::take(&mut self.attaching);
+        waiting.retain(|(_, sender)| !sender.is_closed());
+        self.attaching = waiting.split_off(waiting.len().min(MAX_ATTACHED));
+        launch.attached = waiting.iter().map(|(streams, _)| *streams).collect();
         let mut watch = self.shared.launcher.launch(launch).await?;
-        self.follow_to_ready(&mut watch).await?;
-        self.connect_waiting().await?;
-        // The addresses must be known to the next engine process before the program can use them.
-        if !self.record.endpoints.is_empty() {
-            self.shared.save(&self.record)?;
-        }
-        let gone = || Error::internal("the monitor ended before the start");
-        watch.go.send(()).map_err(|_| gone())?;
-        match self.next(&mut watch).await? {
-            MonitorEvent::Running { pid } => self.record.pid = pid,
-            other => return Err(unexpected(&other).into()),
+        self.connect(&mut watch).await?;
+        self.record.pid = self.follow_to_running(&mut watch).await?;
+        for ((_, sender), stream) in waiting.into_iter().zip(std::mem::take(&mut watch.streams)) {
+            // A client that went away needs no streams.
+            let _ = sender.send(stream);
         }
         self.record.started_ns = now_ns();
         self.record.finished_ns = 0;
@@ -109,23 +107,45 @@ impl Actor {
         Ok(())
     }
 
-    /// Connects the networks as soon as the namespaces are there, while the monitor builds the root.
-    async fn follow_to_ready(&mut self, watch: &mut Watch) -> Result<(), Failure> {
+    /// Connects the networks as soon as the namespaces are there, while the monitor builds the root, and lets the
+    /// container go when it will be prepared.
+    async fn connect(&mut self, watch: &mut Watch) -> Result<(), Failure> {
         let pid = match self.next(watch).await? {
             MonitorEvent::Cloned { pid } => pid,
             other => return Err(unexpected(&other).into()),
         };
-        let networks = self.shared.networks.clone();
-        let record = self.record.clone();
-        let connecting = tokio::task::spawn_blocking(move || networks.connect(&record, pid));
-        let ready = self.next(watch).await;
-        // Joined in any case: a failed start must not leave a half-made connection behind.
-        let published = connecting.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))?;
-        // Kept before anything is judged: a root that failed while ports were published gives them back too.
-        let connected = published.map(|published| self.record.published = published);
-        match ready? {
-            MonitorEvent::Ready => Ok(connected?),
-            other => Err(unexpected(&other).into()),
+        if !self.record.endpoints.is_empty() {
+            let networks = self.shared.networks.clone();
+            let record = self.record.clone();
+            match blocking(move || networks.connect(&record, pid)).await {
+                Ok(published) => self.record.published = published,
+                Err(e) => {
+                    // When the container failed meanwhile, that is the cause, and what the caller must see.
+                    self.next(watch).await?;
+                    return Err(e.into());
+                }
+            }
+            // The addresses must be known to the next engine process before the program can use them.
+            self.shared.save(&self.record)?;
+        }
+        // A monitor that is gone has said why, or will be missed.
+        let _ = watch.go.send(());
+        Ok(())
+    }
+
+    /// Waits for the program; returns its process id.
+    async fn follow_to_running(&mut self, watch: &mut Watch) -> Result<i32, Failure> {
+        for (streams, sender) in std::mem::take(&mut self.attaching) {
+            let stream = self.shared.launcher.attach(&self.record.id, streams).await?;
+            // A client that went away needs no streams.
+            let _ = sender.send(stream);
+        }
+        loop {
+            match self.next(watch).await? {
+                MonitorEvent::Ready => {}
+                MonitorEvent::Running { pid } => return Ok(pid),
+                other => return Err(unexpected(&other).into()),
+            }
         }
     }
 
@@ -141,18 +161,6 @@ impl Actor {
                 Some(event) => return Ok(event),
             }
         }
-    }
-
-    async fn connect_waiting(&mut self) -> Result<()> {
-        for (streams, sender) in std::mem::take(&mut self.attaching) {
-            if sender.is_closed() {
-                continue;
-            }
-            let stream = self.shared.launcher.attach(&self.record.id, streams).await?;
-            // A client that went away needs no streams.
-            let _ = sender.send(stream);
-        }
-        Ok(())
     }
 
     /// Gives ports and addresses back, and what else a run has.
@@ -242,6 +250,7 @@ fn launch_spec(
         open_stdin: record.spec.open_stdin,
         stdin_once: record.spec.stdin_once,
         init: record.spec.init,
+        attached: Vec::new(),
     })
 }
 

@@ -66,7 +66,8 @@ impl Containers {
             Ok::<_, Error>((guard, record, launch))
         });
         let failed = |e| Error::internal(format!("a worker failed: {e}"));
-        let (mut guard, record, launch) = preparing.await.map_err(failed)??;
+        let (mut guard, record, mut launch) = preparing.await.map_err(failed)??;
+        launch.attached = vec![StreamSet { stdin: false, stdout: true, stderr: true }];
         let mut watch = shared.launcher.launch(launch).await?;
         let code = self.follow_step(&mut watch, &record, output).await;
         guard.record = None;
@@ -83,9 +84,9 @@ impl Containers {
         output: StepOutput<'_>,
     ) -> Result<i32> {
         let shared = &self.shared;
-        let (mut stream, mut running) = (None, false);
+        let (mut stream, mut running) = (watch.streams.pop(), false);
         loop {
-            let event = match stream {
+            let event = match &stream {
                 // The program's own time has no limit.
                 None if running => watch.events.recv().await,
                 _ => start::within_limit(watch.events.recv()).await?,
@@ -94,12 +95,8 @@ impl Containers {
                 MonitorEvent::Cloned { pid } => {
                     let (networks, record) = (shared.networks.clone(), record.clone());
                     blocking(move || networks.connect(&record, pid)).await?;
-                }
-                MonitorEvent::Ready => {
-                    let both = StreamSet { stdin: false, stdout: true, stderr: true };
-                    stream = Some(shared.launcher.attach(&record.id, both).await?);
-                    let gone = |_| Error::internal("the monitor ended before the start");
-                    watch.go.send(()).map_err(gone)?;
+                    // A monitor that is gone has said why, or will be missed.
+                    let _ = watch.go.send(());
                 }
                 MonitorEvent::Running { .. } => {
                     running = true;
@@ -116,7 +113,7 @@ impl Containers {
                 MonitorEvent::Lost(None) => {
                     return Err(Error::internal("the monitor of the build step died"));
                 }
-                MonitorEvent::Warning(_) | MonitorEvent::ExecExited { .. } => {}
+                MonitorEvent::Ready | MonitorEvent::Warning(_) | MonitorEvent::ExecExited { .. } => {}
             }
         }
     }

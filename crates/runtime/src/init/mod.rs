@@ -4,6 +4,7 @@ pub mod console;
 mod copy_up;
 pub mod identity;
 pub mod lookup;
+pub mod membership;
 pub mod mounts;
 mod null;
 pub mod options;
@@ -14,6 +15,7 @@ pub mod streams;
 use crate::error::{Doing, Error, Result, Stage};
 use crate::protocol::Rootfs;
 use crate::sysctl::Sysctl;
+use membership::{Entrance, Membership};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -75,8 +77,8 @@ pub struct Plan<'a> {
     pub mount_point: &'a Path,
     /// stdin, stdout, stderr without a terminal.
     pub stdio: Option<[OwnedFd; 3]>,
-    /// Membership files of the cgroup (version 1).
-    pub cgroup_files: Vec<OwnedFd>,
+    /// The way into the cgroup.
+    pub membership: Membership,
     /// The directories of the container's cgroup with their names, for `/sys/fs/cgroup` of version 1.
     pub cgroup_view: Vec<(String, std::path::PathBuf)>,
     /// The system call filter.
@@ -102,7 +104,11 @@ impl Plan<'_> {
             Gate::Sync => None,
             Gate::Listener(listener) => Some(listener),
         };
-        let all = self.stdio.iter().flatten().chain(&self.cgroup_files);
+        let files = match &self.membership {
+            Membership::Files(files) => files.as_slice(),
+            Membership::Inside | Membership::Awaited => &[],
+        };
+        let all = self.stdio.iter().flatten().chain(files);
         all.chain(gate)
             .chain(&self.init_program)
             .chain([sync])
@@ -131,19 +137,17 @@ fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::con
     let process =
         plan.spec.process.as_ref().ok_or_else(|| Error::setup("the configuration has no process"))?;
     process::default_signals();
-    join_cgroup(&plan.cgroup_files).doing("join the cgroup")?;
-    plan.cgroup_files.clear();
+    let way = std::mem::take(&mut plan.membership);
+    let mut entrance = Entrance::new(way, report.as_fd(), creates(plan.spec, NamespaceKind::Cgroup));
+    entrance.pass_early()?;
     join_namespaces(plan.spec)?;
-    if creates(plan.spec, NamespaceKind::Cgroup) {
-        process::unshare(flag::NEWCGROUP).doing("create the cgroup namespace")?;
-    }
     rustix::process::setsid().doing("start a session")?;
     if creates(plan.spec, NamespaceKind::Network) {
         process::loopback_up().doing("bring up the loopback interface")?;
     }
 
     let stock = std::mem::take(&mut plan.stock);
-    let built = rootfs::build(&plan, stock)?;
+    let built = rootfs::build(&plan, stock, &mut entrance)?;
     if process.terminal {
         let console = console::create(&built, process.console_size)?;
         tell(report.as_fd(), &Message::Console, &[console.master.as_fd()])?;

@@ -3,6 +3,7 @@
 //! Everything up to [`enter`] happens while the host's tree is still in sight; afterwards nothing of it is
 //! reachable.
 
+use super::membership::Entrance;
 use super::mounts::{self, Place, attach, open_in, open_place};
 use super::stock::Stock;
 use super::{Plan, null, options};
@@ -47,8 +48,8 @@ impl Built {
     }
 }
 
-/// Mounts the root and everything in it.
-pub fn build(plan: &Plan<'_>, mut stock: Stock) -> Result<Built> {
+/// Mounts the root and everything in it, and joins the cgroup at the latest when its files are to be seen.
+pub(super) fn build(plan: &Plan<'_>, mut stock: Stock, entrance: &mut Entrance<'_>) -> Result<Built> {
     let linux = plan.spec.linux.as_ref();
     mounts::isolate(mounts::root_propagation(linux.map_or("", |l| &l.rootfs_propagation))?.min(1 << 19))?;
     let root = mount_root(plan)?;
@@ -56,6 +57,9 @@ pub fn build(plan: &Plan<'_>, mut stock: Stock) -> Result<Built> {
     let devices = linux.map(|l| l.devices.as_slice()).unwrap_or_default();
     let mut furnished = false;
     for mount in &plan.spec.mounts {
+        if mount.kind == "cgroup" {
+            entrance.pass()?;
+        }
         // The configuration's own devices come first: one may be of the usual, with another mode or owner.
         let ready = if mount.destination == "/dev" && !devices.is_empty() { None } else { stock.take(mount) };
         furnished |= mount.destination == "/dev" && ready.is_some();
@@ -67,6 +71,7 @@ pub fn build(plan: &Plan<'_>, mut stock: Stock) -> Result<Built> {
             ..e
         })?;
     }
+    entrance.pass()?;
     if !furnished
         && plan.spec.mounts.iter().any(|m| m.destination == "/dev" && !options::parse(&m.options).bind)
     {

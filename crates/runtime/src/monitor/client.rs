@@ -144,6 +144,12 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// A client whose connection carries streams from its first byte.
+    pub(crate) fn new(fd: OwnedFd, streams: Streams, framed: bool) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        Ok(Self { fd, streams, framed, reading: streams.stdin, output: Outbox::default(), ended: false })
+    }
+
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

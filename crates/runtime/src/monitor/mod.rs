@@ -7,6 +7,8 @@
 //!  preparing ──Ready──▶ Waiting ──Go──▶ Starting ──exec──▶ Running ──exit──▶ Draining ──▶ ended
 //!      └───────────────────┴───── failure, or the daemon gone before Go ──▶ undone, ended
 //! ```
+//!
+//! `Go` may come while the container is still prepared: it then does not wait.
 
 mod client;
 mod exec;
@@ -87,12 +89,12 @@ enum Source {
 }
 
 /// Runs in the forked process until the container has ended. Returns the exit code.
-pub fn main(proof: &SingleThreaded, directory: &Path, control: OwnedFd) -> i32 {
-    serve(proof, directory, control, start::detach().map(|()| None))
+pub fn main(proof: &SingleThreaded, directory: &Path, connections: Vec<OwnedFd>) -> i32 {
+    serve(proof, directory, connections, start::detach().map(|()| None))
 }
 
 /// As [`main`], in a process forked before there is a container: makes namespaces, then waits on the socket for the run
-/// directory and the control connection.
+/// directory and the connections.
 pub fn ahead(proof: &SingleThreaded, spawner: OwnedFd) -> i32 {
     let entered = start::detach().and_then(|()| Ahead::enter());
     let Ok(ahead) = entered else {
@@ -100,9 +102,9 @@ pub fn ahead(proof: &SingleThreaded, spawner: OwnedFd) -> i32 {
         return 1;
     };
     match spawner::receive_launch(spawner.as_fd()) {
-        Ok(Some((directory, control))) => {
+        Ok(Some((directory, connections))) => {
             drop(spawner);
-            serve(proof, &directory, control, Ok(Some(ahead)))
+            serve(proof, &directory, connections, Ok(Some(ahead)))
         }
         // The spawner is gone.
         Ok(None) => 0,
@@ -110,9 +112,18 @@ pub fn ahead(proof: &SingleThreaded, spawner: OwnedFd) -> i32 {
     }
 }
 
-fn serve(proof: &SingleThreaded, directory: &Path, control: OwnedFd, detached: Result<Option<Ahead>>) -> i32 {
+fn serve(
+    proof: &SingleThreaded,
+    directory: &Path,
+    connections: Vec<OwnedFd>,
+    detached: Result<Option<Ahead>>,
+) -> i32 {
+    let mut connections = connections.into_iter();
+    // The spawner sends none without.
+    let Some(control) = connections.next() else { return 1 };
     let mut control = Line::new(control, true);
-    let prepared = detached.and_then(|ahead| start::prepare(proof, directory, &mut control, ahead));
+    let clients = connections.collect();
+    let prepared = detached.and_then(|ahead| start::prepare(proof, directory, &mut control, clients, ahead));
     let failure = match prepared {
         Ok(mut monitor) => {
             monitor.lines.push(control);
@@ -332,6 +343,10 @@ impl Monitor<'_> {
             self.announce(&Event::Warning { message: e.to_string() });
         }
         self.announce(&Event::Exited(exit));
+        // Attached clients need not wait for the rest, either.
+        for session in &mut self.sessions {
+            session.let_go();
+        }
         // Who starts the container again waits for the end of the connection, and so for the end of all this.
         if let Err(e) = self.remove_traces() {
             self.announce(&Event::Warning { message: e.to_string() });

@@ -182,6 +182,13 @@ impl Session {
         }
     }
 
+    /// Ends the connections of clients that have all the output of an ended process.
+    pub(crate) fn let_go(&mut self) {
+        if self.code.is_some() {
+            self.clients.retain(|c| !c.ended && c.output.len() > 0);
+        }
+    }
+
     pub(crate) fn is_flushed(&self) -> bool {
         self.clients.iter().all(|c| c.output.len() == 0 || c.ended)
     }

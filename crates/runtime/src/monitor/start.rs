@@ -1,6 +1,6 @@
 //! The way from a run directory to a container that waits for `Go`.
 
-use super::client::Line;
+use super::client::{Client, Line};
 use super::log::Log;
 use super::requests::{Ours, pipes};
 use super::session::Session;
@@ -9,21 +9,25 @@ use crate::ahead::Ahead;
 use crate::bundle;
 use crate::error::{Doing, Error, Result};
 use crate::init::{self, Gate, Message, Plan};
-use crate::launch::{self, Child};
-use crate::protocol::{Event, LAUNCH_FILE, Launch, SOCKET_FILE};
+use crate::launch::{self, Child, Joining};
+use crate::protocol::{Event, LAUNCH_FILE, Launch, Request, SOCKET_FILE};
 use crate::sysctl;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use std::path::Path;
 use wharf_sys::cgroup::Cgroup;
 use wharf_sys::process::{self, SingleThreaded};
-use wharf_sys::signals;
+use wharf_sys::{signals, socket};
 
 /// Prepares the container. On failure nothing is left.
+///
+/// A process joins a cgroup of version 1 while it builds its root, which goes on beside the making of the cgroup; into
+/// one of version 2 it is born.
 pub(super) fn prepare<'a>(
     proof: &'a SingleThreaded,
     directory: &Path,
     control: &mut Line,
+    clients: Vec<OwnedFd>,
     ahead: Option<Ahead>,
 ) -> Result<Monitor<'a>> {
     let launch: Launch = {
@@ -32,20 +36,34 @@ pub(super) fn prepare<'a>(
         serde_json::from_slice(&bytes).doing(format_args!("read {}", file.display()))?
     };
     let signals = signals::signal_fd(&[17]).doing("watch for signals")?;
-    let log = launch.log.clone().map(Log::open).transpose().doing("open the log")?;
     let cgroup = launch::cgroup_of(&launch.spec, &launch.id)?
         .ok_or_else(|| Error::setup("the configuration names no cgroup"))?;
-    cgroup.create().doing("make the cgroup")?;
-    let started = listen(directory)
-        .and_then(|listener| Ok((listener, start(proof, directory, &launch, &cgroup, control, ahead)?)));
-    let (listener, (child, mut session)) = match started {
-        Ok(started) => started,
+    // Before anything else is there: an engine that takes the container over must find it.
+    let listener = listen(directory)?;
+    if cgroup.takes_births() {
+        cgroup.create().doing("make the cgroup")?;
+    }
+    let prepared = start(proof, directory, &launch, &cgroup, ahead).and_then(|(child, ours)| {
+        let furnished = furnish(&launch, &cgroup, control, &child, ours);
+        if furnished.is_err() {
+            // It may have ended by itself; reaping tells.
+            let _ = signals::send_pidfd(child.pidfd.as_fd(), 9);
+            launch::reap(child.pid)?;
+        }
+        furnished.map(|furnished| (child, furnished))
+    });
+    let (child, (mut session, phase)) = match prepared {
+        Ok(prepared) => prepared,
         Err(e) => {
+            // It may not have been made yet.
             let _ = std::fs::remove_file(directory.join(SOCKET_FILE));
             return Err(with_clean_up(e, cgroup.remove().doing("remove the cgroup")));
         }
     };
-    session.log = log;
+    for (fd, streams) in clients.into_iter().zip(&launch.attached) {
+        // A client whose connection does not work is one that went away.
+        session.clients.extend(Client::new(fd, *streams, session.is_framed()));
+    }
     Ok(Monitor {
         proof,
         directory: directory.to_owned(),
@@ -59,7 +77,7 @@ pub(super) fn prepare<'a>(
         unclaimed: Vec::new(),
         mounts: None,
         accept_after: None,
-        phase: Phase::Waiting,
+        phase,
     })
 }
 
@@ -119,14 +137,14 @@ fn listen(directory: &Path) -> Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Starts the first process. Returns our ends of its pipes, which it has unless it has a terminal.
 fn start(
     proof: &SingleThreaded,
     directory: &Path,
     launch: &Launch,
     cgroup: &Cgroup,
-    control: &mut Line,
     ahead: Option<Ahead>,
-) -> Result<(Child, Session)> {
+) -> Result<(Child, Option<Ours>)> {
     let spec = &launch.spec;
     let terminal = spec.process.as_ref().is_some_and(|p| p.terminal);
     let (stdio, ours) =
@@ -149,7 +167,7 @@ fn start(
         root: &launch.root,
         mount_point: &mount_point,
         stdio,
-        cgroup_files: Vec::new(),
+        membership: init::membership::Membership::default(),
         cgroup_view: launch::cgroup_view(cgroup),
         seccomp,
         sysctls: spec.linux.as_ref().map(sysctl::own).transpose()?.unwrap_or_default(),
@@ -159,35 +177,54 @@ fn start(
         init_program,
         die_with_parent: true,
     };
-    let child = launch::start(proof, plan, Some(cgroup), ahead)?;
-    let session = prepared(&child, launch, cgroup, control, ours);
-    if session.is_err() {
-        // It may have ended by itself; reaping tells.
-        let _ = signals::send_pidfd(child.pidfd.as_fd(), 9);
-        launch::reap(child.pid)?;
-    }
-    session.map(|session| (child, session))
+    let joining = if cgroup.takes_births() { Joining::AtOnce(cgroup) } else { Joining::Later };
+    Ok((launch::start(proof, plan, joining, ahead)?, ours))
 }
 
-fn prepared(
-    child: &Child,
+/// Makes the rest while init builds the root, and waits for it.
+fn furnish(
     launch: &Launch,
     cgroup: &Cgroup,
     control: &mut Line,
+    child: &Child,
     ours: Option<Ours>,
-) -> Result<Session> {
+) -> Result<(Session, Phase)> {
     control.queue(&event_line(&Event::Cloned { pid: child.pid }));
     control.flush().doing("tell the engine")?;
+    if !cgroup.takes_births() {
+        cgroup.create().doing("make the cgroup")?;
+        launch::restrict_devices(&launch.spec, cgroup)?;
+    }
     if let Some(resources) = launch.spec.linux.as_ref().and_then(|l| l.resources.as_ref()) {
         cgroup.apply(&bundle::limits(resources)?).doing("set the limits")?;
     }
-    let master = await_ready(child)?;
-    match (master, ours) {
-        (Some(master), _) => Session::with_terminal(None, child.pid, master).doing("take the terminal"),
+    if !cgroup.takes_births() {
+        launch::admit(child, cgroup)?;
+    }
+    let log = launch.log.clone().map(Log::open).transpose().doing("open the log")?;
+    let mut phase = Phase::Waiting;
+    if is_told_to_go(control)? {
+        phase = Phase::Starting;
+        socket::send(child.sync.as_fd(), b"go", &[]).doing("let the container start")?;
+    }
+    let mut session = match (await_ready(child)?, ours) {
+        (Some(master), _) => Session::with_terminal(None, child.pid, master).doing("take the terminal")?,
         (None, Some(ours)) => {
-            Ok(Session::with_pipes(None, child.pid, ours.stdin, ours.outputs, launch.stdin_once))
+            Session::with_pipes(None, child.pid, ours.stdin, ours.outputs, launch.stdin_once)
         }
-        (None, None) => Err(Error::setup("the container made no terminal")),
+        (None, None) => return Err(Error::setup("the container made no terminal")),
+    };
+    session.log = log;
+    Ok((session, phase))
+}
+
+/// Whether the engine said `Go` already, which is all it says before it hears `Ready`.
+fn is_told_to_go(control: &mut Line) -> Result<bool> {
+    control.fill();
+    match control.next().map(|line| serde_json::from_slice(&line)) {
+        None => Ok(false),
+        Some(Ok(Request::Go)) => Ok(true),
+        Some(_) => Err(Error::setup("the engine asks for something before the container is there")),
     }
 }
 

@@ -6,7 +6,7 @@ use super::state::{GATE, Record, start_time};
 use crate::bundle;
 use crate::error::{Doing, Error, Result};
 use crate::init::{self, Gate, Message, Plan};
-use crate::launch::{self, Child};
+use crate::launch::{self, Child, Joining};
 use crate::monitor::await_ready;
 use crate::protocol::Rootfs;
 use crate::sysctl;
@@ -131,7 +131,7 @@ fn create_in(
         root: &Rootfs::Bind { path: rootfs.clone() },
         mount_point: &rootfs,
         stdio: None,
-        cgroup_files: Vec::new(),
+        membership: init::membership::Membership::default(),
         cgroup_view: cgroup.map(launch::cgroup_view).unwrap_or_default(),
         seccomp: bundle::filter(linux)?,
         sysctls: sysctl::own(linux)?,
@@ -142,7 +142,7 @@ fn create_in(
         die_with_parent: false,
     };
     let proof = SingleThreaded::verify().doing("check for threads")?;
-    let child = launch::start(&proof, plan, cgroup, None)?;
+    let child = launch::start(&proof, plan, cgroup.map_or(Joining::Never, Joining::AtOnce), None)?;
     let prepared = prepare(root, args, bundle, spec, cgroup, &child);
     if prepared.is_err() {
         // It may have ended by itself; reaping tells.

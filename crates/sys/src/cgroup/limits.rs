@@ -1,8 +1,10 @@
 //! Limits of a control group, written as each version wants them.
 
-use super::{Cgroup, Layout, write};
+use super::{Cgroup, Layout, with_path, write};
 use crate::device_filter;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 /// A number for one block device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,8 +66,19 @@ impl Cgroup {
         if matches!(self.layout, Layout::V2 { .. }) {
             return Ok(());
         }
+        let (mut allow, mut deny): (Option<File>, Option<File>) = (None, None);
         for rule in rules {
-            self.set_v1(if rule.allow { "devices.allow" } else { "devices.deny" }, &v1_device(rule))?;
+            let (file, name) =
+                if rule.allow { (&mut allow, "devices.allow") } else { (&mut deny, "devices.deny") };
+            let path = self.file_v1(name)?;
+            let failed = |e: io::Error| with_path(&e, &path);
+            if file.is_none() {
+                *file = Some(OpenOptions::new().write(true).open(&path).map_err(failed)?);
+            }
+            if let Some(file) = file {
+                // A rule a call: the kernel reads one.
+                file.write_all(v1_device(rule).as_bytes()).map_err(failed)?;
+            }
         }
         Ok(())
     }
@@ -79,6 +92,10 @@ impl Cgroup {
     }
 
     fn set_v1(&self, file: &str, value: &str) -> io::Result<()> {
+        write(&self.file_v1(file)?, value)
+    }
+
+    fn file_v1(&self, file: &str) -> io::Result<PathBuf> {
         let controller = file.split('.').next().unwrap_or(file);
         let Some(directory) = self.directory_of(controller) else {
             return Err(io::Error::new(
@@ -86,7 +103,7 @@ impl Cgroup {
                 format!("this host has no {controller} cgroup, which {file} needs"),
             ));
         };
-        write(&directory.join(file), value)
+        Ok(directory.join(file))
     }
 
     fn apply_v1(&self, l: &Limits) -> io::Result<()> {

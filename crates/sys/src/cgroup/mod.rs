@@ -200,6 +200,11 @@ impl Cgroup {
         self.layout.directories(&self.path).iter().any(|d| d.is_dir())
     }
 
+    /// Whether a process is born in its group (version 2), or joins it.
+    pub fn takes_births(&self) -> bool {
+        matches!(self.layout, Layout::V2 { .. })
+    }
+
     /// Opens the directory for clone3's CLONE_INTO_CGROUP; `None` on version 1.
     pub fn clone_target(&self) -> io::Result<Option<OwnedFd>> {
         match &self.layout {
@@ -272,16 +277,16 @@ impl Cgroup {
         })
     }
 
-    /// Whether the group is frozen.
+    /// Whether the group is frozen. One that is not there is not.
     pub fn is_frozen(&self) -> io::Result<bool> {
         let Some(directory) = self.directory_of("freezer") else { return Ok(false) };
-        match &self.layout {
-            Layout::V2 { .. } => {
-                Ok(std::fs::read_to_string(directory.join("cgroup.events"))?.lines().any(|l| l == "frozen 1"))
-            }
-            Layout::V1 { .. } => {
-                Ok(std::fs::read_to_string(directory.join("freezer.state"))?.trim() != "THAWED")
-            }
+        let (file, is_frozen): (_, fn(&str) -> bool) = match &self.layout {
+            Layout::V2 { .. } => ("cgroup.events", |text| text.lines().any(|l| l == "frozen 1")),
+            Layout::V1 { .. } => ("freezer.state", |text| text.trim() != "THAWED"),
+        };
+        match std::fs::read_to_string(directory.join(file)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            text => Ok(is_frozen(&text?)),
         }
     }
 
@@ -294,7 +299,7 @@ impl Cgroup {
             return Ok(());
         }
         if signal != libc::SIGKILL {
-            return signal_each(&self.processes()?, signal);
+            return signal_each(&self.members()?, signal);
         }
         if self.is_frozen().unwrap_or(false) {
             // A frozen process does not even die (cgroup version 1).
@@ -303,8 +308,7 @@ impl Cgroup {
         // Processes may fork while the list is read: again, until only those are left that were signalled before.
         let mut signalled = Vec::new();
         for _ in 0..KILL_ROUNDS {
-            let new: Vec<i32> =
-                self.processes()?.into_iter().filter(|pid| !signalled.contains(pid)).collect();
+            let new: Vec<i32> = self.members()?.into_iter().filter(|pid| !signalled.contains(pid)).collect();
             if new.is_empty() {
                 return Ok(());
             }
@@ -314,6 +318,14 @@ impl Cgroup {
         Err(io::Error::other(
             "the processes of the cgroup fork faster than they can be killed: limit their number",
         ))
+    }
+
+    /// The processes; none where there is no group, which another process may remove at any time.
+    fn members(&self) -> io::Result<Vec<i32>> {
+        match self.processes() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => other,
+        }
     }
 
     /// Removes the directories, children first; nothing happens where there are none. Waits up to 10 s for
@@ -422,7 +434,10 @@ fn enable_controllers(directory: &Path) -> io::Result<()> {
 
 fn collect_processes(directory: &Path, pids: &mut Vec<i32>) -> io::Result<()> {
     let text = match std::fs::read_to_string(directory.join("cgroup.procs")) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // Removed before, or between opening and reading.
+        Err(e) if e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(libc::ENODEV) => {
+            return Ok(());
+        }
         Err(e) => return Err(with_path(&e, directory)),
         Ok(text) => text,
     };

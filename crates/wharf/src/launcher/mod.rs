@@ -105,7 +105,7 @@ impl MonitorLauncher {
             following.await;
             drop(end);
         });
-        Watch { events, go }
+        Watch { events, go, streams: Vec::new() }
     }
 
     /// Asks a monitor, and waits as long as it may take to answer.
@@ -191,9 +191,11 @@ impl Launcher for MonitorLauncher {
     async fn launch(&self, spec: LaunchSpec) -> Result<Watch> {
         let id = spec.id.clone();
         let end = self.after_the_one_before(&id).await;
+        let attached = spec.attached.len();
         let directory = self.write_launch(spec)?;
-        let stream = self.spawner.launch(&directory).map_err(|e| internal("ask the spawner", e))?;
-        Ok(self.follow(&id, stream, end))
+        let launched = self.spawner.launch(&directory, attached);
+        let (stream, streams) = launched.map_err(|e| internal("ask the spawner", e))?;
+        Ok(Watch { streams, ..self.follow(&id, stream, end) })
     }
 
     async fn adopt(&self, id: &ContainerId) -> Result<Option<Watch>> {
@@ -209,7 +211,7 @@ impl Launcher for MonitorLauncher {
         let (sender, events) = mpsc::unbounded_channel();
         // The receiver is right here.
         let _ = sender.send(MonitorEvent::Lost(Some(translate::exit(&exit))));
-        Ok(Some(Watch { events, go: mpsc::unbounded_channel().0 }))
+        Ok(Some(Watch { events, go: mpsc::unbounded_channel().0, streams: Vec::new() }))
     }
 
     async fn attach(&self, id: &ContainerId, streams: StreamSet) -> Result<UnixStream> {

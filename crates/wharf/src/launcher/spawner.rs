@@ -21,22 +21,31 @@ impl Spawner {
         Ok(Self(Mutex::new(spawn()?)))
     }
 
-    /// Asks for a monitor of a run directory; returns its control connection.
-    pub(super) fn launch(&self, directory: &Path) -> io::Result<UnixStream> {
-        let (ours, theirs) = socket::stream_pair()?;
+    /// Asks for a monitor of a run directory; returns its control connection and those of the clients attached.
+    pub(super) fn launch(
+        &self,
+        directory: &Path,
+        attached: usize,
+    ) -> io::Result<(UnixStream, Vec<UnixStream>)> {
+        let pairs = (0..=attached).map(|_| socket::stream_pair()).collect::<io::Result<Vec<_>>>()?;
+        let (ours, theirs): (Vec<OwnedFd>, Vec<OwnedFd>) = pairs.into_iter().unzip();
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = wharf_runtime::spawner::request(running.socket.as_fd(), directory, theirs.as_fd());
+        let asked = wharf_runtime::spawner::request(running.socket.as_fd(), directory, &theirs);
         if let Err(e) = asked {
             tracing::error!("the spawner is gone ({e}), starting another");
             // Reaps it; it is dead, its socket is closed.
             let _ = running.process.kill();
             let _ = running.process.wait();
             *running = spawn()?;
-            wharf_runtime::spawner::request(running.socket.as_fd(), directory, theirs.as_fd())?;
+            wharf_runtime::spawner::request(running.socket.as_fd(), directory, &theirs)?;
         }
-        let stream = std::os::unix::net::UnixStream::from(ours);
-        stream.set_nonblocking(true)?;
-        UnixStream::from_std(stream)
+        let mut ours = ours.into_iter().map(|fd| {
+            let stream = std::os::unix::net::UnixStream::from(fd);
+            stream.set_nonblocking(true)?;
+            UnixStream::from_std(stream)
+        });
+        let control = ours.next().ok_or(io::ErrorKind::InvalidInput)??;
+        Ok((control, ours.collect::<io::Result<_>>()?))
     }
 }
 

@@ -21,6 +21,7 @@ pub(super) fn launch(spec: LaunchSpec, seccomp_file: Option<PathBuf>) -> Launch 
         open_stdin: spec.open_stdin,
         stdin_once: spec.stdin_once,
         init: spec.init,
+        attached: spec.attached.into_iter().map(streams).collect(),
     }
 }
 
