@@ -139,6 +139,12 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
         .collect();
     engines.extend(&peers);
     let mut rows: Vec<Row> = Vec::new();
+    let bundle = Bundle::unpack(&ours.directory)?;
+    rows.push((
+        "floor: `unshare -mnpiuf chroot . true`".to_owned(),
+        vec![("Wharf".to_owned(), bundle.floor()?)],
+        "ms",
+    ));
     let idle = ours.memory() as f64 / 1024.0;
     for (what, args) in [
         ("`run --rm busybox true`, bridge", &["run", "--rm", "busybox", "true"][..]),
@@ -167,7 +173,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     rows.push(("memory idle (PSS, all processes)".to_owned(), vec![("Wharf".to_owned(), idle)], "MiB"));
     let each_container = (fifty_running - idle) / 50.0;
     rows.push(("memory a running container".to_owned(), vec![("Wharf".to_owned(), each_container)], "MiB"));
-    rows.push(("OCI runtime alone, `run` of a bundle".to_owned(), runtimes(&binary, &ours.directory)?, "ms"));
+    rows.push(("OCI runtime alone, `run` of a bundle".to_owned(), bundle.runtimes(&binary)?, "ms"));
     let size = std::fs::metadata(&binary)?.len() as f64 / 1_048_576.0;
     rows.push(("size of the binary".to_owned(), vec![("Wharf".to_owned(), size)], "MiB"));
     let table = table(&rows);
@@ -190,29 +196,48 @@ fn fifty(engine: &Engine) -> anyhow::Result<f64> {
     Ok(start.elapsed().as_secs_f64() * 1000.0)
 }
 
-/// OCI runtimes by their command line, all on one bundle.
-fn runtimes(binary: &Path, directory: &Path) -> anyhow::Result<Vec<(String, f64)>> {
-    let bundle = directory.join("bundle");
-    let rootfs = bundle.join("rootfs");
-    std::fs::create_dir_all(&rootfs)?;
-    let status =
-        Command::new("tar").arg("-C").arg(&rootfs).arg("-xf").arg(directory.join("busybox.tar")).status()?;
-    ensure!(status.success(), "unpacking the bundle failed");
-    std::fs::write(bundle.join("config.json"), include_str!("bundle.json"))?;
-    let mut all = vec![Engine {
-        name: "Wharf".to_owned(),
-        prefix: vec![binary.display().to_string(), "oci".to_owned()],
-    }];
-    for path in std::env::var("WHARF_BENCH_RUNTIMES").unwrap_or_default().split(',').filter(|p| !p.is_empty())
-    {
-        let name =
-            Path::new(path).file_name().map_or_else(|| path.to_owned(), |n| n.to_string_lossy().into_owned());
-        all.push(Engine { name, prefix: vec![path.to_owned()] });
+/// A root file system with a configuration beside it.
+struct Bundle(PathBuf);
+
+impl Bundle {
+    fn unpack(directory: &Path) -> anyhow::Result<Self> {
+        let bundle = directory.join("bundle");
+        let rootfs = bundle.join("rootfs");
+        std::fs::create_dir_all(&rootfs)?;
+        let status = Command::new("tar")
+            .arg("-C")
+            .arg(&rootfs)
+            .arg("-xf")
+            .arg(directory.join("busybox.tar"))
+            .status()?;
+        ensure!(status.success(), "unpacking the bundle failed");
+        std::fs::write(bundle.join("config.json"), include_str!("bundle.json"))?;
+        Ok(Self(bundle))
     }
-    let bundle = bundle.display().to_string();
-    all.iter()
-        .map(|e| Ok((e.name.clone(), e.median(RUNS, &["run", "-b", &bundle, "wharf-bench"])?)))
-        .collect()
+
+    /// What the kernel needs for namespaces and programs alone: tells a slow minute of the machine from a slow engine.
+    fn floor(&self) -> anyhow::Result<f64> {
+        let rootfs = self.0.join("rootfs").display().to_string();
+        let floor = Engine { name: "floor".to_owned(), prefix: vec!["unshare".to_owned()] };
+        floor.median(RUNS, &["-mnpiuf", "chroot", &rootfs, "/bin/true"])
+    }
+
+    /// OCI runtimes by their command line.
+    fn runtimes(&self, binary: &Path) -> anyhow::Result<Vec<(String, f64)>> {
+        let mut all = vec![Engine {
+            name: "Wharf".to_owned(),
+            prefix: vec![binary.display().to_string(), "oci".to_owned()],
+        }];
+        let peers = std::env::var("WHARF_BENCH_RUNTIMES").unwrap_or_default();
+        for path in peers.split(',').filter(|p| !p.is_empty()) {
+            let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
+            all.push(Engine { name, prefix: vec![path.to_owned()] });
+        }
+        let bundle = self.0.display().to_string();
+        all.iter()
+            .map(|e| Ok((e.name.clone(), e.median(RUNS, &["run", "-b", &bundle, "wharf-bench"])?)))
+            .collect()
+    }
 }
 
 fn table(rows: &[Row]) -> String {
