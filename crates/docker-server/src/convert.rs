@@ -4,7 +4,7 @@ use crate::error::{ApiError, ApiResult};
 use axum::http::StatusCode;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use wharf_docker_api::types::container::{CreateRequest, PortBinding};
+use wharf_docker_api::types::container::{CreateRequest, HealthConfig, PortBinding};
 use wharf_docker_api::types::host_config::{
     DeviceMapping, HostConfig, LogConfig, Mount, Resources as WireResources, RestartPolicy as WireRestart,
     ThrottleDevice as WireThrottle,
@@ -15,8 +15,10 @@ use wharf_model::container::{
     ContainerSpec, EndpointSpec, LogSpec, MountSource, MountSpec, NamespaceMode, NetworkMode, RestartPolicy,
     SeccompSpec,
 };
+use wharf_model::health::{self, ON_UNHEALTHY_LABEL};
 use wharf_model::network::Endpoint;
 use wharf_model::ports::{ContainerPort, PortMapping};
+use wharf_oci::image_config::Healthcheck;
 use wharf_oci::runtime_spec::{
     BlockIo, Cpu, Device, DeviceRule, Memory, Pids, Resources, Rlimit, ThrottleDevice,
 };
@@ -75,11 +77,17 @@ pub(crate) fn spec(request: CreateRequest) -> ApiResult<ContainerSpec> {
         oom_score_adj: i32::try_from(host.oom_score_adj).unwrap_or(0),
         log: log(&host.log_config)?,
         annotations: host.annotations.clone().unwrap_or_default(),
-        health: config.healthcheck.and_then(|h| serde_json::to_value(h).ok()),
+        health: config.healthcheck.map(healthcheck),
         origin,
         ..ContainerSpec::default()
     };
     refuse(&host)?;
+    if let Some(check) = &spec.health {
+        health::validate(check)?;
+    }
+    if let Some(action) = spec.labels.get(ON_UNHEALTHY_LABEL) {
+        spec.on_unhealthy = action.parse()?;
+    }
     if config.network_disabled {
         spec.network = NetworkMode::None;
     }
@@ -87,6 +95,29 @@ pub(crate) fn spec(request: CreateRequest) -> ApiResult<ContainerSpec> {
     security(&mut spec, &host)?;
     endpoints(&mut spec, networking.endpoints_config.unwrap_or_default(), &config.mac_address)?;
     Ok(spec)
+}
+
+fn healthcheck(wire: HealthConfig) -> Healthcheck {
+    Healthcheck {
+        test: wire.test.unwrap_or_default(),
+        interval: wire.interval,
+        timeout: wire.timeout,
+        start_period: wire.start_period,
+        start_interval: wire.start_interval,
+        retries: wire.retries,
+    }
+}
+
+/// The other way, to be shown.
+pub(crate) fn health_config(check: &Healthcheck) -> HealthConfig {
+    HealthConfig {
+        test: Some(check.test.clone()),
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: check.retries,
+    }
 }
 
 /// What is asked for and cannot be given, said clearly.
@@ -413,21 +444,32 @@ fn security(spec: &mut ContainerSpec, host: &HostConfig) -> ApiResult<()> {
     Ok(())
 }
 
+/// What a container asks of one network.
+pub(crate) fn endpoint(settings: EndpointSettings) -> ApiResult<EndpointSpec> {
+    if settings.links.is_some_and(|links| !links.is_empty()) {
+        return Err(ApiError::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "links are not supported yet: containers of one network find each other by name",
+        ));
+    }
+    let ipam = settings.ipam_config.unwrap_or_default();
+    let address = |text: &str| ApiError::bad_request(format!("invalid IP address: {text}"));
+    Ok(EndpointSpec {
+        aliases: settings.aliases.unwrap_or_default(),
+        ipv4: parse_optional(&ipam.ipv4_address).map_err(|()| address(&ipam.ipv4_address))?,
+        ipv6: parse_optional(&ipam.ipv6_address).map_err(|()| address(&ipam.ipv6_address))?,
+        mac: parse_mac(&settings.mac_address)?,
+        gw_priority: settings.gw_priority,
+    })
+}
+
 fn endpoints(
     spec: &mut ContainerSpec,
     wire: BTreeMap<String, Option<EndpointSettings>>,
     mac: &str,
 ) -> ApiResult<()> {
     for (name, settings) in wire {
-        let settings = settings.unwrap_or_default();
-        let ipam = settings.ipam_config.unwrap_or_default();
-        let address = |text: &str| ApiError::bad_request(format!("invalid IP address: {text}"));
-        let entry = EndpointSpec {
-            aliases: settings.aliases.unwrap_or_default(),
-            ipv4: parse_optional(&ipam.ipv4_address).map_err(|()| address(&ipam.ipv4_address))?,
-            ipv6: parse_optional(&ipam.ipv6_address).map_err(|()| address(&ipam.ipv6_address))?,
-            mac: parse_mac(&settings.mac_address)?,
-        };
+        let entry = endpoint(settings.unwrap_or_default())?;
         let name = if name == "default" { "bridge".to_owned() } else { name };
         spec.endpoints.insert(name, entry);
     }

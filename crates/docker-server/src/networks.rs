@@ -1,7 +1,7 @@
 //! `/networks`.
 
 use crate::Api;
-use crate::convert::mac_text;
+use crate::convert::{endpoint, mac_text};
 use crate::error::{ApiError, ApiResult};
 use crate::params::{Params, json};
 use axum::Json;
@@ -11,9 +11,11 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use std::net::IpAddr;
 use wharf_docker_api::types::network::{
-    CreateRequest, CreateResponse, EndpointResource, Inspect, Ipam, IpamConfig, PruneResponse,
+    ConnectRequest, CreateRequest, CreateResponse, DisconnectRequest, EndpointResource, Inspect, Ipam,
+    IpamConfig, PruneResponse,
 };
 use wharf_engine::clock::rfc3339;
+use wharf_engine::containers::Command;
 use wharf_engine::networks::{NetworkRecord, NewNetwork, driver_name};
 use wharf_model::network::Subnet;
 
@@ -153,6 +155,22 @@ pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>) -> Ap
     removed
         .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(crate) async fn connect(State(api): State<Api>, Path(id): Path<String>, body: Body) -> ApiResult {
+    let request: ConnectRequest = json(body).await?;
+    let network = api.networks.find(&id)?.spec.id.to_string();
+    let wish = endpoint(request.endpoint_config.unwrap_or_default())?;
+    let container = api.containers.find(&request.container)?;
+    container.ask(|reply| Command::Connect(network, Box::new(wish), reply)).await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+pub(crate) async fn disconnect(State(api): State<Api>, Path(id): Path<String>, body: Body) -> ApiResult {
+    let request: DisconnectRequest = json(body).await?;
+    let container = api.containers.find(&request.container)?;
+    container.ask(|reply| Command::Disconnect(id, request.force, reply)).await?;
+    Ok(StatusCode::OK.into_response())
 }
 
 pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {

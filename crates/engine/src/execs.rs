@@ -3,7 +3,8 @@
 use crate::containers::Containers;
 use crate::random;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use wharf_model::container::ContainerRecord;
 use wharf_model::launcher::{ExecSpec, ExecStarted, FailedStage, StreamSet};
@@ -52,9 +53,18 @@ pub struct Exec {
     /// What it is.
     pub spec: NewExec,
     state: watch::Sender<ExecState>,
+    ended: OnceLock<Instant>,
 }
 
+/// How long an ended exec can be asked for; Docker forgets them after as much.
+const REMEMBERED: Duration = Duration::from_secs(300);
+
 impl Exec {
+    fn end(&self, code: i32) {
+        self.ended.get_or_init(Instant::now);
+        self.state.send_replace(ExecState::Ended(code));
+    }
+
     /// How it stands.
     pub fn state(&self) -> ExecState {
         *self.state.borrow()
@@ -95,8 +105,13 @@ impl Execs {
         })
     }
 
+    /// Drops one that nobody will ask for.
+    pub(crate) fn forget(&self, id: &ExecId) {
+        self.with(|all| all.remove(id.as_str()));
+    }
+
     /// Makes one, without starting it.
-    pub fn create(&self, record: &ContainerRecord, spec: NewExec) -> Result<Arc<Exec>> {
+    fn create(&self, record: &ContainerRecord, spec: NewExec) -> Result<Arc<Exec>> {
         if spec.command.is_empty() {
             return Err(Error::invalid("No exec command specified"));
         }
@@ -107,17 +122,21 @@ impl Execs {
             container: record.id.clone(),
             spec,
             state: watch::Sender::new(ExecState::Created),
+            ended: OnceLock::new(),
         });
-        self.with(|all| all.insert(exec.id.to_string(), exec.clone()));
+        self.with(|all| {
+            all.retain(|_, e| e.ended.get().is_none_or(|at| at.elapsed() < REMEMBERED));
+            all.insert(exec.id.to_string(), exec.clone())
+        });
         Ok(exec)
     }
 
-    pub(crate) fn ended(&self, id: &str, code: i32) {
+    pub(crate) fn ended(&self, id: &str, code: i32) -> Option<Arc<Exec>> {
         self.with(|all| {
-            if let Some(exec) = all.get(id) {
-                exec.state.send_replace(ExecState::Ended(code));
-            }
-        });
+            let exec = all.get(id)?;
+            exec.end(code);
+            Some(exec.clone())
+        })
     }
 
     /// A container ended, and all its execs with it.
@@ -125,7 +144,7 @@ impl Execs {
         self.with(|all| {
             all.retain(|_, exec| {
                 if exec.container == *container && !matches!(exec.state(), ExecState::Ended(_)) {
-                    exec.state.send_replace(ExecState::Ended(137));
+                    exec.end(137);
                 }
                 exec.container != *container
             });
@@ -145,6 +164,16 @@ fn runs(record: &ContainerRecord) -> Result<()> {
 }
 
 impl Containers {
+    /// Makes a further process, without starting it.
+    ///
+    /// # Errors
+    /// `Invalid` without a command; `Conflict` when the container does not run.
+    pub fn create_exec(&self, record: &ContainerRecord, spec: NewExec) -> Result<Arc<Exec>> {
+        let exec = self.execs().create(record, spec)?;
+        self.publish_exec("exec_create", record, &exec, &[]);
+        Ok(exec)
+    }
+
     /// Starts a further process. With `attach` its streams come back.
     pub async fn start_exec(
         &self,
@@ -164,6 +193,7 @@ impl Containers {
         let spec = ExecSpec { id: exec.id.to_string(), process, seccomp, streams };
         match self.launcher().exec(&record.id, spec).await? {
             Ok(started) => {
+                self.publish_exec("exec_start", &record, exec, &[]);
                 // The end may already have been told.
                 exec.state.send_if_modified(|state| {
                     let first = *state == ExecState::Created;
@@ -180,7 +210,7 @@ impl Containers {
                     FailedStage::NotExecutable => (126, ErrorKind::Invalid),
                     FailedStage::Setup => (126, ErrorKind::Internal),
                 };
-                exec.state.send_replace(ExecState::Ended(code));
+                exec.end(code);
                 Err(Error::new(
                     kind,
                     format!(

@@ -1,5 +1,7 @@
 //! Networks: the engine's own bridge, users' bridges, and containers' places in them.
 
+mod live;
+
 use crate::clock::now_ns;
 use crate::events::Events;
 use crate::random;
@@ -287,31 +289,41 @@ impl Networks {
     }
 
     /// The names of the networks a container joins.
-    fn names(spec: &ContainerSpec) -> BTreeSet<String> {
-        let first = match &spec.network {
-            NetworkMode::Bridge => "bridge".to_owned(),
-            NetworkMode::Named(name) => name.clone(),
-            NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => return BTreeSet::new(),
-        };
-        spec.endpoints.keys().filter(|n| *n != "default").cloned().chain([first]).collect()
+    ///
+    /// # Errors
+    /// `NotFound` when one is not there.
+    pub fn names(&self, spec: &ContainerSpec) -> Result<BTreeSet<String>> {
+        spec.network_names().iter().map(|name| Ok(self.find(name)?.spec.name)).collect()
+    }
+
+    /// What a container asks of a network.
+    fn wish<'a>(&self, spec: &'a ContainerSpec, name: &str) -> Option<&'a EndpointSpec> {
+        let id = || self.find(name).map(|network| network.spec.id.to_string()).ok();
+        spec.endpoints.get(name).or_else(|| spec.endpoints.get(&id()?))
     }
 
     /// Fails when a container asks for a network that is not there.
     pub fn check(&self, spec: &ContainerSpec) -> Result<()> {
-        Self::names(spec).iter().try_for_each(|name| self.find(name).map(drop))
+        self.names(spec).map(drop)
     }
 
     /// Reserves a container's places. All or none.
     pub fn reserve(&self, record: &ContainerRecord) -> Result<Vec<(String, Endpoint)>> {
         let first = match &record.spec.network {
-            NetworkMode::Named(name) => name.as_str(),
-            _ => "bridge",
+            NetworkMode::Named(name) => self.find(name).map(|network| network.spec.name).unwrap_or_default(),
+            _ => "bridge".to_owned(),
         };
-        let mut names: Vec<String> = Self::names(&record.spec).into_iter().collect();
-        names.sort_by_key(|n| n != first);
+        // The first leads out and has the ports: the highest priority, then the network it was created with.
+        let mut names = Vec::new();
+        for name in self.names(&record.spec)? {
+            let internal = self.find(&name)?.spec.internal;
+            let priority = self.wish(&record.spec, &name).map_or(0, |wish| wish.gw_priority);
+            names.push((internal, std::cmp::Reverse(priority), name != first, name));
+        }
+        names.sort();
         let mut reserved = Vec::new();
-        for (number, name) in names.iter().enumerate() {
-            match self.reserve_one(record, name, number) {
+        for (number, (internal, _, _, name)) in names.iter().enumerate() {
+            match self.reserve_one(record, name, format!("eth{number}"), number == 0 && !internal) {
                 Ok(endpoint) => reserved.push(endpoint),
                 Err(e) => {
                     self.release(&reserved, &[])?;
@@ -322,11 +334,16 @@ impl Networks {
         Ok(reserved)
     }
 
-    fn reserve_one(&self, record: &ContainerRecord, name: &str, number: usize) -> Result<(String, Endpoint)> {
+    fn reserve_one(
+        &self,
+        record: &ContainerRecord,
+        name: &str,
+        interface: String,
+        default_route: bool,
+    ) -> Result<(String, Endpoint)> {
         let network = self.find(name)?;
         let none = EndpointSpec::default();
-        let wish = record.spec.endpoints.get(name).or_else(|| record.spec.endpoints.get(&network.spec.name));
-        let wish = wish.unwrap_or(&none);
+        let wish = self.wish(&record.spec, &network.spec.name).unwrap_or(&none);
         let mut names = vec![record.name.clone(), record.id.short().to_owned()];
         names.extend(wish.aliases.iter().cloned());
         if !record.spec.hostname.is_empty() {
@@ -335,12 +352,12 @@ impl Networks {
         let endpoint = self.driver.reserve(&EndpointRequest {
             network: network.spec.id.clone(),
             container: record.id.clone(),
-            interface: format!("eth{number}"),
+            interface,
             ipv4: wish.ipv4,
             ipv6: wish.ipv6,
             mac: wish.mac,
             names,
-            default_route: number == 0 && !network.spec.internal,
+            default_route,
         })?;
         Ok((network.spec.name, endpoint))
     }

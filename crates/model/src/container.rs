@@ -1,14 +1,16 @@
 //! What a container shall be: the specification, as parsed at the edge and kept in its record.
 
+use crate::health::{self, Check, Health, OnUnhealthy};
 use crate::network::Endpoint;
 use crate::ports::{ContainerPort, PortMapping, PublishedPort};
 use crate::state::Status;
 use crate::{ContainerId, Error};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use wharf_oci::digest::Digest;
+use wharf_oci::image_config::Healthcheck;
 use wharf_oci::runtime_spec::{Device, DeviceRule, Resources, Rlimit, Seccomp};
 
 /// A container's specification. What the user left open is filled in from the image when it is created.
@@ -51,6 +53,8 @@ pub struct ContainerSpec {
     pub network: NetworkMode,
     /// What it asks of each network by name; the network of `network` when it has no entry.
     pub endpoints: BTreeMap<String, EndpointSpec>,
+    /// Networks it was taken out of, by name; the network of `network` may be among them.
+    pub left: BTreeSet<String>,
     /// Ports that are documented.
     pub exposed: Vec<ContainerPort>,
     /// Ports that are published.
@@ -113,8 +117,10 @@ pub struct ContainerSpec {
     pub log: LogSpec,
     /// OCI annotations.
     pub annotations: BTreeMap<String, String>,
-    /// Program that tells whether it is healthy.
-    pub health: Option<serde_json::Value>,
+    /// How it is seen whether it is well; what is left open is the image's.
+    pub health: Option<Healthcheck>,
+    /// What happens when it is not.
+    pub on_unhealthy: OnUnhealthy,
     /// What the edge was asked for, kept to be shown again; the engine does not look inside.
     pub origin: serde_json::Value,
 }
@@ -192,6 +198,22 @@ pub struct EndpointSpec {
     pub ipv6: Option<Ipv6Addr>,
     /// A fixed MAC address.
     pub mac: Option<[u8; 6]>,
+    /// The network with the highest leads out.
+    pub gw_priority: i64,
+}
+
+impl ContainerSpec {
+    /// The networks it joins, as they were named.
+    pub fn network_names(&self) -> BTreeSet<String> {
+        let first = match &self.network {
+            NetworkMode::Bridge => Some("bridge".to_owned()),
+            NetworkMode::Named(name) => Some(name.clone()),
+            NetworkMode::None if self.left.contains("none") => None,
+            NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_) => return BTreeSet::new(),
+        };
+        let all = self.endpoints.keys().filter(|n| *n != "default").cloned().chain(first);
+        all.filter(|name| !self.left.contains(name)).collect()
+    }
 }
 
 /// A namespace of a container.
@@ -294,6 +316,8 @@ pub struct ContainerRecord {
     pub published: Vec<PublishedPort>,
     /// Its volumes and binds, resolved.
     pub mounts: Vec<ResolvedMount>,
+    /// What its checks say, since the last start.
+    pub health: Option<Health>,
 }
 
 impl ContainerRecord {
@@ -325,6 +349,7 @@ impl ContainerRecord {
             endpoints: Vec::new(),
             published: Vec::new(),
             mounts: Vec::new(),
+            health: None,
         }
     }
 }
@@ -364,6 +389,16 @@ impl ContainerRecord {
         entrypoint.into_iter().chain(command).flatten().cloned().collect()
     }
 
+    /// How it is seen whether it is well, as asked for and in the image.
+    pub fn healthcheck(&self) -> Option<Healthcheck> {
+        health::merge(self.spec.health.as_ref(), self.image_config.healthcheck.as_ref())
+    }
+
+    /// Its check, if it has one.
+    pub fn check(&self) -> Option<Check> {
+        Check::of(&self.healthcheck()?, &self.image_config)
+    }
+
     /// The signal that asks it to stop.
     pub fn stop_signal(&self) -> &str {
         let own = Some(self.spec.stop_signal.as_str()).filter(|s| !s.is_empty());
@@ -386,6 +421,7 @@ impl ContainerRecord {
             .filter(|_| !spec.stop_signal.is_empty())
             .or(config.stop_signal);
         config.stop_timeout = spec.stop_timeout;
+        config.healthcheck = self.healthcheck();
         config.exposed_ports.extend(spec.exposed.iter().map(ToString::to_string));
         if !spec.working_dir.is_empty() {
             config.working_dir.clone_from(&spec.working_dir);

@@ -187,6 +187,8 @@ pub trait Launcher: Send + Sync {
     ) -> Result<Result<ExecStarted, (FailedStage, String)>>;
     /// Sends a signal to the first process.
     async fn signal(&self, id: &ContainerId, signal: i32) -> Result<()>;
+    /// Sends a signal to an exec. `NotFound` when it does not run any more.
+    async fn signal_exec(&self, id: &ContainerId, exec: &str, signal: i32) -> Result<()>;
     /// Changes the size of a terminal: the container's or an exec's.
     async fn resize(&self, id: &ContainerId, exec: Option<&str>, rows: u16, columns: u16) -> Result<()>;
     /// Stops all processes for a while or lets them go on. `Conflict` when there are none.

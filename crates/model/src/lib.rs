@@ -8,6 +8,7 @@
 pub mod blobs;
 pub mod container;
 pub mod error;
+pub mod health;
 pub mod ids;
 pub mod launcher;
 pub mod network;

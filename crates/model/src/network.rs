@@ -138,6 +138,9 @@ pub trait Network: Send + Sync {
     fn connect(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()>;
     /// Removes the interface (nothing happens if the kernel already did) and frees the addresses.
     fn disconnect(&self, endpoint: &Endpoint) -> Result<()>;
+    /// Leads the default routes of a network namespace through a connected endpoint's gateways, or no longer. Nothing
+    /// happens where it is so already.
+    fn route(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>, on: bool) -> Result<()>;
     /// Takes over an endpoint and its published ports that an earlier process made: addresses stay reserved,
     /// host ports are held again, missing rules are restored.
     fn adopt(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()>;

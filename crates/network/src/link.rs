@@ -16,6 +16,7 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
+const RTM_DELROUTE: u16 = 25;
 const RTM_GETROUTE: u16 = 26;
 
 // linux/if_link.h
@@ -210,6 +211,27 @@ pub(crate) fn configure_inside(socket: &mut Socket, wish: &InsideWish<'_>) -> Re
             .u32(RTA_OIF, link.index);
     }
     all(socket.each(&batch)?)
+}
+
+/// Adds default routes through an interface of the namespace of `socket`, or removes them. Nothing happens where it is so
+/// already.
+pub(crate) fn default_routes(
+    socket: &mut Socket,
+    name: &str,
+    gateways: &[IpAddr],
+    on: bool,
+) -> Result<(), Errno> {
+    let link = find(socket, name)?.ok_or(Errno::NODEV)?;
+    let (kind, flags, so_already) =
+        if on { (RTM_NEWROUTE, CREATE | EXCL, Errno::EXIST) } else { (RTM_DELROUTE, 0, Errno::SRCH) };
+    let mut batch = Batch::default();
+    for gateway in gateways {
+        batch
+            .message(kind, REQUEST | ACK | flags, &route_header(*gateway))
+            .attr(RTA_GATEWAY, &octets(*gateway))
+            .u32(RTA_OIF, link.index);
+    }
+    all(socket.each(&batch)?.into_iter().filter(|r| r.errno != so_already))
 }
 
 /// Brings loopback up in the namespace of `socket`.

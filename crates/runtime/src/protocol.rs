@@ -92,6 +92,13 @@ pub enum Request {
         /// The kernel's number.
         signal: i32,
     },
+    /// Sends a signal to an exec's process.
+    SignalExec {
+        /// The exec's id.
+        exec: String,
+        /// The kernel's number.
+        signal: i32,
+    },
     /// Changes the size of a terminal.
     Resize {
         /// An exec's id, or the container's own terminal.
@@ -133,6 +140,8 @@ pub struct Exec {
 pub enum Reply {
     /// Done.
     Ok,
+    /// There is no such exec, or not any more.
+    Gone,
     /// The exec runs under this process id of the host.
     Started {
         /// The process id.

@@ -17,7 +17,7 @@ use wharf_oci::runtime_spec::ConsoleSize;
 pub(crate) async fn create(State(api): State<Api>, Path(id): Path<String>, body: Body) -> ApiResult {
     let request: ExecCreateRequest = json(body).await?;
     let record = api.containers.find(&id)?.record();
-    let exec = api.execs.create(
+    let exec = api.containers.create_exec(
         &record,
         NewExec {
             command: request.cmd.unwrap_or_default().0,

@@ -1,7 +1,7 @@
 //! `GET /containers/{id}/json`.
 
 use crate::Api;
-use crate::convert::{endpoint_id, mac_text};
+use crate::convert::{endpoint_id, health_config, mac_text};
 use crate::error::ApiResult;
 use crate::params::Params;
 use axum::Json;
@@ -10,12 +10,14 @@ use axum::response::IntoResponse;
 use std::collections::BTreeMap;
 use wharf_docker_api::types::StrSlice;
 use wharf_docker_api::types::container::{
-    Config, CreateRequest, GraphDriver, Inspect, MountPoint, NetworkSettings, PortBinding, State as WireState,
+    Config, CreateRequest, GraphDriver, Health as WireHealth, HealthLog, Inspect, MountPoint,
+    NetworkSettings, PortBinding, State as WireState,
 };
 use wharf_docker_api::types::host_config::HostConfig;
-use wharf_docker_api::types::network::EndpointSettings;
+use wharf_docker_api::types::network::{EndpointIpam, EndpointSettings};
 use wharf_engine::clock::rfc3339;
 use wharf_model::container::{ContainerRecord, NetworkMode};
+use wharf_model::health::Health;
 use wharf_model::network::Endpoint;
 use wharf_model::state::Status;
 
@@ -76,7 +78,21 @@ fn state(record: &ContainerRecord) -> WireState {
         error: record.error.clone(),
         started_at: rfc3339(record.started_ns),
         finished_at: rfc3339(record.finished_ns),
-        health: None,
+        health: record.health.as_ref().map(health),
+    }
+}
+
+fn health(health: &Health) -> WireHealth {
+    let log = health.log.iter().map(|probe| HealthLog {
+        start: rfc3339(probe.start_ns),
+        end: rfc3339(probe.end_ns),
+        exit_code: probe.exit_code.into(),
+        output: probe.output.clone(),
+    });
+    WireHealth {
+        status: health.status.as_str().to_owned(),
+        failing_streak: health.streak.into(),
+        log: Some(log.collect()),
     }
 }
 
@@ -103,6 +119,7 @@ fn as_asked(record: &ContainerRecord) -> (Config, HostConfig) {
         config.stop_signal = image.stop_signal.clone().unwrap_or_default();
     }
     config.labels = Some(record.spec.labels.clone());
+    config.healthcheck = record.healthcheck().as_ref().map(health_config);
     let mut exposed = config.exposed_ports.unwrap_or_default();
     exposed.extend(image.exposed_ports.iter().map(|p| (p.clone(), Some(Default::default()))));
     config.exposed_ports = (!exposed.is_empty()).then_some(exposed);
@@ -158,9 +175,7 @@ pub(super) fn mounts(record: &ContainerRecord) -> Vec<MountPoint> {
 }
 
 pub(super) fn endpoint(record: &ContainerRecord, name: &str, e: &Endpoint) -> EndpointSettings {
-    let aliases = record.spec.endpoints.get(name).map(|s| s.aliases.clone()).filter(|a| !a.is_empty());
     EndpointSettings {
-        aliases,
         mac_address: mac_text(e.mac),
         network_id: e.network.to_string(),
         endpoint_id: endpoint_id(e),
@@ -171,6 +186,23 @@ pub(super) fn endpoint(record: &ContainerRecord, name: &str, e: &Endpoint) -> En
         global_ipv6_address: e.ipv6.map(|(a, _)| a.to_string()).unwrap_or_default(),
         global_ipv6_prefix_len: e.ipv6.map_or(0, |(_, p)| p.into()),
         dns_names: Some(e.names.clone()),
+        ..wished(record, name)
+    }
+}
+
+/// What was asked of a network.
+fn wished(record: &ContainerRecord, name: &str) -> EndpointSettings {
+    let Some(wish) = record.spec.endpoints.get(name) else { return EndpointSettings::default() };
+    let text = |address: Option<String>| address.unwrap_or_default();
+    let has_address = wish.ipv4.is_some() || wish.ipv6.is_some();
+    EndpointSettings {
+        aliases: Some(wish.aliases.clone()).filter(|a| !a.is_empty()),
+        ipam_config: has_address.then(|| EndpointIpam {
+            ipv4_address: text(wish.ipv4.map(|a| a.to_string())),
+            ipv6_address: text(wish.ipv6.map(|a| a.to_string())),
+            link_local_ips: None,
+        }),
+        gw_priority: wish.gw_priority,
         ..EndpointSettings::default()
     }
 }
@@ -178,10 +210,15 @@ pub(super) fn endpoint(record: &ContainerRecord, name: &str, e: &Endpoint) -> En
 fn network_settings(record: &ContainerRecord) -> NetworkSettings {
     let networks: BTreeMap<String, EndpointSettings> = match &record.spec.network {
         NetworkMode::Host => BTreeMap::from([("host".to_owned(), EndpointSettings::default())]),
-        NetworkMode::None => BTreeMap::from([("none".to_owned(), EndpointSettings::default())]),
-        _ if record.endpoints.is_empty() => {
-            BTreeMap::from([(network_mode(record), EndpointSettings::default())])
+        NetworkMode::None if !record.spec.left.contains("none") => {
+            BTreeMap::from([("none".to_owned(), EndpointSettings::default())])
         }
+        _ if record.endpoints.is_empty() => record
+            .spec
+            .network_names()
+            .into_iter()
+            .map(|name| (name.clone(), wished(record, &name)))
+            .collect(),
         _ => record.endpoints.iter().map(|(name, e)| (name.clone(), endpoint(record, name, e))).collect(),
     };
     let first = networks.get("bridge").cloned().unwrap_or_default();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use wharf_docker_api::types::container::{Port, Summary, SummaryHostConfig, SummaryNetworkSettings};
 use wharf_engine::clock::now_ns;
 use wharf_model::container::ContainerRecord;
+use wharf_model::health::HealthStatus;
 use wharf_model::ports::ContainerPort;
 use wharf_model::state::Status;
 
@@ -111,7 +112,7 @@ fn matches(api: &Api, record: &Arc<ContainerRecord>, filters: &Filters) -> bool 
         && filters.allows("network", network)
         && filters.allows("publish", |v| port_matches(v, record.published.iter().map(|p| p.container)))
         && filters.allows("expose", |v| port_matches(v, record.spec.exposed.iter().copied()))
-        && filters.allows("health", |v| v == "none")
+        && filters.allows("health", |v| v == record.health.as_ref().map_or("none", |h| h.status.as_str()))
         && filters.labels(&record.spec.labels)
 }
 
@@ -174,7 +175,11 @@ fn status_text(record: &ContainerRecord, now: i128) -> String {
     let ago = |then: i128| human_duration(((now - then).max(0) / 1_000_000_000) as u64);
     match record.status {
         Status::Created | Status::Starting => "Created".to_owned(),
-        Status::Running => format!("Up {}", ago(record.started_ns)),
+        Status::Running => match record.health.as_ref().map(|h| h.status) {
+            None => format!("Up {}", ago(record.started_ns)),
+            Some(HealthStatus::Starting) => format!("Up {} (health: starting)", ago(record.started_ns)),
+            Some(status) => format!("Up {} ({})", ago(record.started_ns), status.as_str()),
+        },
         Status::Paused => format!("Up {} (Paused)", ago(record.started_ns)),
         Status::Restarting => format!("Restarting ({}) {} ago", record.exit_code, ago(record.finished_ns)),
         Status::Removing => "Removal In Progress".to_owned(),

@@ -8,8 +8,10 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use tokio::sync::watch;
-use wharf_docker_api::types::container::WaitResponse;
+use wharf_docker_api::types::container::{WaitError, WaitResponse};
 use wharf_engine::containers::View;
+use wharf_model::container::ContainerRecord;
+use wharf_model::health::HealthStatus;
 use wharf_model::state::Status;
 
 #[derive(Clone, Copy)]
@@ -17,6 +19,8 @@ enum Until {
     NotRunning,
     NextExit,
     Removed,
+    /// Wharf's own: it runs and is well, or will not be.
+    Healthy,
 }
 
 /// The headers go out at once: clients start the container only when they have them.
@@ -26,6 +30,7 @@ pub(crate) async fn wait(State(api): State<Api>, Path(id): Path<String>, params:
         None | Some("not-running") => Until::NotRunning,
         Some("next-exit") => Until::NextExit,
         Some("removed") => Until::Removed,
+        Some("healthy") => Until::Healthy,
         Some(other) => return Err(ApiError::bad_request(format!("invalid condition: \"{other}\""))),
     };
     // Looked at before the answer begins, so that no exit falls between.
@@ -46,13 +51,39 @@ async fn answer(mut view: watch::Receiver<View>, until: Until, exits: u64) -> Ve
         }
         Until::NextExit => v.removed || v.exits > exits,
         Until::Removed => v.removed,
+        Until::Healthy => v.removed || !is_starting(&v.record),
     };
     // When the engine ends, the last state is the answer.
-    let reached = view.wait_for(reached).await.map(|v| v.record.exit_code);
-    let code = reached.unwrap_or_else(|_| view.borrow().record.exit_code);
-    let response = WaitResponse { status_code: code.into(), error: None };
+    let reached = view.wait_for(reached).await.map(|v| v.clone());
+    let last = reached.unwrap_or_else(|_| view.borrow().clone());
+    let response = match until {
+        Until::Healthy => health(&last),
+        _ => WaitResponse { status_code: last.record.exit_code.into(), error: None },
+    };
     // Wire types are plain data, which always serialise.
     let mut line = serde_json::to_vec(&response).unwrap_or_default();
     line.push(b'\n');
     line
+}
+
+/// It may become healthy yet.
+fn is_starting(record: &ContainerRecord) -> bool {
+    match record.status {
+        Status::Starting | Status::Restarting => true,
+        Status::Running => record.health.as_ref().is_some_and(|h| h.status == HealthStatus::Starting),
+        _ => false,
+    }
+}
+
+/// 0 for a container that runs and is not unhealthy, else 1 with the reason.
+fn health(view: &View) -> WaitResponse {
+    let record = &view.record;
+    let why = match (record.status, record.health.as_ref().map(|h| h.status)) {
+        (Status::Running, None | Some(HealthStatus::Healthy)) if !view.removed => {
+            return WaitResponse { status_code: 0, error: None };
+        }
+        (Status::Running, _) if !view.removed => format!("container {} is unhealthy", record.name),
+        _ => format!("container {} exited ({})", record.name, record.exit_code),
+    };
+    WaitResponse { status_code: 1, error: Some(WaitError { message: why }) }
 }

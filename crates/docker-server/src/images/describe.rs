@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use std::collections::BTreeMap;
 use wharf_docker_api::types::StrSlice;
-use wharf_docker_api::types::container::{GraphDriver, HealthConfig};
+use wharf_docker_api::types::container::GraphDriver;
 use wharf_docker_api::types::image::{
     DeleteResponse, History, ImageConfig, Inspect, Metadata, RootFs, Summary,
 };
@@ -131,14 +131,7 @@ fn container_config(config: &wharf_oci::image_config::Config) -> ImageConfig {
         labels: (!config.labels.is_empty()).then(|| config.labels.clone()),
         stop_signal: config.stop_signal.clone().unwrap_or_default(),
         on_build: (!config.on_build.is_empty()).then(|| config.on_build.clone()),
-        healthcheck: config.healthcheck.as_ref().map(|h| HealthConfig {
-            test: Some(h.test.clone()),
-            interval: h.interval,
-            timeout: h.timeout,
-            start_period: h.start_period,
-            start_interval: h.start_interval,
-            retries: h.retries,
-        }),
+        healthcheck: config.healthcheck.as_ref().map(crate::convert::health_config),
         shell: config.shell.clone().map(StrSlice),
         args_escaped: config.args_escaped,
     }

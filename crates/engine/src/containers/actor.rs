@@ -1,5 +1,6 @@
 //! The owner of one container: everybody else sends it commands.
 
+use super::health::{Checking, next_result};
 use super::start::Left;
 use super::{Collaborators, Handle, Registry, View};
 use crate::clock::now_ns;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
-use wharf_model::container::{ContainerRecord, RestartPolicy};
+use wharf_model::container::{ContainerRecord, EndpointSpec, RestartPolicy};
 use wharf_model::ids::is_valid_name;
 use wharf_model::launcher::{ExitStatus, MonitorEvent, StreamSet, Watch};
 use wharf_model::records::{Change, Durability, RecordKind};
@@ -33,6 +34,10 @@ pub enum Command {
     Rename(String, Reply<()>),
     /// Have other limits, and another restart policy.
     Update(Box<Resources>, Option<RestartPolicy>, Reply<()>),
+    /// Be in one more network.
+    Connect(String, Box<EndpointSpec>, Reply<()>),
+    /// Be in one less; `true` also when the network is gone.
+    Disconnect(String, bool, Reply<()>),
     /// Give a client its streams.
     Attach(StreamSet, Reply<oneshot::Receiver<UnixStream>>),
     /// Go.
@@ -81,6 +86,9 @@ pub(super) struct Actor {
     give_up_at: Option<Instant>,
     removing: Option<(bool, Reply<()>)>,
     pub(super) restart_at: Option<Instant>,
+    /// It is stopped to be started again.
+    pub(super) restart_wanted: bool,
+    pub(super) checking: Option<Checking>,
     restart_pause: Duration,
     removed: bool,
 }
@@ -110,6 +118,8 @@ impl Actor {
             give_up_at: None,
             removing: None,
             restart_at: None,
+            restart_wanted: false,
+            checking: None,
             restart_pause: RESTART_PAUSE,
             removed: false,
         };
@@ -118,6 +128,7 @@ impl Actor {
     }
 
     async fn run(mut self) {
+        self.follow_health();
         while !self.removed {
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -125,6 +136,7 @@ impl Actor {
                     None => return,
                 },
                 event = next_event(&mut self.watch) => self.heard(event).await,
+                probe = next_result(&mut self.checking) => self.checked(probe).await,
                 () = at(self.kill_at) => self.kill_now().await,
                 () = at(self.give_up_at) => self.give_up(),
                 () = at(self.restart_at) => self.restart().await,
@@ -158,6 +170,12 @@ impl Actor {
                 let result = self.update(*resources, restart).await;
                 let _ = reply.send(result);
             }
+            Command::Connect(network, wish, reply) => {
+                drop(reply.send(self.connect_network(&network, *wish).await));
+            }
+            Command::Disconnect(network, force, reply) => {
+                drop(reply.send(self.disconnect_network(&network, force).await));
+            }
             Command::Attach(streams, reply) => drop(reply.send(self.attach(streams).await)),
             Command::Remove { force, volumes, reply } => self.remove_on_request(force, volumes, reply).await,
         }
@@ -189,7 +207,12 @@ impl Actor {
                 let exit = ExitStatus { code: 137, at_ns: now_ns(), oom_killed: false };
                 self.exited(exit, Left::Behind).await;
             }
-            MonitorEvent::ExecExited { id, code } => self.shared.execs.ended(&id, code),
+            MonitorEvent::ExecExited { id, code } => {
+                if let Some(exec) = self.shared.execs.ended(&id, code) {
+                    let code = [("exitCode", code.to_string())];
+                    self.shared.publish_exec("exec_die", &self.record, &exec, &code);
+                }
+            }
             MonitorEvent::Warning(message) => tracing::warn!(container = %self.record.id, "{message}"),
             MonitorEvent::Failed { message, .. } => {
                 tracing::warn!(container = %self.record.id, "{message}");
@@ -213,6 +236,7 @@ impl Actor {
         self.record.finished_ns = exit.at_ns;
         self.record.error.clear();
         self.exits += 1;
+        self.end_health();
         self.shared.execs.container_ended(&self.record.id);
         self.release(left).await;
         if exit.oom_killed {
@@ -242,6 +266,14 @@ impl Actor {
 
     /// Decides whether and when the restart policy starts it again.
     fn plan_restart(&mut self, lasted_ns: i128) {
+        if std::mem::take(&mut self.restart_wanted)
+            && !self.record.stopped_by_user
+            && self.removing.is_none()
+            && self.step(Event::Backoff).is_ok()
+        {
+            self.restart_at = Some(Instant::now());
+            return;
+        }
         let again = !self.record.stopped_by_user
             && self.removing.is_none()
             && match self.record.spec.restart {
@@ -299,7 +331,7 @@ impl Actor {
         self.stopping.push(reply);
     }
 
-    async fn ask_to_stop(&mut self, request: StopRequest) -> Result<()> {
+    pub(super) async fn ask_to_stop(&mut self, request: StopRequest) -> Result<()> {
         if let Err(e) = self.shared.save(&self.record) {
             tracing::warn!("{}", e.full());
         }
@@ -316,7 +348,7 @@ impl Actor {
         Ok(())
     }
 
-    async fn signal(&mut self, signal: i32) -> Result<()> {
+    pub(super) async fn signal(&mut self, signal: i32) -> Result<()> {
         match self.shared.launcher.signal(&self.record.id, signal).await {
             // It ended this very moment: the event is on its way.
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
@@ -371,6 +403,7 @@ impl Actor {
         let cgroup = self.shared.cgroup_of(&self.record);
         self.shared.launcher.freeze(&self.record.id, &cgroup, paused).await?;
         self.record.status = next;
+        self.follow_health();
         self.shared.publish(if paused { "pause" } else { "unpause" }, &self.record, &[]);
         self.commit()
     }

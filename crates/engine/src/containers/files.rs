@@ -3,10 +3,11 @@
 use super::Collaborators;
 use super::spec::hostname;
 use std::fmt::Write;
+use std::io::Read;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use wharf_model::container::{ContainerRecord, NetworkMode};
-use wharf_model::network::ResolverConfig;
+use wharf_model::network::{Endpoint, ResolverConfig};
 use wharf_model::{Error, ErrorKind, Result};
 
 impl Collaborators {
@@ -36,6 +37,73 @@ impl Collaborators {
         }
         Ok(written)
     }
+
+    /// Brings the files of a running container in line with its networks. What the container itself wrote stays.
+    pub(super) fn rewrite_files(&self, before: &ContainerRecord, after: &ContainerRecord) -> Result<()> {
+        let directory = self.launcher.run_directory(&after.id);
+        if !directory.exists() || before.endpoints == after.endpoints {
+            return Ok(());
+        }
+        let hosts = directory.join("hosts");
+        if let Some(text) = read_short(&hosts)? {
+            write(&hosts, &changed_hosts(&text, before, after))?;
+        }
+        let resolv = directory.join("resolv.conf");
+        let (old, new) = (self.networks.resolver(before).ok(), self.networks.resolver(after)?);
+        let ours = old.map(|old| resolv_conf(before, old));
+        if read_short(&resolv)?.is_some_and(|text| Some(text) == ours) {
+            write(&resolv, &resolv_conf(after, new))?;
+        }
+        Ok(())
+    }
+}
+
+/// A container may write its files: longer ones are its own.
+const LONGEST: u64 = 1 << 20;
+
+fn read_short(path: &Path) -> Result<Option<String>> {
+    let failed = |e| Error::wrap(ErrorKind::Internal, format!("read {}", path.display()), e);
+    let file = std::fs::File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() > LONGEST {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(String::from_utf8(bytes).ok())
+}
+
+/// In place: the file is mounted into the container.
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text)
+        .map_err(|e| Error::wrap(ErrorKind::Internal, format!("write {}", path.display()), e))
+}
+
+fn addresses(record: &ContainerRecord) -> Vec<IpAddr> {
+    let of = |(_, e): &(String, Endpoint)| {
+        [e.ipv4.map(|(a, _)| IpAddr::V4(a)), e.ipv6.map(|(a, _)| IpAddr::V6(a))]
+    };
+    record.endpoints.iter().flat_map(of).flatten().collect()
+}
+
+fn own_names(record: &ContainerRecord) -> String {
+    match (hostname(record), record.spec.domainname.as_str()) {
+        (host, "") => host,
+        (host, domain) => format!("{host}.{domain} {host}"),
+    }
+}
+
+fn changed_hosts(text: &str, before: &ContainerRecord, after: &ContainerRecord) -> String {
+    let (old, new) = (addresses(before), addresses(after));
+    let is_gone = |line: &&str| {
+        let address = line.split_whitespace().next().and_then(|a| a.parse::<IpAddr>().ok());
+        address.is_some_and(|a| old.contains(&a) && !new.contains(&a))
+    };
+    let mut text: String = text.lines().filter(|l| !is_gone(l)).map(|l| format!("{l}\n")).collect();
+    for address in new.iter().filter(|a| !old.contains(a)) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{address}\t{}", own_names(after));
+    }
+    text
 }
 
 fn hosts(record: &ContainerRecord, gateway: Option<IpAddr>) -> Result<String> {
@@ -57,16 +125,8 @@ fn hosts(record: &ContainerRecord, gateway: Option<IpAddr>) -> Result<String> {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{address}\t{name}");
     }
-    let own = match (hostname(record), record.spec.domainname.as_str()) {
-        (host, "") => host,
-        (host, domain) => format!("{host}.{domain} {host}"),
-    };
-    for (_, endpoint) in &record.endpoints {
-        let addresses =
-            [endpoint.ipv4.map(|(a, _)| IpAddr::V4(a)), endpoint.ipv6.map(|(a, _)| IpAddr::V6(a))];
-        for address in addresses.into_iter().flatten() {
-            let _ = writeln!(text, "{address}\t{own}");
-        }
+    for address in addresses(record) {
+        let _ = writeln!(text, "{address}\t{}", own_names(record));
     }
     Ok(text)
 }

@@ -11,6 +11,8 @@ mod archive;
 mod create;
 mod files;
 mod filesystem;
+mod health;
+mod networking;
 mod recover;
 mod remove;
 pub mod spec;
@@ -24,7 +26,7 @@ pub use stats::{Sample, host_memory};
 pub use step::{StepOutput, StepSpec};
 
 use crate::events::Events;
-use crate::execs::Execs;
+use crate::execs::{Exec, Execs};
 use crate::networks::Networks;
 use crate::volumes::VolumeService;
 use std::collections::HashMap;
@@ -257,6 +259,20 @@ impl Containers {
         self.shared.cgroup_of(record)
     }
 
+    pub(crate) fn execs(&self) -> &Execs {
+        &self.shared.execs
+    }
+
+    pub(crate) fn publish_exec(
+        &self,
+        action: &str,
+        record: &ContainerRecord,
+        exec: &Exec,
+        more: &[(&str, String)],
+    ) {
+        self.shared.publish_exec(action, record, exec, more);
+    }
+
     /// The launcher, for what needs no owner: resizing, statistics.
     pub fn launcher(&self) -> &Arc<dyn Launcher> {
         &self.shared.launcher
@@ -295,6 +311,16 @@ impl Collaborators {
         attributes.insert("name".to_owned(), record.name.clone());
         attributes.extend(more.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         self.events.publish("container", action, record.id.as_str(), attributes);
+    }
+
+    /// As Docker: the command is part of what happened, but for the end.
+    fn publish_exec(&self, action: &str, record: &ContainerRecord, exec: &Exec, more: &[(&str, String)]) {
+        let action = match action {
+            "exec_die" => action.to_owned(),
+            _ => format!("{action}: {}", exec.spec.command.join(" ")),
+        };
+        let id = [("execID", exec.id.to_string())];
+        self.publish(&action, record, &[&id, more].concat());
     }
 
     fn log_file(&self, id: &ContainerId) -> PathBuf {

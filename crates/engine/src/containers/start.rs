@@ -104,6 +104,8 @@ impl Actor {
         self.record.error.clear();
         self.watch = Some(watch);
         self.step(Event::Started)?;
+        self.record.health = None;
+        self.follow_health();
         Ok(())
     }
 

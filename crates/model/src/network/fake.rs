@@ -207,6 +207,15 @@ impl Network for FakeNetwork {
         Ok(())
     }
 
+    fn route(&self, endpoint: &Endpoint, _netns: BorrowedFd<'_>, _on: bool) -> Result<()> {
+        let state = self.begin("route")?;
+        if state.connected.contains(&(endpoint.network.clone(), endpoint.container.clone())) {
+            Ok(())
+        } else {
+            Err(Error::not_found("the container has no interface in this network"))
+        }
+    }
+
     fn disconnect(&self, endpoint: &Endpoint) -> Result<()> {
         let mut state = self.begin("disconnect")?;
         let key = (endpoint.network.clone(), endpoint.container.clone());

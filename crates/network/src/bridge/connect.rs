@@ -63,6 +63,12 @@ impl BridgeNetwork {
         Ok(())
     }
 
+    pub(super) fn route_endpoint(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>, on: bool) -> Result<()> {
+        let gateways: Vec<IpAddr> = gateways(endpoint).collect();
+        within(netns, || link::default_routes(&mut Socket::route()?, &endpoint.interface, &gateways, on))
+            .map_err(|errno| kernel(format!("set the default route of {}", endpoint.interface), errno))
+    }
+
     pub(super) fn disconnect_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
         self.dns.update(|directory| directory.remove(&endpoint.network, &endpoint.container));
         let removed =
@@ -101,11 +107,11 @@ impl BridgeNetwork {
 fn configure(endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<(), rustix::io::Errno> {
     let prefixes = endpoint.ipv4.map(|(_, p)| p).into_iter().chain(endpoint.ipv6.map(|(_, p)| p));
     let own: Vec<(IpAddr, u8)> = addresses(endpoint).zip(prefixes).collect();
-    let mut gateways = Vec::new();
-    if endpoint.default_route {
-        gateways.extend(endpoint.gateway4.map(IpAddr::from));
-        gateways.extend(endpoint.gateway6.map(IpAddr::from));
-    }
+    let gateways: Vec<IpAddr> = gateways(endpoint).filter(|_| endpoint.default_route).collect();
     let wish = InsideWish { name: &endpoint.interface, addresses: &own, gateways: &gateways };
     within(netns, || link::configure_inside(&mut Socket::route()?, &wish))
+}
+
+fn gateways(endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> + use<> {
+    endpoint.gateway4.map(IpAddr::from).into_iter().chain(endpoint.gateway6.map(IpAddr::from))
 }

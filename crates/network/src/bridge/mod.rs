@@ -112,6 +112,10 @@ impl Network for BridgeNetwork {
         self.connect_endpoint(endpoint, netns)
     }
 
+    fn route(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>, on: bool) -> Result<()> {
+        self.route_endpoint(endpoint, netns, on)
+    }
+
     fn disconnect(&self, endpoint: &Endpoint) -> Result<()> {
         self.disconnect_endpoint(endpoint)
     }

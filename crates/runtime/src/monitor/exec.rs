@@ -171,6 +171,16 @@ impl Monitor<'_> {
         }
     }
 
+    /// Sends a signal to an exec's process, whose id cannot be another's before it is reaped here.
+    pub(super) fn signal_exec(&self, exec: &str, signal: i32) -> Reply {
+        let running = self.sessions.iter().find(|s| s.id.as_deref() == Some(exec) && s.code.is_none());
+        let Some(session) = running else { return Reply::Gone };
+        match signals::send(session.pid, signal).doing("send the signal") {
+            Ok(()) => Reply::Ok,
+            Err(e) => failed(&e),
+        }
+    }
+
     /// Sends a signal to the container's first process.
     pub(super) fn signal(&self, signal: i32) -> Result<()> {
         if matches!(self.phase, Phase::Draining(_)) {

@@ -48,6 +48,10 @@ impl Monitor<'_> {
                 let sent = self.signal(signal);
                 self.reply(index, &outcome(sent));
             }
+            Request::SignalExec { exec, signal } => {
+                let reply = self.signal_exec(&exec, signal);
+                self.reply(index, &reply);
+            }
             Request::Resize { exec, rows, columns } => {
                 let resized = self.resize(exec.as_deref(), rows, columns);
                 self.reply(index, &outcome(resized));

@@ -253,6 +253,14 @@ impl Launcher for MonitorLauncher {
         }
     }
 
+    async fn signal_exec(&self, id: &ContainerId, exec: &str, signal: i32) -> Result<()> {
+        match self.request(id, &Request::SignalExec { exec: exec.to_owned(), signal }).await? {
+            (Reply::Ok, _) => Ok(()),
+            (Reply::Gone, _) => Err(Error::not_found(format!("exec {exec} is not running"))),
+            (reply, _) => Err(translate::refusal(reply)),
+        }
+    }
+
     async fn resize(&self, id: &ContainerId, exec: Option<&str>, rows: u16, columns: u16) -> Result<()> {
         let request = Request::Resize { exec: exec.map(str::to_owned), rows, columns };
         match self.request(id, &request).await? {

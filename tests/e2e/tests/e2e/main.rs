@@ -5,6 +5,7 @@
 mod build;
 mod docker;
 mod exec;
+mod health;
 mod hung;
 mod leaks;
 mod network;

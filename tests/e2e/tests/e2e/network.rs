@@ -86,3 +86,118 @@ fn engines_live_side_by_side() {
         assert_eq!(e.run(&["ps", "-q"]).ok().lines().count(), 1);
     }
 }
+
+fn inside(e: &Engine, container: &str, script: &str) -> String {
+    e.run(&["exec", container, "sh", "-c", script]).ok()
+}
+
+#[test]
+fn running_containers_change_networks() {
+    let Some(mut e) = Engine::start() else { return };
+    e.run(&["run", "--rm", "busybox", "true"]).ok();
+    let before = e.holdings();
+    e.run(&["network", "create", "--subnet", "10.213.77.0/24", "n1"]).ok();
+    let serve = ["-p", "127.0.0.1::80", "busybox", "sh", "-c", SERVE];
+    e.run(&[&["run", "-d", "--name", "c1"][..], &serve].concat()).ok();
+    e.run(&["run", "-d", "--name", "c2", "--network", "n1", "busybox", "sleep", "1000"]).ok();
+    let port = e.run(&["port", "c1", "80"]).ok();
+    let shows_page = || get(&port).as_deref() == Some("page\n");
+    eventually("the page", shows_page);
+
+    e.run(&["network", "connect", "--alias", "api", "--ip", "10.213.77.50", "n1", "c1"]).ok();
+    assert!(inside(&e, "c1", "ip addr show eth1").contains("10.213.77.50/24"));
+    assert!(inside(&e, "c1", "cat /etc/hosts").contains("10.213.77.50\t"));
+    assert!(!inside(&e, "c1", "ip route").contains("default via 10.213.77.1"));
+    assert_eq!(inside(&e, "c2", "wget -qO- http://api/"), "page");
+    let twice = e.run(&["network", "connect", "n1", "c1"]);
+    assert!(twice.code == 1 && twice.err.contains("already exists in network n1"), "{}", twice.err);
+    let taken = e.run(&["network", "connect", "--ip", "10.213.77.50", "n1", "c2"]);
+    assert_eq!(taken.code, 1, "{}", taken.err);
+
+    // Ports and default route follow to what is left.
+    e.run(&["network", "disconnect", "bridge", "c1"]).ok();
+    assert!(inside(&e, "c1", "ip route").contains("default via 10.213.77.1"));
+    assert!(!inside(&e, "c1", "ip addr").contains("eth0"));
+    assert_eq!(inside(&e, "c1", "cat /etc/hosts | wc -l"), inside(&e, "c2", "cat /etc/hosts | wc -l"));
+    assert_eq!(inside(&e, "c1", "grep -c 10.213.77.1 /etc/resolv.conf"), "1");
+    assert_eq!(e.run(&["port", "c1", "80"]).ok(), port);
+    assert!(shows_page());
+
+    e.kill();
+    e.launch();
+    assert!(shows_page());
+    e.run(&["network", "connect", "--gw-priority", "5", "bridge", "c1"]).ok();
+    assert!(!inside(&e, "c1", "ip route").contains("default via 10.213.77.1"));
+    assert!(shows_page());
+    let networks = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}";
+    assert_eq!(e.run(&["inspect", "--format", networks, "c1"]).ok().trim(), "bridge n1");
+    e.run(&["network", "disconnect", "n1", "c1"]).ok();
+    assert_ne!(e.run(&["exec", "c2", "wget", "-qO-", "http://api/"]).code, 0);
+    let gone = e.run(&["network", "disconnect", "n1", "c1"]);
+    assert!(gone.code == 1 && gone.err.contains("is not connected to the network n1"), "{}", gone.err);
+    e.run(&["restart", "-t", "0", "c1"]).ok();
+    assert_eq!(e.run(&["inspect", "--format", networks, "c1"]).ok().trim(), "bridge");
+
+    e.run(&["rm", "-f", "c1", "c2"]).ok();
+    e.run(&["network", "rm", "n1"]).ok();
+    e.back_to(&before);
+}
+
+#[test]
+fn stopped_containers_change_networks() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["network", "create", "n1"]).ok();
+    e.run(&["network", "create", "--internal", "n2"]).ok();
+    e.run(&["create", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    e.run(&["network", "connect", "--alias", "a1", "n1", "c1"]).ok();
+    e.run(&["network", "connect", "n2", "c1"]).ok();
+    e.run(&["network", "disconnect", "bridge", "c1"]).ok();
+    let networks = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}";
+    assert_eq!(e.run(&["inspect", "--format", networks, "c1"]).ok().trim(), "n1 n2");
+    e.run(&["start", "c1"]).ok();
+    assert_eq!(e.run(&["inspect", "--format", networks, "c1"]).ok().trim(), "n1 n2");
+    assert_eq!(inside(&e, "c1", "ip -o link | grep -c eth"), "2");
+    assert_eq!(inside(&e, "c1", "ip route | grep -c default"), "1");
+    assert!(inside(&e, "c1", "nslookup a1").contains("a1"));
+    for (mode, words) in
+        [("host", "host network"), ("none", "private (none) mode"), ("container:c1", "sharing")]
+    {
+        e.run(&["run", "-d", "--name", "other", "--network", mode, "busybox", "sleep", "1000"]).ok();
+        let refused = e.run(&["network", "connect", "n1", "other"]);
+        assert!(refused.code == 1 && refused.err.contains(words), "{mode}: {}", refused.err);
+        e.run(&["rm", "-f", "other"]).ok();
+    }
+    e.run(&["run", "-d", "--name", "other", "--network", "none", "busybox", "sleep", "1000"]).ok();
+    e.run(&["network", "disconnect", "none", "other"]).ok();
+    e.run(&["network", "connect", "n1", "other"]).ok();
+    assert_eq!(inside(&e, "other", "ip route | grep -c default"), "1");
+    assert!(inside(&e, "other", "nslookup c1").contains("c1"));
+}
+
+#[test]
+fn dockers_client_changes_networks() {
+    let Some(e) = Engine::start() else { return };
+    let Some(made) = e.docker(&["network", "create", "n1"], "") else { return };
+    made.ok();
+    e.run(&["network", "create", "n0"]).ok();
+    let docker = |args: &[&str]| e.docker(args, "").unwrap().ok();
+    docker(&[
+        "run",
+        "-d",
+        "--name",
+        "c1",
+        "--network",
+        "n0",
+        "--network",
+        "name=n1,alias=x",
+        "busybox",
+        "sleep",
+        "100",
+    ]);
+    let networks = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}";
+    assert_eq!(docker(&["inspect", "--format", networks, "c1"]).trim(), "n0 n1");
+    docker(&["network", "disconnect", "n1", "c1"]);
+    docker(&["network", "connect", "n1", "c1"]);
+    let members = docker(&["network", "inspect", "--format", "{{range .Containers}}{{.Name}}{{end}}", "n1"]);
+    assert_eq!(members, "c1");
+}

@@ -124,6 +124,9 @@ pub(crate) struct ContainerFlags {
     /// Time from one check to the next, such as 30s
     #[arg(long, value_name = "duration", value_parser = duration::nanos)]
     pub(crate) health_interval: Option<i64>,
+    /// What happens when it becomes unhealthy: none, kill, restart or stop
+    #[arg(long, value_name = "string", value_parser = ["none", "kill", "restart", "stop"])]
+    pub(crate) health_on_failure: Option<String>,
     /// Failures in a row that make the container unhealthy
     #[arg(long, value_name = "int", default_value_t = 0, hide_default_value = true)]
     pub(crate) health_retries: i64,

@@ -8,6 +8,7 @@ pub(super) mod diff;
 pub(super) mod exec;
 pub(super) mod export;
 mod flags;
+mod healthy;
 pub(super) mod inspect;
 pub(super) mod kill;
 pub(super) mod logs;

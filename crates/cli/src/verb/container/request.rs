@@ -49,7 +49,7 @@ pub(super) fn build(flags: &ContainerFlags) -> Parsed<CreateRequest> {
         // An empty entrypoint resets the image's own.
         entrypoint: flags.entrypoint.as_ref().map(|text| StrSlice(vec![text.clone()])),
         mac_address: flags.mac_address.clone(),
-        labels: some(env::labels(&flags.label_file, &flags.label)?.into_iter().collect()),
+        labels: some(labels(flags)?),
         stop_signal: flags.stop_signal.clone(),
         stop_timeout: flags.stop_timeout,
         ..Config::default()
@@ -210,6 +210,15 @@ fn networks(flags: &ContainerFlags) -> Parsed<Vec<Attachment>> {
         }
     }
     Ok(networks)
+}
+
+/// What Docker's API has no place for is asked for by label.
+fn labels(flags: &ContainerFlags) -> Parsed<Map<String>> {
+    let mut labels: Map<String> = env::labels(&flags.label_file, &flags.label)?.into_iter().collect();
+    if let Some(action) = &flags.health_on_failure {
+        labels.insert("wharf.health-on-failure".to_owned(), action.clone());
+    }
+    Ok(labels)
 }
 
 fn healthcheck(flags: &ContainerFlags) -> Parsed<Option<HealthConfig>> {

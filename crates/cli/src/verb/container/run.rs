@@ -2,6 +2,7 @@
 
 use super::create::create;
 use super::flags::ContainerFlags;
+use super::healthy::Patience;
 use super::{path, request};
 use crate::context::{Context, line};
 use crate::failure::{ENGINE_FAILED, Failure, Outcome};
@@ -24,6 +25,8 @@ pub(crate) struct Options {
     /// Pass signals on to the container's process
     #[arg(long, value_name = "bool", default_value = "true", num_args(0..=1), require_equals = true, default_missing_value = "true", value_parser = crate::parse::boolean)]
     sig_proxy: bool,
+    #[command(flatten)]
+    wait: Patience,
     #[command(flatten)]
     container: ContainerFlags,
 }
@@ -49,9 +52,12 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let id = create(context, flags, &request).await.map_err(failed)?;
     let Some(attached) = attached else {
         context.client.done(Call::post(path(&id, "/start"))).await.map_err(|e| failed(e.into()))?;
-        line(id)?;
-        return Ok(0);
+        line(&id)?;
+        return options.wait.until_healthy(context, &id).await;
     };
+    if options.wait.is_wanted() {
+        return Err(failed(Failure::new("--wait is for containers in the background: add --detach")));
+    }
     foreground(context, &options, &id, attached).await.map_err(|failure| match failure.status {
         0 => failure,
         _ => failed(failure),

@@ -1,5 +1,6 @@
 //! `start`.
 
+use super::healthy::Patience;
 use super::path;
 use crate::context::{Context, each, note};
 use crate::failure::{Failure, Outcome};
@@ -20,6 +21,8 @@ pub(crate) struct Options {
     /// Join its input
     #[arg(short = 'i', long)]
     interactive: bool,
+    #[command(flatten)]
+    wait: Patience,
     #[arg(value_name = "CONTAINER", required = true, hide = true)]
     containers: Vec<String>,
 }
@@ -33,6 +36,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
                 .done(Call::post(path(name, "/start")))
                 .await
                 .inspect_err(|_| failed.push(name.to_owned()))?;
+            options.wait.until_healthy(context, name).await?;
             Ok(name.to_owned())
         })
         .await?;

@@ -1,0 +1,121 @@
+//! Places that running containers get and lose.
+
+use super::{Networks, mappings};
+use std::cmp::Reverse;
+use std::fs::File;
+use std::os::fd::AsFd;
+use wharf_model::container::ContainerRecord;
+use wharf_model::network::Endpoint;
+use wharf_model::ports::{PortMapping, PublishedPort};
+use wharf_model::{Error, ErrorKind, Result};
+
+impl Networks {
+    /// Gives a running container a place in one more network, which its specification names. On failure it has none
+    /// there.
+    pub(crate) fn join(&self, record: &mut ContainerRecord, name: &str) -> Result<()> {
+        let namespace = namespace_of(record)?;
+        let is_free = |interface: &String| record.endpoints.iter().all(|(_, e)| e.interface != *interface);
+        let interface = (0..).map(|n| format!("eth{n}")).find(is_free).unwrap_or_default();
+        let (name, endpoint) = self.reserve_one(record, name, interface, false)?;
+        if let Err(e) = self.driver.connect(&endpoint, namespace.as_fd()) {
+            // The first failure is what the caller must see.
+            if let Err(e) = self.driver.disconnect(&endpoint) {
+                tracing::warn!("{}", e.full());
+            }
+            return Err(e);
+        }
+        if let Ok(network) = self.find(&name) {
+            self.publish("connect", &network, Some(record.id.as_str()));
+        }
+        record.endpoints.push((name, endpoint));
+        let wanted = mappings(record);
+        self.settle(record, &namespace, wanted)
+    }
+
+    /// Takes a running container's place in a network.
+    pub(crate) fn leave(&self, record: &mut ContainerRecord, name: &str) -> Result<()> {
+        let namespace = namespace_of(record)?;
+        let Some(at) = record.endpoints.iter().position(|(n, _)| n == name) else { return Ok(()) };
+        let mut wanted = mappings(record);
+        if at == 0 {
+            wanted = self.take_ports(record)?.unwrap_or(wanted);
+        }
+        self.driver.disconnect(&record.endpoints[at].1)?;
+        record.endpoints.remove(at);
+        if let Ok(network) = self.find(name) {
+            self.publish("disconnect", &network, Some(record.id.as_str()));
+        }
+        self.settle(record, &namespace, wanted)
+    }
+
+    /// Ends what the first place has published; returns how to publish the same again.
+    fn take_ports(&self, record: &mut ContainerRecord) -> Result<Option<Vec<PortMapping>>> {
+        if record.published.is_empty() {
+            return Ok(None);
+        }
+        self.driver.unpublish(&record.endpoints[0].1, &record.published)?;
+        Ok(Some(again(&std::mem::take(&mut record.published))))
+    }
+
+    /// Puts the place that leads out first: it has the default routes and the published ports.
+    fn settle(
+        &self,
+        record: &mut ContainerRecord,
+        namespace: &File,
+        mut wanted: Vec<PortMapping>,
+    ) -> Result<()> {
+        let priority = |name: &str| self.wish(&record.spec, name).map_or(0, |wish| wish.gw_priority);
+        let best = record
+            .endpoints
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, e))| leads_out(e))
+            .min_by_key(|(at, (name, _))| (Reverse(priority(name)), *at))
+            .map(|(at, _)| at);
+        if let Some(best) = best.filter(|best| *best != 0) {
+            wanted = self.take_ports(record)?.unwrap_or(wanted);
+            let place = record.endpoints.remove(best);
+            record.endpoints.insert(0, place);
+        }
+        // The old way first: there is one default route.
+        for (at, on) in (0..record.endpoints.len()).rev().map(|at| (at, best.is_some() && at == 0)) {
+            let endpoint = &mut record.endpoints[at].1;
+            if endpoint.default_route != on {
+                self.driver.route(endpoint, namespace.as_fd(), on)?;
+                endpoint.default_route = on;
+            }
+        }
+        match record.endpoints.first() {
+            Some((_, endpoint)) if record.published.is_empty() && !wanted.is_empty() => {
+                record.published = self.driver.publish(endpoint, &wanted)?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn leads_out(endpoint: &Endpoint) -> bool {
+    endpoint.gateway4.is_some() || endpoint.gateway6.is_some()
+}
+
+fn namespace_of(record: &ContainerRecord) -> Result<File> {
+    File::open(format!("/proc/{}/ns/net", record.pid))
+        .map_err(|e| Error::wrap(ErrorKind::Internal, "open the container's network namespace", e))
+}
+
+/// Mappings to the same host ports. Without an address a mapping stands for both families.
+fn again(published: &[PublishedPort]) -> Vec<PortMapping> {
+    let mut mappings: Vec<PortMapping> = Vec::new();
+    for port in published {
+        let mapping = PortMapping {
+            container: port.container,
+            host_ip: Some(port.host_ip).filter(|ip| !ip.is_unspecified()),
+            host_ports: Some((port.host_port, port.host_port)),
+        };
+        if !mappings.contains(&mapping) {
+            mappings.push(mapping);
+        }
+    }
+    mappings
+}
