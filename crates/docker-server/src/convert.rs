@@ -13,7 +13,7 @@ use wharf_docker_api::types::network::EndpointSettings;
 use wharf_engine::containers::spec::{capabilities, devices};
 use wharf_model::container::{
     ContainerSpec, EndpointSpec, LogSpec, MountSource, MountSpec, NamespaceMode, NetworkMode, RestartPolicy,
-    SeccompSpec,
+    SeccompSpec, VolumesFrom,
 };
 use wharf_model::health::{self, ON_UNHEALTHY_LABEL};
 use wharf_model::network::Endpoint;
@@ -45,6 +45,12 @@ pub(crate) fn spec(request: CreateRequest) -> ApiResult<ContainerSpec> {
         stop_signal: config.stop_signal,
         stop_timeout: config.stop_timeout,
         mounts: mounts(&host, config.volumes.unwrap_or_default().into_keys())?,
+        volumes_from: host
+            .volumes_from
+            .iter()
+            .flatten()
+            .map(|f| volumes_from(f))
+            .collect::<ApiResult<_>>()?,
         network: network_mode(&host.network_mode),
         exposed: config
             .exposed_ports
@@ -97,6 +103,17 @@ pub(crate) fn spec(request: CreateRequest) -> ApiResult<ContainerSpec> {
     Ok(spec)
 }
 
+/// `container[:ro|rw]`, with further words of mount modes that change nothing here.
+fn volumes_from(text: &str) -> ApiResult<VolumesFrom> {
+    let (container, mode) = text.split_once(':').unwrap_or((text, ""));
+    let known = |word: &str| matches!(word, "ro" | "rw" | "z" | "Z");
+    if container.is_empty() || !(mode.is_empty() || mode.split(',').all(known)) {
+        return Err(ApiError::bad_request(format!("invalid volumes-from specification: {text}")));
+    }
+    let read_only = mode.split(',').any(|word| word == "ro");
+    Ok(VolumesFrom { container: container.to_owned(), read_only })
+}
+
 fn healthcheck(wire: HealthConfig) -> Healthcheck {
     Healthcheck {
         test: wire.test.unwrap_or_default(),
@@ -126,9 +143,6 @@ fn refuse(host: &HostConfig) -> ApiResult<()> {
         |what: &str| Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, format!("{what} is not supported yet")));
     if host.resources.device_requests.as_ref().is_some_and(|r| !r.is_empty()) {
         return no("--gpus and device requests");
-    }
-    if host.volumes_from.as_ref().is_some_and(|v| !v.is_empty()) {
-        return no("--volumes-from");
     }
     if host.links.as_ref().is_some_and(|l| !l.is_empty()) {
         return no("--link: containers of one network find each other by name; --link");

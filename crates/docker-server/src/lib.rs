@@ -8,6 +8,7 @@
 mod build;
 pub mod containers;
 mod convert;
+mod disk;
 mod error;
 mod events;
 mod images;

@@ -1,6 +1,6 @@
 //! Which handler serves which path.
 
-use crate::{Api, build, containers, events, images, networks, system, volumes};
+use crate::{Api, build, containers, disk, events, images, networks, system, volumes};
 use axum::Router;
 use axum::routing::{delete, get, post};
 
@@ -55,6 +55,7 @@ pub fn router(api: Api) -> Router {
         .route("/networks/{id}/connect", post(networks::connect))
         .route("/networks/{id}/disconnect", post(networks::disconnect))
         .route("/networks/{id}", get(networks::inspect).delete(networks::remove))
+        .route("/system/df", get(disk::usage))
         .route("/volumes", get(volumes::list))
         .route("/volumes/create", post(volumes::create))
         .route("/volumes/prune", post(volumes::prune))

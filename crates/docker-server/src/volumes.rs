@@ -14,7 +14,7 @@ use wharf_engine::clock::rfc3339;
 use wharf_engine::volumes::VolumeRecord;
 use wharf_model::container::ContainerRecord;
 
-fn wire(api: &Api, record: &VolumeRecord) -> ApiResult<Volume> {
+pub(crate) fn wire(api: &Api, record: &VolumeRecord) -> ApiResult<Volume> {
     let options = (!record.options.is_empty()).then(|| record.options.clone());
     let mut labels = record.labels.clone();
     if record.anonymous {
@@ -32,7 +32,7 @@ fn wire(api: &Api, record: &VolumeRecord) -> ApiResult<Volume> {
     })
 }
 
-fn users(api: &Api) -> Vec<Arc<ContainerRecord>> {
+pub(crate) fn users(api: &Api) -> Vec<Arc<ContainerRecord>> {
     api.containers.list().iter().map(|h| h.record()).collect()
 }
 

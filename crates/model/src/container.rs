@@ -49,6 +49,8 @@ pub struct ContainerSpec {
     pub stop_timeout: Option<i64>,
     /// Bind mounts, volumes, tmpfs.
     pub mounts: Vec<MountSpec>,
+    /// Containers whose volumes and binds it has too.
+    pub volumes_from: Vec<VolumesFrom>,
     /// How it is connected.
     pub network: NetworkMode,
     /// What it asks of each network by name; the network of `network` when it has no entry.
@@ -123,6 +125,15 @@ pub struct ContainerSpec {
     pub on_unhealthy: OnUnhealthy,
     /// What the edge was asked for, kept to be shown again; the engine does not look inside.
     pub origin: serde_json::Value,
+}
+
+/// A container whose volumes and binds another has too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumesFrom {
+    /// Its name or id.
+    pub container: String,
+    /// They cannot be written through.
+    pub read_only: bool,
 }
 
 /// One mount of a container.

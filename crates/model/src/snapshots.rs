@@ -22,6 +22,7 @@ pub mod skeleton;
 use crate::error::Result;
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use wharf_oci::digest::{ChainId, DiffId};
 
@@ -85,6 +86,8 @@ pub enum Tree<'a> {
     Snapshot(&'a str),
     /// A layer with the layers below it.
     Layer(&'a ChainId),
+    /// The root directory of a running container, with all that is mounted in it.
+    Live(BorrowedFd<'a>),
 }
 
 /// What is at a path of a tree.
@@ -173,6 +176,14 @@ pub trait Snapshots: Send + Sync {
     /// made with its parents if it is not there. Nothing outside the tree is ever touched. The snapshot must
     /// not be mounted by anyone else.
     fn write_tar(&self, key: &str, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()>;
+    /// The same below the root directory of a running container, whose processes may change anything meanwhile.
+    fn write_live(
+        &self,
+        root: BorrowedFd<'_>,
+        at: &Path,
+        tar: &mut dyn Read,
+        options: WriteOptions,
+    ) -> Result<()>;
     /// Copies the content of the directory `path` of a tree into the empty directory `target` of the host,
     /// with all attributes, and the directory's own. Nothing happens if `path` is not a directory.
     fn populate(&self, tree: Tree<'_>, path: &Path, target: &Path) -> Result<()>;

@@ -38,7 +38,7 @@ use crate::janitor::Janitor;
 use archive::{Archiver, Times};
 use extract::{Extractor, Whiteouts, archive_error, extract};
 use hashing::{HashingReader, HashingWriter};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -267,6 +267,7 @@ impl UnpackedSnapshots {
                 mount @ RootMount::Bind { .. } => return self.opened(merged::open(&mount, &self.scratch())),
                 RootMount::Overlay { lower, upper, .. } => [vec![upper], lower].concat(),
             },
+            Tree::Live(root) => return self.opened(root.try_clone_to_owned()),
             Tree::Layer(chain) => {
                 let mut lower = self.lower(&self.state(), Some(chain))?;
                 // An overlay without an upper directory wants two lower ones.
@@ -527,6 +528,16 @@ impl Snapshots for UnpackedSnapshots {
 
     fn write_tar(&self, key: &str, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {
         trees::write_tar(self.writable(key)?.as_fd(), at, tar, options)
+    }
+
+    fn write_live(
+        &self,
+        root: BorrowedFd<'_>,
+        at: &Path,
+        tar: &mut dyn Read,
+        options: WriteOptions,
+    ) -> Result<()> {
+        trees::write_tar(root, at, tar, options)
     }
 
     fn populate(&self, tree: Tree<'_>, path: &Path, target: &Path) -> Result<()> {

@@ -120,7 +120,7 @@ fn port_matches(wanted: &str, mut ports: impl Iterator<Item = ContainerPort>) ->
     wanted.parse::<ContainerPort>().is_ok_and(|w| ports.any(|p| p == w))
 }
 
-fn summary(record: &Arc<ContainerRecord>) -> Summary {
+pub(crate) fn summary(record: &Arc<ContainerRecord>) -> Summary {
     let network_mode = super::inspect::network_mode(record);
     let networks =
         record.endpoints.iter().map(|(name, e)| (name.clone(), super::inspect::endpoint(record, name, e)));

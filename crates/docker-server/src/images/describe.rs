@@ -71,7 +71,7 @@ fn glob(pattern: &str, text: &str) -> bool {
     }
 }
 
-fn summary(api: &Api, listed: &Listed) -> Summary {
+pub(crate) fn summary(api: &Api, listed: &Listed) -> Summary {
     let image = &listed.image;
     let users = api.containers.list().iter().filter(|h| h.record().image == image.id).count();
     Summary {

@@ -1,28 +1,26 @@
 //! `cp`: files in and out of a container.
 
 use super::Containers;
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use wharf_model::container::ContainerRecord;
 use wharf_model::snapshots::{PathStat, Tree, WriteOptions};
-use wharf_model::{Error, Result};
+use wharf_model::{Error, ErrorKind, Result};
 
 impl Containers {
     /// What is at a path of a container; a link is not followed. Blocks.
     pub fn stat_path(&self, record: &ContainerRecord, path: &Path) -> Result<PathStat> {
-        let found = self.shared.snapshots.stat(Tree::Snapshot(record.id.as_str()), path, false)?;
-        found.ok_or_else(|| {
-            Error::not_found(format!(
-                "Could not find the file {} in container {}",
-                path.display(),
-                record.name
-            ))
-        })
+        let live = self.live_root(record)?;
+        let found = self.shared.snapshots.stat(tree(record, live.as_ref()), path, false)?;
+        found.ok_or_else(|| absent(record, path))
     }
 
     /// Writes what is at a path as a tar. Blocks.
     pub fn read_path(&self, record: &ContainerRecord, path: &Path, out: &mut dyn Write) -> Result<()> {
-        self.shared.snapshots.read_tar(Tree::Snapshot(record.id.as_str()), path, out)
+        let live = self.live_root(record)?;
+        self.shared.snapshots.read_tar(tree(record, live.as_ref()), path, out)
     }
 
     /// Puts the entries of a tar below a directory that must be there. Blocks.
@@ -33,23 +31,46 @@ impl Containers {
         tar: &mut dyn Read,
         options: WriteOptions,
     ) -> Result<()> {
-        if record.status.is_running() {
-            return Err(Error::unsupported(
-                "copying into a running container is not supported yet: stop it first, or use `exec -i CONTAINER tar x`",
-            ));
-        }
-        let tree = Tree::Snapshot(record.id.as_str());
-        match self.shared.snapshots.stat(tree, path, true)? {
+        let live = self.live_root(record)?;
+        match self.shared.snapshots.stat(tree(record, live.as_ref()), path, true)? {
             Some(stat) if stat.is_directory() => {}
             Some(_) => return Err(Error::invalid(format!("{} is not a directory", path.display()))),
-            None => {
-                return Err(Error::not_found(format!(
-                    "Could not find the file {} in container {}",
-                    path.display(),
-                    record.name
-                )));
-            }
+            None => return Err(absent(record, path)),
         }
-        self.shared.snapshots.write_tar(record.id.as_str(), path, tar, options)
+        match &live {
+            // What is mounted in a running one may be written to; the kernel knows.
+            None if record.spec.read_only => {
+                Err(Error::new(ErrorKind::Forbidden, "container rootfs is marked read-only"))
+            }
+            Some(root) => self.shared.snapshots.write_live(root.as_fd(), path, tar, options),
+            None => self.shared.snapshots.write_tar(record.id.as_str(), path, tar, options),
+        }
     }
+
+    /// The root directory of a running container as its processes see it, mounts included; `None` when none runs.
+    fn live_root(&self, record: &ContainerRecord) -> Result<Option<File>> {
+        if !record.status.is_running() {
+            return Ok(None);
+        }
+        let process = format!("/proc/{}", record.pid);
+        let failed =
+            |e| Error::wrap(ErrorKind::Internal, format!("open the root of container {}", record.name), e);
+        let root = File::open(format!("{process}/root")).map_err(failed)?;
+        // The number may be another process's by now, whose root this would be.
+        let groups = std::fs::read_to_string(format!("{process}/cgroup")).map_err(failed)?;
+        let cgroup = self.shared.cgroup_of(record);
+        if groups.lines().any(|line| line.ends_with(&cgroup)) {
+            Ok(Some(root))
+        } else {
+            Err(Error::conflict(format!("container {} is not running any more", record.name)))
+        }
+    }
+}
+
+fn tree<'a>(record: &'a ContainerRecord, live: Option<&'a File>) -> Tree<'a> {
+    live.map_or(Tree::Snapshot(record.id.as_str()), |root| Tree::Live(root.as_fd()))
+}
+
+fn absent(record: &ContainerRecord, path: &Path) -> Error {
+    Error::not_found(format!("Could not find the file {} in container {}", path.display(), record.name))
 }

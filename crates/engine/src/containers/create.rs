@@ -36,6 +36,7 @@ impl Containers {
         }
         let image = self.shared.images.find(&spec.image)?;
         self.shared.networks.check(&spec)?;
+        let inherited = self.inherited(&spec)?;
         let record = self.new_record(name, spec, &image)?;
         if record.command().is_empty() {
             return Err(Error::invalid("no command specified"));
@@ -45,7 +46,7 @@ impl Containers {
         let chain = image.chain.clone();
         let made = {
             let record = record.clone();
-            blocking(move || shared.furnish(record, chain.as_ref())).await
+            blocking(move || shared.furnish(record, inherited, chain.as_ref())).await
         };
         let record = match made {
             Ok(record) => record,
@@ -58,6 +59,23 @@ impl Containers {
         let handle = self.insert(Actor::spawn(self.shared.clone(), self.registry.clone(), record, None));
         self.shared.publish("create", &handle.record(), &[]);
         Ok(Created { handle, warnings: Vec::new() })
+    }
+
+    /// The mounts of `--volumes-from`; a place that the container names itself is its own.
+    fn inherited(&self, spec: &ContainerSpec) -> Result<Vec<ResolvedMount>> {
+        let place = |target: &str| target.trim_end_matches('/').to_owned();
+        let mut taken: BTreeSet<String> = spec.mounts.iter().map(|m| place(&m.target)).collect();
+        let mut inherited = Vec::new();
+        for from in &spec.volumes_from {
+            let record = self.find(&from.container)?.record();
+            for mount in record.mounts.iter().filter(|m| m.kind != "tmpfs") {
+                if taken.insert(place(&mount.target)) {
+                    let read_write = mount.read_write && !from.read_only;
+                    inherited.push(ResolvedMount { read_write, ..mount.clone() });
+                }
+            }
+        }
+        Ok(inherited)
     }
 
     fn new_record(
@@ -125,6 +143,7 @@ impl super::Collaborators {
     fn furnish(
         &self,
         mut record: ContainerRecord,
+        inherited: Vec<ResolvedMount>,
         chain: Option<&wharf_oci::digest::ChainId>,
     ) -> Result<ContainerRecord> {
         let directory = self.directory_of(&record.id);
@@ -132,8 +151,8 @@ impl super::Collaborators {
             .map_err(|e| Error::wrap(ErrorKind::Internal, format!("make {}", directory.display()), e))?;
         self.snapshots.prepare(record.id.as_str(), chain)?;
         let mut wanted = record.spec.mounts.clone();
-        let taken: BTreeSet<String> =
-            wanted.iter().map(|m| m.target.trim_end_matches('/').to_owned()).collect();
+        let targets = wanted.iter().map(|m| &m.target).chain(inherited.iter().map(|m| &m.target));
+        let taken: BTreeSet<String> = targets.map(|t| t.trim_end_matches('/').to_owned()).collect();
         for target in &record.image_config.volumes {
             if !taken.contains(target.trim_end_matches('/')) {
                 let source = MountSource::Volume {
@@ -145,6 +164,7 @@ impl super::Collaborators {
                 wanted.push(MountSpec { source, target: target.clone(), read_only: false });
             }
         }
+        record.mounts = inherited;
         for mount in wanted {
             let resolved = self.resolve_mount(&record.id, mount)?;
             record.mounts.push(resolved);

@@ -1,9 +1,10 @@
 //! Finding and describing images.
 
 use super::{Image, Images};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use wharf_model::{Error, Result};
-use wharf_oci::digest::Digest;
+use wharf_oci::digest::{ChainId, Digest};
 use wharf_oci::reference::Reference;
 
 /// One image of a list.
@@ -64,6 +65,22 @@ impl Images {
             }
             _ => Err(absent()),
         }
+    }
+
+    /// Bytes of each image's layers that other images have too.
+    pub fn shared_sizes(&self) -> Result<HashMap<Digest, u64>> {
+        let sizes: HashMap<_, _> =
+            self.snapshots.layers()?.into_iter().map(|layer| (layer.chain_id, layer.size)).collect();
+        let images: Vec<(Digest, BTreeSet<ChainId>)> =
+            self.table().images.values().map(|i| (i.id.clone(), i.chains().into_iter().collect())).collect();
+        let mut users: HashMap<&ChainId, usize> = HashMap::new();
+        for chain in images.iter().flat_map(|(_, chains)| chains) {
+            *users.entry(chain).or_default() += 1;
+        }
+        let shared = |chains: &BTreeSet<ChainId>| {
+            chains.iter().filter(|c| users[c] > 1).filter_map(|c| sizes.get(c)).sum()
+        };
+        Ok(images.iter().map(|(id, chains)| (id.clone(), shared(chains))).collect())
     }
 
     /// Every image, the newest first.

@@ -4,6 +4,7 @@ use super::{ChangeKind, Layer, PathChange, PathStat, RootMount, Snapshots, Tree,
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wharf_oci::digest::{ChainId, DiffId, Digest};
@@ -87,6 +88,7 @@ impl State {
     fn tree(&self, tree: Tree<'_>) -> Result<Files> {
         match tree {
             Tree::Layer(chain) => self.chain(Some(chain)),
+            Tree::Live(_) => Err(Error::unsupported("nothing runs in a tree that is only remembered")),
             Tree::Snapshot(key) => {
                 let (parent, files) = self.snapshot(key)?;
                 let mut all = self.chain(parent.as_ref())?;
@@ -267,6 +269,16 @@ impl Snapshots for MemorySnapshots {
         }
         snapshot.1.extend(files);
         Ok(())
+    }
+
+    fn write_live(
+        &self,
+        root: BorrowedFd<'_>,
+        _at: &Path,
+        _tar: &mut dyn Read,
+        _options: WriteOptions,
+    ) -> Result<()> {
+        self.state().tree(Tree::Live(root)).map(drop)
     }
 
     fn populate(&self, tree: Tree<'_>, _path: &Path, _target: &Path) -> Result<()> {

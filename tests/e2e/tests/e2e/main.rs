@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod build;
+mod disk;
 mod docker;
 mod exec;
 mod health;

@@ -146,8 +146,8 @@ fn running_containers_change_networks() {
 #[test]
 fn stopped_containers_change_networks() {
     let Some(e) = Engine::start() else { return };
-    e.run(&["network", "create", "n1"]).ok();
-    e.run(&["network", "create", "--internal", "n2"]).ok();
+    e.run(&["network", "create", "--subnet", "10.213.78.0/24", "n1"]).ok();
+    e.run(&["network", "create", "--subnet", "10.213.79.0/24", "--internal", "n2"]).ok();
     e.run(&["create", "--name", "c1", "busybox", "sleep", "1000"]).ok();
     e.run(&["network", "connect", "--alias", "a1", "n1", "c1"]).ok();
     e.run(&["network", "connect", "n2", "c1"]).ok();
@@ -177,9 +177,9 @@ fn stopped_containers_change_networks() {
 #[test]
 fn dockers_client_changes_networks() {
     let Some(e) = Engine::start() else { return };
-    let Some(made) = e.docker(&["network", "create", "n1"], "") else { return };
+    let Some(made) = e.docker(&["network", "create", "--subnet", "10.213.80.0/24", "n1"], "") else { return };
     made.ok();
-    e.run(&["network", "create", "n0"]).ok();
+    e.run(&["network", "create", "--subnet", "10.213.81.0/24", "n0"]).ok();
     let docker = |args: &[&str]| e.docker(args, "").unwrap().ok();
     docker(&[
         "run",
