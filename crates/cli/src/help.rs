@@ -2,11 +2,29 @@
 
 use crate::context::Hooks;
 use crate::verb::{GROUPS, VERBS, Verb};
-use clap::{Arg, ArgAction};
+use clap::{Arg, ArgAction, Command};
 use std::fmt::Write;
 
 /// Width of the column of names.
 const NAME_WIDTH: usize = 12;
+
+/// What completion and manual pages call the program.
+pub(crate) const PROGRAM: &str = "wharf";
+
+/// The whole command line as one tree, for completion and manual pages.
+pub(crate) fn tree() -> Command {
+    let leaf = |verb: &Verb, name| crate::app::decorate(verb).name(name).about(verb.about);
+    let mut root = Command::new(PROGRAM)
+        .about("Containers, images, networks and volumes")
+        .disable_help_subcommand(true)
+        .subcommands(VERBS.iter().filter_map(|verb| Some(leaf(verb, verb.top()?))));
+    for (group, about) in GROUPS {
+        let within = VERBS.iter().filter_map(|verb| Some(leaf(verb, verb.within(group)?)));
+        let group = Command::new(group).about(about).disable_help_subcommand(true).subcommands(within);
+        root = root.subcommand(group);
+    }
+    root
+}
 
 /// The help of the program.
 pub(crate) fn program(name: &str, hooks: &Hooks) -> String {

@@ -139,6 +139,8 @@ verbs! {
     volume::rm("[OPTIONS] VOLUME [VOLUME...]", "Remove volumes") "volume rm" "volume remove";
     system::df("[OPTIONS]", "Show what takes up the disk") "system df";
     system::prune("[OPTIONS]", "Remove all that nothing uses") "system prune";
+    system::completion("bash|zsh|fish", "Print a script that lets a shell complete commands", no_engine) "completion";
+    system::man("DIRECTORY", "Write manual pages", no_engine) "man";
 }
 
 /// The verb that begins with these words, and how many words name it.

@@ -1,5 +1,6 @@
 //! Verbs about the engine and about things of any kind.
 
+pub(super) mod completion;
 pub(super) mod df;
 pub(super) mod events;
 pub(super) mod info;
@@ -7,5 +8,6 @@ pub(super) mod inspect;
 mod json;
 pub(super) mod login;
 pub(super) mod logout;
+pub(super) mod man;
 pub(super) mod prune;
 pub(super) mod version;
