@@ -5,6 +5,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod absent;
 mod build;
 pub mod containers;
 mod convert;

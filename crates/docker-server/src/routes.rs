@@ -1,6 +1,6 @@
 //! Which handler serves which path.
 
-use crate::{Api, build, containers, disk, events, images, networks, system, volumes};
+use crate::{Api, absent, build, containers, disk, events, images, networks, system, volumes};
 use axum::Router;
 use axum::routing::{delete, get, post};
 
@@ -9,7 +9,7 @@ pub fn router(api: Api) -> Router {
     use containers::{
         archive, attach, commit, create, exec, inspect, lifecycle, list, logs, stats, top, wait,
     };
-    Router::new()
+    let router = Router::new()
         .route("/_ping", get(system::ping).head(system::ping))
         .route("/version", get(system::version))
         .route("/info", get(system::info))
@@ -59,7 +59,6 @@ pub fn router(api: Api) -> Router {
         .route("/volumes", get(volumes::list))
         .route("/volumes/create", post(volumes::create))
         .route("/volumes/prune", post(volumes::prune))
-        .route("/volumes/{name}", get(volumes::inspect).delete(volumes::remove))
-        .fallback(system::not_found)
-        .with_state(api)
+        .route("/volumes/{name}", get(volumes::inspect).delete(volumes::remove));
+    absent::routes(router).fallback(system::not_found).with_state(api)
 }

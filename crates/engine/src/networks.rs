@@ -7,6 +7,7 @@ use crate::events::Events;
 use crate::random;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv6Addr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError, RwLock};
 use wharf_model::container::{ContainerRecord, ContainerSpec, EndpointSpec, NetworkMode};
@@ -206,6 +207,9 @@ impl Networks {
         if !subnets.iter().any(|s| s.base.is_ipv4()) {
             subnets.insert(0, self.driver.free_subnet()?);
         }
+        if wish.ipv6 && !subnets.iter().any(|s| s.base.is_ipv6()) {
+            subnets.push(local_ipv6(&id)?);
+        }
         let option = |key: &str| wish.options.get(key).map(String::as_str);
         let mtu = option("com.docker.network.driver.mtu").map(str::parse).transpose();
         let spec = NetworkSpec {
@@ -300,11 +304,6 @@ impl Networks {
     fn wish<'a>(&self, spec: &'a ContainerSpec, name: &str) -> Option<&'a EndpointSpec> {
         let id = || self.find(name).map(|network| network.spec.id.to_string()).ok();
         spec.endpoints.get(name).or_else(|| spec.endpoints.get(&id()?))
-    }
-
-    /// Fails when a container asks for a network that is not there.
-    pub fn check(&self, spec: &ContainerSpec) -> Result<()> {
-        self.names(spec).map(drop)
     }
 
     /// Reserves a container's places. All or none.
@@ -430,6 +429,16 @@ impl Networks {
     pub fn traffic(&self, record: &ContainerRecord) -> Result<Vec<(String, Traffic)>> {
         record.endpoints.iter().map(|(_, e)| Ok((e.interface.clone(), self.driver.traffic(e)?))).collect()
     }
+}
+
+/// A block of unique local addresses (RFC 4193): the network's id is as random as the global id has to be.
+fn local_ipv6(id: &NetworkId) -> Result<Subnet> {
+    let digits = id.as_str();
+    let text = format!("fd{}:{}:{}::", &digits[..2], &digits[2..6], &digits[6..10]);
+    let base: Ipv6Addr =
+        text.parse().map_err(|e| Error::wrap(ErrorKind::Internal, format!("make the subnet {text}"), e))?;
+    let gateway = Ipv6Addr::from_bits(base.to_bits() + 1);
+    Ok(Subnet { base: base.into(), prefix: 64, gateway: gateway.into(), range: None })
 }
 
 /// The driver's name on the wire.

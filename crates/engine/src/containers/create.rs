@@ -35,7 +35,6 @@ impl Containers {
             )));
         }
         let image = self.shared.images.find(&spec.image)?;
-        self.shared.networks.check(&spec)?;
         let inherited = self.inherited(&spec)?;
         let record = self.new_record(name, spec, &image)?;
         if record.command().is_empty() {
@@ -67,7 +66,9 @@ impl Containers {
         let mut taken: BTreeSet<String> = spec.mounts.iter().map(|m| place(&m.target)).collect();
         let mut inherited = Vec::new();
         for from in &spec.volumes_from {
-            let record = self.find(&from.container)?.record();
+            // Not absent: clients of Docker's take that for the image.
+            let found = self.find(&from.container).map_err(|e| Error::invalid(e.full()))?;
+            let record = found.record();
             for mount in record.mounts.iter().filter(|m| m.kind != "tmpfs") {
                 if taken.insert(place(&mount.target)) {
                     let read_write = mount.read_write && !from.read_only;

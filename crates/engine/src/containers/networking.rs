@@ -67,10 +67,15 @@ impl Actor {
             )));
         }
         let before = self.record.clone();
+        let mut after = before.clone();
+        after.spec.endpoints.retain(|key, _| *key != name && *key != network);
+        after.spec.left.insert(name.clone());
+        after.endpoints.retain(|(place, _)| *place != name);
+        // Intent first: after a crash an interface that no record names is removed.
+        self.shared.save(&after)?;
         let left = self.change_live(&name, false).await;
         if left.is_ok() {
-            self.record.spec.endpoints.retain(|key, _| *key != name && *key != network);
-            self.record.spec.left.insert(name);
+            self.record.spec = after.spec;
         }
         let followed = self.shared.rewrite_files(&before, &self.record);
         left.and(self.commit()).and(followed)

@@ -70,3 +70,25 @@ fn images_travel_with_dockers_own_client() {
     docker(&["rm", "-f", "web"]).ok();
     docker(&["network", "rm", "mine"]).ok();
 }
+
+#[test]
+fn what_there_is_not_is_said_in_dockers_words() {
+    let Some(e) = Engine::start() else { return };
+    let Some(plugins) = e.docker(&["plugin", "ls", "-q"], "") else { return };
+    assert_eq!(plugins.ok(), "");
+    let docker = |args: &[&str]| e.docker(args, "").unwrap();
+    for args in [&["node", "ls"][..], &["service", "ls"], &["secret", "ls"], &["stack", "ls"]] {
+        let refused = docker(args);
+        assert!(
+            refused.code == 1 && refused.err.contains("This node is not a swarm manager"),
+            "{}",
+            refused.err
+        );
+    }
+    assert!(docker(&["swarm", "init"]).err.contains("not supported"));
+    docker(&["system", "prune", "-f"]).ok();
+    // An unknown network is not mistaken for an unknown image.
+    let nowhere = docker(&["run", "--rm", "--network", "nowhere", "busybox", "true"]);
+    assert!(nowhere.code == 125 && nowhere.err.contains("network nowhere not found"), "{}", nowhere.err);
+    assert!(!nowhere.err.contains("Unable to find image"), "{}", nowhere.err);
+}

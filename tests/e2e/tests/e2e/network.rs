@@ -201,3 +201,14 @@ fn dockers_client_changes_networks() {
     let members = docker(&["network", "inspect", "--format", "{{range .Containers}}{{.Name}}{{end}}", "n1"]);
     assert_eq!(members, "c1");
 }
+
+#[test]
+fn ipv6_without_a_subnet_is_unique_local() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["network", "create", "--subnet", "10.213.82.0/24", "--ipv6", "six"]).ok();
+    e.run(&["run", "-d", "--name", "c1", "--network", "six", "busybox", "sleep", "1000"]).ok();
+    let address =
+        e.run(&["inspect", "--format", "{{.NetworkSettings.Networks.six.GlobalIPv6Address}}", "c1"]).ok();
+    assert!(address.starts_with("fd"), "{address}");
+    e.run(&["run", "--rm", "--network", "six", "busybox", "ping", "-6", "-c", "1", "c1"]).ok();
+}
