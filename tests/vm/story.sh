@@ -28,6 +28,13 @@ done
 same page "$page" "published port on 127.0.0.1"
 same page "$(wharf run --rm busybox wget -qO- http://web/)" "another container by name"
 same page "$(wharf exec web cat /www/index.html)" "exec"
+wharf network create n1 > /dev/null && wharf network connect --alias w1 n1 web || fail "network connect"
+same page "$(wharf run --rm --network n1 busybox wget -qO- http://w1/)" "a running container joins a network"
+wharf network disconnect n1 web && wharf network rm n1 > /dev/null || fail "network disconnect"
+echo copied > /tmp/f; wharf cp /tmp/f web:/www/f || fail cp
+same copied "$(wharf exec web cat /www/f)" "cp into a running container"
+wharf run -d --wait --name ok --health-cmd true --health-interval 100ms busybox sleep 1000 > /dev/null || fail health
+wharf rm -f ok > /dev/null; echo "ok: health"
 wharf top web | grep -q httpd || fail top
 wharf stats --no-stream web | grep -q web || fail stats
 wharf pause web && wharf ps | grep -q Paused && wharf unpause web || fail pause

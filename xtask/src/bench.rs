@@ -16,7 +16,7 @@ const BEGIN: &str = "<!-- measured -->";
 const END: &str = "<!-- /measured -->";
 
 /// One engine under test: the words before the verb, and who it is.
-struct Engine {
+pub(crate) struct Engine {
     name: String,
     prefix: Vec<String>,
 }
@@ -29,7 +29,7 @@ impl Engine {
     }
 
     /// Milliseconds of one command.
-    fn time(&self, args: &[&str]) -> anyhow::Result<f64> {
+    pub(crate) fn time(&self, args: &[&str]) -> anyhow::Result<f64> {
         let start = Instant::now();
         let status = Command::new(&self.prefix[0])
             .args(&self.prefix[1..])
@@ -43,7 +43,7 @@ impl Engine {
         Ok(start.elapsed().as_secs_f64() * 1000.0)
     }
 
-    fn median(&self, runs: usize, args: &[&str]) -> anyhow::Result<f64> {
+    pub(crate) fn median(&self, runs: usize, args: &[&str]) -> anyhow::Result<f64> {
         self.time(args)?;
         let mut all = (0..runs).map(|_| self.time(args)).collect::<anyhow::Result<Vec<_>>>()?;
         all.sort_by(f64::total_cmp);
@@ -52,20 +52,21 @@ impl Engine {
 }
 
 /// Our engine, private to this run, ended when dropped.
-struct Ours {
-    engine: Engine,
+pub(crate) struct Ours {
+    pub(crate) engine: Engine,
     process: Child,
     directory: PathBuf,
 }
 
 impl Ours {
-    fn start(binary: &Path) -> anyhow::Result<Self> {
+    /// `block` is where the containers get addresses.
+    pub(crate) fn start(binary: &Path, block: &str) -> anyhow::Result<Self> {
         use std::io::{BufRead, BufReader};
         let directory = std::env::temp_dir().join(format!("wharf-bench-{}", std::process::id()));
         std::fs::create_dir_all(&directory).with_context(|| format!("make {}", directory.display()))?;
         let host = format!("unix://{}", directory.join("s.sock").display());
         let mut process = Command::new(binary)
-            .args(["daemon", "--tell-ready", "--bip", "10.212.0.1/24", "-H", &host])
+            .args(["daemon", "--tell-ready", "--bip", block, "-H", &host])
             .arg("--data-root")
             .arg(directory.join("data"))
             .arg("--exec-root")
@@ -87,7 +88,7 @@ impl Ours {
     }
 
     /// Proportional memory in KiB of the engine and all it started, after a time without requests.
-    fn memory(&self) -> u64 {
+    pub(crate) fn memory(&self) -> u64 {
         std::thread::sleep(QUIET);
         let mut wanted = vec![self.process.id()];
         let mut total = 0;
@@ -131,7 +132,7 @@ type Row = (String, Vec<(String, f64)>, &'static str);
 /// Measures and writes the table.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let binary = crate::build_release(root)?;
-    let ours = Ours::start(&binary)?;
+    let ours = Ours::start(&binary, "10.212.0.1/24")?;
     let mut engines = vec![&ours.engine];
     let peers: Vec<Engine> = [("Docker", "WHARF_BENCH_DOCKER"), ("Podman", "WHARF_BENCH_PODMAN")]
         .into_iter()
@@ -178,7 +179,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     rows.push(("size of the binary".to_owned(), vec![("Wharf".to_owned(), size)], "MiB"));
     let table = table(&rows);
     print!("{table}");
-    write(root, &table)
+    write(root, BEGIN, END, &table)
 }
 
 fn each(
@@ -252,10 +253,11 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
-fn write(root: &Path, table: &str) -> anyhow::Result<()> {
+/// Puts a table between two marks in BENCHMARKS.md.
+pub(crate) fn write(root: &Path, begin: &str, end: &str, table: &str) -> anyhow::Result<()> {
     let file = root.join("BENCHMARKS.md");
     let text = std::fs::read_to_string(&file).context("read BENCHMARKS.md")?;
-    let (head, rest) = text.split_once(BEGIN).context("BENCHMARKS.md has no place for the table")?;
-    let (_, tail) = rest.split_once(END).context("BENCHMARKS.md has no end of the table")?;
-    std::fs::write(&file, format!("{head}{BEGIN}\n{table}{END}{tail}")).context("write BENCHMARKS.md")
+    let (head, rest) = text.split_once(begin).context("BENCHMARKS.md has no place for the table")?;
+    let (_, tail) = rest.split_once(end).context("BENCHMARKS.md has no end of the table")?;
+    std::fs::write(&file, format!("{head}{begin}\n{table}{end}{tail}")).context("write BENCHMARKS.md")
 }

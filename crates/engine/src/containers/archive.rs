@@ -48,7 +48,7 @@ impl Containers {
     }
 
     /// The root directory of a running container as its processes see it, mounts included; `None` when none runs.
-    fn live_root(&self, record: &ContainerRecord) -> Result<Option<File>> {
+    pub(super) fn live_root(&self, record: &ContainerRecord) -> Result<Option<File>> {
         if !record.status.is_running() {
             return Ok(None);
         }
@@ -67,7 +67,7 @@ impl Containers {
     }
 }
 
-fn tree<'a>(record: &'a ContainerRecord, live: Option<&'a File>) -> Tree<'a> {
+pub(super) fn tree<'a>(record: &'a ContainerRecord, live: Option<&'a File>) -> Tree<'a> {
     live.map_or(Tree::Snapshot(record.id.as_str()), |root| Tree::Live(root.as_fd()))
 }
 

@@ -1,7 +1,7 @@
 //! A container's files: changes, export, identity look-ups.
 
 use super::spec::user::Identity;
-use super::{Containers, blocking, start};
+use super::{Containers, archive, blocking, start};
 use std::io::Write;
 use wharf_model::Result;
 use wharf_model::container::ContainerRecord;
@@ -25,8 +25,13 @@ impl Containers {
         self.shared.snapshots.read_tar(Tree::Snapshot(record.id.as_str()), std::path::Path::new("/"), out)
     }
 
+    /// Who a container's processes run as, by the files it has now.
     pub(crate) async fn identity(&self, record: ContainerRecord) -> Result<Identity> {
-        let shared = self.shared.clone();
-        blocking(move || start::identity_of(&shared, &record)).await
+        let own = Self { shared: self.shared.clone(), registry: self.registry.clone() };
+        blocking(move || {
+            let live = own.live_root(&record)?;
+            start::identity_of(&own.shared, &record, archive::tree(&record, live.as_ref()))
+        })
+        .await
     }
 }

@@ -238,7 +238,7 @@ fn launch_spec(
     namespaces: &BTreeMap<&'static str, i32>,
     root: wharf_model::snapshots::RootMount,
 ) -> Result<LaunchSpec> {
-    let identity = identity_of(shared, record)?;
+    let identity = identity_of(shared, record, Tree::Snapshot(record.id.as_str()))?;
     let files = shared.write_files(record)?;
     let cgroup = shared.cgroup_of(record);
     let around = Surroundings { identity: &identity, cgroup: &cgroup, shared: namespaces, files: &files };
@@ -256,10 +256,13 @@ fn launch_spec(
     })
 }
 
-/// Who a container's processes run as.
-pub(crate) fn identity_of(shared: &super::Collaborators, record: &ContainerRecord) -> Result<Identity> {
-    let files =
-        |path: &str| user::read_file(shared.snapshots.as_ref(), Tree::Snapshot(record.id.as_str()), path);
+/// Who a container's processes run as, by the files of a tree.
+pub(crate) fn identity_of(
+    shared: &super::Collaborators,
+    record: &ContainerRecord,
+    tree: Tree<'_>,
+) -> Result<Identity> {
+    let files = |path: &str| user::read_file(shared.snapshots.as_ref(), tree, path);
     user::resolve(record.user(), &record.spec.groups, &files)
 }
 

@@ -109,9 +109,24 @@ fn configure(endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<(), rustix::i
     let own: Vec<(IpAddr, u8)> = addresses(endpoint).zip(prefixes).collect();
     let gateways: Vec<IpAddr> = gateways(endpoint).filter(|_| endpoint.default_route).collect();
     let wish = InsideWish { name: &endpoint.interface, addresses: &own, gateways: &gateways };
-    within(netns, || link::configure_inside(&mut Socket::route()?, &wish))
+    within(netns, || {
+        if endpoint.ipv6.is_none() {
+            without_ipv6(&endpoint.interface)?;
+        }
+        link::configure_inside(&mut Socket::route()?, &wish)
+    })
 }
 
 fn gateways(endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> + use<> {
     endpoint.gateway4.map(IpAddr::from).into_iter().chain(endpoint.gateway6.map(IpAddr::from))
+}
+
+/// An interface with IPv6 tells its groups to all of the bridge when it comes up: with a thousand containers, that is what
+/// a start would mostly consist of. The kernel's parameters are those of the calling thread's network namespace.
+fn without_ipv6(interface: &str) -> Result<(), rustix::io::Errno> {
+    match std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1") {
+        // A kernel without IPv6.
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        written => written.map_err(|e| rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO)),
+    }
 }

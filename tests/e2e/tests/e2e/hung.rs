@@ -1,6 +1,6 @@
 //! Things that do not answer hold nothing up: monitors, clients, frozen cgroups, processes on their way.
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::Read;
 use std::process::Stdio;
 use wharf_e2e::{Engine, eventually};
@@ -80,4 +80,39 @@ fn a_second_stop_does_not_put_the_first_off() {
     let second = e.run(&["stop", "-t", "600", "c1"]);
     assert_eq!(second.code, 0, "{}", second.err);
     assert!(first.wait().unwrap().success());
+}
+
+/// The processes that a process has started.
+fn children(of: Pid) -> Vec<Pid> {
+    let of = of.as_raw_nonzero();
+    let tasks = std::fs::read_dir(format!("/proc/{of}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    let numbers =
+        |list: String| list.split(' ').filter_map(|n| Pid::from_raw(n.parse().ok()?)).collect::<Vec<_>>();
+    lists.flat_map(numbers).collect()
+}
+
+#[test]
+fn processes_of_the_engine_that_die_are_replaced() {
+    let Some(mut e) = Engine::start() else { return };
+    let runs = |e: &Engine| assert_eq!(e.run(&["run", "--rm", "busybox", "echo", "x"]).ok(), "x");
+    runs(&e);
+    let before = e.holdings();
+    sleeper(&e, "c1");
+    let engine = Pid::from_raw(e.pid() as i32).unwrap();
+    let spawner = children(engine)[0];
+    let monitor = e.monitor_of("c1");
+    let ahead = || children(spawner).into_iter().find(|child| *child != monitor);
+    eventually("a monitor made ahead", || ahead().is_some());
+    kill_process(ahead().unwrap(), Signal::KILL).unwrap();
+    runs(&e);
+    kill_process(spawner, Signal::KILL).unwrap();
+    runs(&e);
+    assert_ne!(children(engine), [spawner]);
+    assert_eq!(e.run(&["exec", "c1", "echo", "here"]).ok(), "here");
+    e.kill();
+    e.launch();
+    assert_eq!(status(&e, "c1"), "running");
+    e.run(&["rm", "-f", "c1"]).ok();
+    e.back_to(&before);
 }
