@@ -49,15 +49,15 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let flags = &options.container;
     let mut request = request::build(flags).map_err(|why| failed(Failure::new(why)))?;
     let attached = attached(&options, &mut request).map_err(failed)?;
+    if attached.is_some() && options.wait.is_wanted() {
+        return Err(failed(Failure::new("--wait is for containers in the background: add --detach")));
+    }
     let id = create(context, flags, &request).await.map_err(failed)?;
     let Some(attached) = attached else {
         context.client.done(Call::post(path(&id, "/start"))).await.map_err(|e| failed(e.into()))?;
         line(&id)?;
         return options.wait.until_healthy(context, &id).await;
     };
-    if options.wait.is_wanted() {
-        return Err(failed(Failure::new("--wait is for containers in the background: add --detach")));
-    }
     foreground(context, &options, &id, attached).await.map_err(|failure| match failure.status {
         0 => failure,
         _ => failed(failure),
