@@ -74,8 +74,14 @@ pub fn start(
     ahead: Option<Ahead>,
 ) -> Result<Child> {
     let mut flags = clone_flags(plan.spec)?;
+    let joined = plan.spec.linux.as_ref().and_then(|l| {
+        l.namespaces
+            .iter()
+            .find(|n| n.kind == NamespaceKind::Pid && !n.path.is_empty())
+            .map(|n| n.path.clone())
+    });
     let ahead = match ahead {
-        Some(mut ahead) if flags & Ahead::FLAGS == Ahead::FLAGS => {
+        Some(mut ahead) if joined.is_none() && flags & Ahead::FLAGS == Ahead::FLAGS => {
             plan.stock = std::mem::take(&mut ahead.stock);
             Some(ahead)
         }
@@ -99,16 +105,7 @@ pub fn start(
         }
     };
     let (ours, theirs) = socket::message_pair().doing("make a socket pair")?;
-    let joined = plan.spec.linux.as_ref().and_then(|l| {
-        l.namespaces
-            .iter()
-            .find(|n| n.kind == NamespaceKind::Pid && !n.path.is_empty())
-            .map(|n| n.path.clone())
-    });
     if let Some(path) = joined {
-        if let Some(ahead) = ahead {
-            ahead.leave()?;
-        }
         return start_in_pid_namespace(proof, plan, &path, flags, into, (ours, theirs));
     }
     if ahead.is_some() {

@@ -56,10 +56,11 @@ impl Containers {
         let failed =
             |e| Error::wrap(ErrorKind::Internal, format!("open the root of container {}", record.name), e);
         let root = File::open(format!("{process}/root")).map_err(failed)?;
-        // The number may be another process's by now, whose root this would be.
+        // The number may be another process's by now, whose root this would be. The container's own may have gone into a
+        // group below.
         let groups = std::fs::read_to_string(format!("{process}/cgroup")).map_err(failed)?;
         let cgroup = self.shared.cgroup_of(record);
-        if groups.lines().any(|line| line.ends_with(&cgroup)) {
+        if groups.lines().any(|line| line.contains(&cgroup)) {
             Ok(Some(root))
         } else {
             Err(Error::conflict(format!("container {} is not running any more", record.name)))

@@ -143,7 +143,19 @@ impl Containers {
         let spec =
             NewExec { command: check.command.clone(), attach: (false, true, true), ..NewExec::default() };
         let exec = self.create_exec(record, spec)?;
-        let result = match tokio::time::timeout(check.timeout, self.follow_probe(&exec, output)).await {
+        let result = self.run_in_time(&exec, record, check, output).await;
+        self.shared.execs.forget(&exec.id);
+        result
+    }
+
+    async fn run_in_time(
+        &self,
+        exec: &Exec,
+        record: &ContainerRecord,
+        check: &Check,
+        output: &mut Output,
+    ) -> Result<i32> {
+        match tokio::time::timeout(check.timeout, self.follow_probe(exec, output)).await {
             Ok(ended) => ended,
             Err(_) => {
                 output.exceeded(check.timeout);
@@ -154,9 +166,7 @@ impl Containers {
                 )?;
                 Ok(-1)
             }
-        };
-        self.shared.execs.forget(&exec.id);
-        result
+        }
     }
 
     async fn follow_probe(&self, exec: &Exec, output: &mut Output) -> Result<i32> {

@@ -42,6 +42,8 @@ fn network_modes() {
         own
     );
     e.run(&["run", "-d", "--name", "a1", "busybox", "sleep", "1000"]).ok();
+    let devices = ["run", "--rm", "--pid", "container:a1", "busybox", "ls", "/sys/class/net"];
+    assert!(e.run(&devices).ok().contains("eth0"), "/sys is of the container's own network");
     let shown = |args: &[&str]| e.run(&[args, &["readlink", "/proc/self/ns/net"]].concat()).ok();
     assert_eq!(shown(&["run", "--rm", "--network", "container:a1", "busybox"]), shown(&["exec", "a1"]));
 }
