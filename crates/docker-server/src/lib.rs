@@ -12,6 +12,7 @@ mod convert;
 mod disk;
 mod error;
 mod events;
+mod frames;
 mod images;
 mod networks;
 mod params;

@@ -1,42 +1,97 @@
 //! Connections that become streams: attach and exec.
 
 use crate::error::ApiResult;
+use crate::frames::{Unframer, frame};
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use hyper_util::rt::TokioIo;
 use std::future::Future;
-use tokio::io::{AsyncWriteExt, copy_buf};
+use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio_util::io::ReaderStream;
+use wharf_docker_api::detach;
 
-/// Bytes read from a process at once.
+/// Bytes read from a process or a client at once.
 const PIECE: usize = 32 * 1024;
+
+/// Both directions of a client's connection.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Duplex for T {}
+
+/// A client's connection after the head of the answer.
+pub(crate) type Client = Box<dyn Duplex>;
+
+/// What happens to the output of a process on its way to a client.
+#[derive(Debug)]
+pub(crate) enum Framing {
+    /// It goes as it comes.
+    AsIs,
+    /// A terminal's output becomes frames of stdout.
+    Wrap,
+    /// Frames become plain bytes.
+    Unwrap(Unframer),
+}
+
+impl Framing {
+    /// For a process with or without a terminal, and a client that wants plain bytes or frames.
+    pub(crate) fn of(terminal: bool, plain: bool) -> Self {
+        match (terminal, plain) {
+            (true, false) => Self::Wrap,
+            (false, true) => Self::Unwrap(Unframer::default()),
+            _ => Self::AsIs,
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8], to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        match self {
+            Self::AsIs => to.write_all(bytes).await?,
+            Self::Wrap => to.write_all(&frame(1, bytes)).await?,
+            Self::Unwrap(unframer) => to.write_all(&unframer.feed(bytes)).await?,
+        }
+        to.flush().await
+    }
+}
+
+/// Why a relay is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The process gave its last output.
+    Ended,
+    /// The client left with the keys for it.
+    Detached,
+    /// The client cannot be written to.
+    Gone,
+}
 
 /// Whether the client asks for the connection to become a stream.
 fn wants_upgrade(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).and_then(|v| v.to_str().ok()).is_some_and(|v| v.eq_ignore_ascii_case("tcp"))
 }
 
-/// Gives the client a process's streams: the whole connection when it asks for that, else the output as the
-/// body. `process` gives the streams when they are there; `ended` is awaited before the client sees the end.
-pub(crate) fn hijack<P, E>(request: axum::extract::Request, tty: bool, process: P, ended: E) -> ApiResult
+/// Answers with a stream that `serve` fills: the whole connection when the client asks for that, else the output as
+/// the body, without input. The stream ends with `serve`.
+pub(crate) fn hijack<S, F>(request: Request, plain: bool, serve: S) -> ApiResult
 where
-    P: Future<Output = Option<UnixStream>> + Send + 'static,
-    E: Future<Output = ()> + Send + 'static,
+    S: FnOnce(Client) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
 {
     let kind =
-        if tty { "application/vnd.docker.raw-stream" } else { "application/vnd.docker.multiplexed-stream" };
+        if plain { "application/vnd.docker.raw-stream" } else { "application/vnd.docker.multiplexed-stream" };
     let kind = HeaderValue::from_static(kind);
     if !wants_upgrade(request.headers()) {
-        return Ok(respond(StatusCode::OK, kind, output_body(process, ended)));
+        let (ours, theirs) = tokio::io::duplex(PIECE);
+        tokio::spawn(serve(Box::new(tokio::io::join(tokio::io::empty(), ours))));
+        let body = Body::from_stream(ReaderStream::with_capacity(theirs, PIECE));
+        return Ok(respond(StatusCode::OK, kind, body));
     }
     let upgrade = hyper::upgrade::on(request);
     tokio::spawn(async move {
-        let Ok(client) = upgrade.await else { return };
         // A client that goes away while waiting for the start is seen when it is written to.
-        if let Some(process) = process.await {
-            relay(TokioIo::new(client), process, ended).await;
+        if let Ok(client) = upgrade.await {
+            serve(Box::new(TokioIo::new(client))).await;
         }
     });
     let mut response = respond(StatusCode::SWITCHING_PROTOCOLS, kind, Body::empty());
@@ -52,39 +107,41 @@ fn respond(status: StatusCode, kind: HeaderValue, body: Body) -> Response {
     response
 }
 
-/// The output of a process as a body.
-fn output_body<P, E>(process: P, ended: E) -> Body
-where
-    P: Future<Output = Option<UnixStream>> + Send + 'static,
-    E: Future<Output = ()> + Send + 'static,
-{
-    use futures_util::StreamExt;
-    let stream = futures_util::stream::once(process).flat_map(|stream| {
-        futures_util::stream::iter(stream).flat_map(|s| ReaderStream::with_capacity(s, PIECE))
-    });
-    let end = futures_util::stream::once(ended).filter_map(|()| std::future::ready(None));
-    Body::from_stream(stream.chain(end))
-}
-
-/// Copies both ways until the process has ended. The client's end of input is passed on.
-async fn relay<C>(client: C, process: UnixStream, ended: impl Future<Output = ()>)
-where
-    C: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + 'static,
-{
-    let (from_client, mut to_client) = tokio::io::split(client);
-    let (from_process, mut to_process) = process.into_split();
-    let input = tokio::spawn(async move {
-        let mut from_client = tokio::io::BufReader::with_capacity(PIECE, from_client);
-        // Either side may be gone; the output direction decides when all is over.
-        let _ = copy_buf(&mut from_client, &mut to_process).await;
+/// Copies both ways until the process has ended or the client has left. The client's end of input is passed on.
+pub(crate) async fn relay(
+    client: &mut Client,
+    process: UnixStream,
+    mut framing: Framing,
+    mut keys: detach::Watch,
+) -> End {
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_process, mut to_process) = process.into_split();
+    let input = async {
+        let mut piece = vec![0; PIECE];
+        loop {
+            let Ok(length @ 1..) = from_client.read(&mut piece).await else { break };
+            let typed = keys.feed(&piece[..length]);
+            // The process may be gone; the output decides when all is over.
+            let written = to_process.write_all(&typed.bytes).await;
+            if typed.detached {
+                return End::Detached;
+            }
+            if written.is_err() {
+                break;
+            }
+        }
+        // As above.
         let _ = to_process.shutdown().await;
-    });
-    let mut from_process = tokio::io::BufReader::with_capacity(PIECE, from_process);
-    let copied = copy_buf(&mut from_process, &mut to_client).await;
-    if copied.is_ok() {
-        ended.await;
-    }
-    input.abort();
-    // The client may be gone.
-    let _ = to_client.shutdown().await;
+        std::future::pending().await
+    };
+    let output = async {
+        let mut piece = vec![0; PIECE];
+        loop {
+            let Ok(length @ 1..) = from_process.read(&mut piece).await else { return End::Ended };
+            if framing.send(&piece[..length], &mut to_client).await.is_err() {
+                return End::Gone;
+            }
+        }
+    };
+    tokio::select! { end = output => end, end = input => end }
 }

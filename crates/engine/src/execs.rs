@@ -181,19 +181,49 @@ impl Containers {
         attach: bool,
         size: Option<ConsoleSize>,
     ) -> Result<ExecStarted> {
+        let record = self.may_start(exec)?;
+        let started = self.start_exec_in(&record, exec, attach, size).await;
+        if started.is_err() && exec.state() == ExecState::Created {
+            exec.end(126);
+        }
+        started
+    }
+
+    /// Whether a further process can be started now: its container, if so.
+    ///
+    /// # Errors
+    /// `Conflict` when it ran already or the container does not run.
+    pub fn may_start(&self, exec: &Exec) -> Result<Arc<ContainerRecord>> {
         if exec.state() != ExecState::Created {
-            return Err(Error::conflict(format!("Error: Exec command {} has already run", exec.id)));
+            return Err(Error::conflict(format!("exec command {} has already run", exec.id)));
         }
         let record = self.find(exec.container.as_str())?.record();
         runs(&record)?;
-        let process = self.exec_process(&record, &exec.spec, size).await?;
+        Ok(record)
+    }
+
+    /// A client left a further process, which goes on.
+    pub fn publish_detached(&self, exec: &Exec) {
+        if let Ok(handle) = self.find(exec.container.as_str()) {
+            self.publish_exec("exec_detach", &handle.record(), exec, &[]);
+        }
+    }
+
+    async fn start_exec_in(
+        &self,
+        record: &Arc<ContainerRecord>,
+        exec: &Exec,
+        attach: bool,
+        size: Option<ConsoleSize>,
+    ) -> Result<ExecStarted> {
+        let process = self.exec_process(record, &exec.spec, size).await?;
         let (stdin, stdout, stderr) = exec.spec.attach;
         let streams = if attach { StreamSet { stdin, stdout, stderr } } else { StreamSet::default() };
-        let seccomp = if exec.spec.privileged { None } else { crate::containers::spec::filter_of(&record) };
+        let seccomp = if exec.spec.privileged { None } else { crate::containers::spec::filter_of(record) };
         let spec = ExecSpec { id: exec.id.to_string(), process, seccomp, streams };
         match self.launcher().exec(&record.id, spec).await? {
             Ok(started) => {
-                self.publish_exec("exec_start", &record, exec, &[]);
+                self.publish_exec("exec_start", record, exec, &[]);
                 // The end may already have been told.
                 exec.state.send_if_modified(|state| {
                     let first = *state == ExecState::Created;
@@ -208,7 +238,7 @@ impl Containers {
                 let (code, kind) = match stage {
                     FailedStage::NotFound => (127, ErrorKind::Invalid),
                     FailedStage::NotExecutable => (126, ErrorKind::Invalid),
-                    FailedStage::Setup => (126, ErrorKind::Internal),
+                    FailedStage::Setup => (126, ErrorKind::Invalid),
                 };
                 exec.end(code);
                 Err(Error::new(

@@ -11,7 +11,6 @@ use std::net::Ipv6Addr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError, RwLock};
 use wharf_model::container::{ContainerRecord, ContainerSpec, EndpointSpec, NetworkMode};
-use wharf_model::ids::is_valid_name;
 use wharf_model::network::{
     Driver, Endpoint, EndpointRequest, Network, NetworkSpec, ResolverConfig, Subnet, Traffic,
 };
@@ -181,11 +180,9 @@ impl Networks {
 
     /// Makes a network.
     pub fn create(&self, wish: NewNetwork) -> Result<NetworkRecord> {
-        if !is_valid_name(&wish.name) && wish.name.len() != 1 {
-            return Err(Error::invalid(format!(
-                "invalid network name {:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
-                wish.name
-            )));
+        // Docker takes any other name, one with blanks or slashes too.
+        if wish.name.trim().is_empty() {
+            return Err(Error::invalid("invalid name: name is empty"));
         }
         if PREDEFINED.contains(&wish.name.as_str()) {
             return Err(Error::new(

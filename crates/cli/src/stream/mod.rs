@@ -1,6 +1,5 @@
 //! Standard streams, terminals and progress.
 
-pub(crate) mod detach;
 pub(crate) mod output;
 pub(crate) mod progress;
 pub(crate) mod session;

@@ -1,12 +1,12 @@
 //! A conversation with a container: our standard streams joined to its own.
 
-use super::detach::Watch;
 use super::output::Output;
 use super::stdin;
 use super::terminal::{RawMode, stdin_is_terminal};
 use crate::failure::Failure;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use wharf_docker_api::client::Hijacked;
+use wharf_docker_api::detach::Watch;
 
 /// Bytes read at a time.
 const CHUNK: usize = 32 * 1024;

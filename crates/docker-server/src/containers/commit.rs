@@ -11,6 +11,7 @@ use axum::response::IntoResponse;
 use wharf_build::apply_changes;
 use wharf_docker_api::types::IdResponse;
 use wharf_engine::images::Commit;
+use wharf_model::ErrorKind;
 use wharf_model::state::Status;
 
 pub(crate) async fn commit(State(api): State<Api>, params: Params) -> ApiResult {
@@ -29,9 +30,12 @@ pub(crate) async fn commit(State(api): State<Api>, params: Params) -> ApiResult 
         reference: params.get("repo").map(|repo| reference(repo, params.get("tag"))).transpose()?,
     };
     let pauses = record.status == Status::Running && params.flag_or_true("pause");
-    if pauses {
-        handle.pause(true).await?;
-    }
+    // It may have ended meanwhile: then there is nothing to pause.
+    let pauses = pauses
+        && match handle.pause(true).await {
+            Err(e) if e.kind() != ErrorKind::Conflict => return Err(e.into()),
+            paused => paused.is_ok(),
+        };
     let made = api.images.commit_container(commit).await;
     if pauses {
         // It may have ended meanwhile: then the commit is what matters.

@@ -2,16 +2,19 @@
 
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
+use crate::frames::frame;
 use crate::params::{Params, bytes, json};
-use crate::stream::hijack;
+use crate::stream::{Client, End, Framing, hijack, relay};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
 use wharf_docker_api::types::IdResponse;
 use wharf_docker_api::types::exec::{ExecCreateRequest, ExecInspect, ExecStartRequest, ProcessConfig};
-use wharf_engine::execs::{ExecState, NewExec};
+use wharf_engine::execs::{Exec, ExecState, NewExec};
 use wharf_oci::runtime_spec::ConsoleSize;
 
 pub(crate) async fn create(State(api): State<Api>, Path(id): Path<String>, body: Body) -> ApiResult {
@@ -41,16 +44,47 @@ pub(crate) async fn start(State(api): State<Api>, Path(id): Path<String>, reques
         .map_err(|e| ApiError::bad_request(format!("invalid JSON: {e}")))?;
     let size =
         wanted.console_size.map(|[height, width]| ConsoleSize { height: height as u16, width: width as u16 });
-    let started = api.containers.start_exec(&exec, !wanted.detach, size).await?;
     if wanted.detach {
+        api.containers.start_exec(&exec, false, size).await?;
         return Ok(StatusCode::OK.into_response());
     }
-    let tty = exec.spec.tty;
-    // The exit code is known before the client sees the end: it asks for it next.
-    let ended = async move {
-        exec.wait().await;
-    };
-    hijack(Request::from_parts(parts, Body::empty()), tty, async move { Some(started.stream) }, ended)
+    api.containers.may_start(&exec)?;
+    // The keys are those of its making, as with Docker.
+    let text = Some(exec.spec.detach_keys.as_str()).filter(|text| !text.is_empty());
+    let keys = super::attach::keys(exec.spec.tty && exec.spec.attach.0, text)?;
+    let request = Request::from_parts(parts, Body::empty());
+    hijack(request, wanted.tty, move |client| run(api, exec, size, wanted.tty, keys, client))
+}
+
+/// Starts the process and serves its streams. Why it could not be started is told in the stream, as with Docker: the
+/// head of the answer is out by then.
+async fn run(
+    api: Api,
+    exec: Arc<Exec>,
+    size: Option<ConsoleSize>,
+    plain: bool,
+    keys: wharf_docker_api::detach::Watch,
+    mut client: Client,
+) {
+    match api.containers.start_exec(&exec, true, size).await {
+        Ok(started) => {
+            let framing = Framing::of(exec.spec.tty, plain);
+            match relay(&mut client, started.stream, framing, keys).await {
+                // The exit code is known before the client sees the end: it asks for it next.
+                End::Ended => drop(exec.wait().await),
+                End::Detached => api.containers.publish_detached(&exec),
+                End::Gone => {}
+            }
+        }
+        Err(e) => {
+            let text = format!("{}\r\n", e.full()).into_bytes();
+            let text = if plain { text } else { frame(1, &text) };
+            // The client may be gone; whoever asks gets the exit code.
+            let _ = client.write_all(&text).await;
+        }
+    }
+    // The client may be gone.
+    let _ = client.shutdown().await;
 }
 
 pub(crate) async fn resize(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
@@ -84,7 +118,7 @@ pub(crate) async fn inspect(State(api): State<Api>, Path(id): Path<String>) -> A
         open_stdin: stdin,
         open_stderr: stderr,
         open_stdout: stdout,
-        can_remove: !running,
+        can_remove: false,
         container_id: exec.container.to_string(),
         detach_keys: exec.spec.detach_keys.clone(),
         pid: pid.into(),

@@ -104,7 +104,7 @@ fn as_asked(record: &ContainerRecord) -> (Config, HostConfig) {
     if config.hostname.is_empty() && record.spec.network != NetworkMode::Host {
         record.id.short().clone_into(&mut config.hostname);
     }
-    config.env = Some(record.env());
+    config.env = Some(shown_env(&record.spec.env, &image.env));
     if config.entrypoint.is_none() {
         config.entrypoint = image.entrypoint.clone().map(StrSlice);
         config.cmd = config.cmd.or_else(|| image.cmd.clone().map(StrSlice));
@@ -150,6 +150,13 @@ fn as_asked(record: &ContainerRecord) -> (Config, HostConfig) {
     (config, host)
 }
 
+/// The user's variables, a name alone among them, then the image's others.
+fn shown_env(own: &[String], image: &[String]) -> Vec<String> {
+    let name = |entry: &String| entry.split('=').next().map(str::to_owned);
+    let others = image.iter().filter(|entry| !own.iter().any(|o| name(o) == name(entry)));
+    own.iter().chain(others).cloned().collect()
+}
+
 pub(super) fn network_mode(record: &ContainerRecord) -> String {
     match &record.spec.network {
         NetworkMode::Bridge => "bridge".to_owned(),
@@ -169,9 +176,15 @@ pub(super) fn mounts(record: &ContainerRecord) -> Vec<MountPoint> {
         driver: if m.kind == "volume" { "local".to_owned() } else { String::new() },
         mode: if m.read_write { String::new() } else { "ro".to_owned() },
         rw: m.read_write,
-        propagation: if m.kind == "bind" { "rprivate".to_owned() } else { String::new() },
+        propagation: if m.kind == "bind" { propagation(&m.options).to_owned() } else { String::new() },
     };
     record.mounts.iter().map(of).collect()
+}
+
+/// How mounts below a bind are seen on its other side.
+fn propagation(options: &[String]) -> &str {
+    let is_one = |o: &&str| matches!(*o, "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared");
+    options.iter().map(String::as_str).find(is_one).unwrap_or("rprivate")
 }
 
 pub(super) fn endpoint(record: &ContainerRecord, name: &str, e: &Endpoint) -> EndpointSettings {

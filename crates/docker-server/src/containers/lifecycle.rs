@@ -9,9 +9,9 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use wharf_docker_api::types::container::{PruneResponse, UpdateRequest, UpdateResponse};
+use wharf_docker_api::types::container::{CreateRequest, PruneResponse, UpdateRequest, UpdateResponse};
 use wharf_engine::clock::now_ns;
-use wharf_engine::containers::{Command, StopRequest};
+use wharf_engine::containers::{Command, StopRequest, Update};
 
 fn done() -> ApiResult {
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -69,14 +69,43 @@ pub(crate) async fn rename(State(api): State<Api>, Path(id): Path<String>, param
 
 pub(crate) async fn update(State(api): State<Api>, Path(id): Path<String>, body: Body) -> ApiResult {
     let request: UpdateRequest = json(body).await?;
-    let resources = convert::resources(&request.resources)?;
+    let mut resources = convert::resources(&request.resources)?;
+    if let Some(memory) = resources.memory.as_mut().filter(|_| request.resources.memory_swap == 0) {
+        memory.swap = None;
+    }
     let restart = match request.restart_policy.name.as_str() {
         "" => None,
         _ => Some(convert::restart(&request.restart_policy)?),
     };
     let handle = api.containers.find(&id)?;
-    handle.ask(|reply| Command::Update(Box::new(resources), restart, reply)).await?;
+    let origin = updated(&handle.record().spec.origin, &request)?;
+    let update = Update { resources, restart, origin };
+    handle.ask(|reply| Command::Update(Box::new(update), reply)).await?;
     Ok(Json(UpdateResponse { warnings: None }).into_response())
+}
+
+/// The request a container was created with, with the changes that were asked for in it.
+fn updated(origin: &serde_json::Value, request: &UpdateRequest) -> ApiResult<serde_json::Value> {
+    let failed = |e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("keep the request: {e}"));
+    let serde_json::Value::Object(changes) = serde_json::to_value(request).map_err(failed)? else {
+        return Ok(origin.clone());
+    };
+    let mut created: CreateRequest = serde_json::from_value(origin.clone()).map_err(failed)?;
+    let keeps_policy = request.restart_policy.name.is_empty();
+    let is_open = |key: &str, value: &serde_json::Value| match value {
+        serde_json::Value::Null => true,
+        serde_json::Value::Bool(given) => !given,
+        serde_json::Value::Number(number) => number.as_i64() == Some(0),
+        serde_json::Value::String(text) => text.is_empty(),
+        serde_json::Value::Array(list) => list.is_empty(),
+        serde_json::Value::Object(_) => key == "RestartPolicy" && keeps_policy,
+    };
+    let mut host = serde_json::to_value(&created.host_config).map_err(failed)?;
+    if let Some(host) = host.as_object_mut() {
+        host.extend(changes.into_iter().filter(|(key, value)| !is_open(key, value)));
+    }
+    created.host_config = serde_json::from_value(host).map_err(failed)?;
+    serde_json::to_value(created).map_err(failed)
 }
 
 pub(crate) async fn resize(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {

@@ -35,11 +35,7 @@ pub(crate) async fn logs(State(api): State<Api>, Path(id): Path<String>, params:
 }
 
 /// Entries as a body: raw for a terminal, else multiplexed.
-pub(super) fn respond(
-    entries: mpsc::Receiver<wharf_model::Result<LogEntry>>,
-    tty: bool,
-    timestamps: bool,
-) -> Response {
+fn respond(entries: mpsc::Receiver<wharf_model::Result<LogEntry>>, tty: bool, timestamps: bool) -> Response {
     let stream = futures_util::stream::unfold(entries, move |mut entries| async move {
         let entry = entries.recv().await?;
         let bytes = entry.map(|e| encode(&e, tty, timestamps)).map_err(|e| std::io::Error::other(e.full()));
@@ -52,19 +48,12 @@ pub(super) fn respond(
     response
 }
 
-fn encode(entry: &LogEntry, tty: bool, timestamps: bool) -> Vec<u8> {
+pub(super) fn encode(entry: &LogEntry, tty: bool, timestamps: bool) -> Vec<u8> {
     let mut text = Vec::with_capacity(entry.text.len() + 48);
     if timestamps {
         text.extend_from_slice(entry.time.as_bytes());
         text.push(b' ');
     }
     text.extend_from_slice(entry.text.as_bytes());
-    if tty {
-        return text;
-    }
-    let length = (text.len() as u32).to_be_bytes();
-    let mut frame = vec![if entry.stderr { 2 } else { 1 }, 0, 0, 0];
-    frame.extend(length);
-    frame.append(&mut text);
-    frame
+    if tty { text } else { crate::frames::frame(if entry.stderr { 2 } else { 1 }, &text) }
 }

@@ -47,7 +47,9 @@ pub(crate) async fn wait(State(api): State<Api>, Path(id): Path<String>, params:
 async fn answer(mut view: watch::Receiver<View>, until: Until, exits: u64) -> Vec<u8> {
     let reached = |v: &View| match until {
         Until::NotRunning => {
-            v.removed || matches!(v.record.status, Status::Created | Status::Exited | Status::Removing)
+            // A restart policy starts it again, but this run has ended.
+            let ended = matches!(v.record.status, Status::Created | Status::Exited | Status::Removing);
+            v.removed || ended || v.exits > exits
         }
         Until::NextExit => v.removed || v.exits > exits,
         Until::Removed => v.removed,

@@ -20,6 +20,16 @@ use wharf_oci::runtime_spec::Resources;
 /// Where an answer goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
 
+/// What shall be different about a container.
+pub struct Update {
+    /// Limits; what is left open stays.
+    pub resources: Resources,
+    /// What happens when it ends, if that shall be different.
+    pub restart: Option<RestartPolicy>,
+    /// What the edge was asked for, in place of [`wharf_model::container::ContainerSpec::origin`].
+    pub origin: serde_json::Value,
+}
+
 /// What a container can be told.
 pub enum Command {
     /// Run.
@@ -33,7 +43,7 @@ pub enum Command {
     /// Be called otherwise.
     Rename(String, Reply<()>),
     /// Have other limits, and another restart policy.
-    Update(Box<Resources>, Option<RestartPolicy>, Reply<()>),
+    Update(Box<Update>, Reply<()>),
     /// Be in one more network.
     Connect(String, Box<EndpointSpec>, Reply<()>),
     /// Be in one less; `true` also when the network is gone.
@@ -166,8 +176,8 @@ impl Actor {
                 let _ = reply.send(result);
             }
             Command::Rename(name, reply) => drop(reply.send(self.rename(name))),
-            Command::Update(resources, restart, reply) => {
-                let result = self.update(*resources, restart).await;
+            Command::Update(update, reply) => {
+                let result = self.update(*update).await;
                 let _ = reply.send(result);
             }
             Command::Connect(network, wish, reply) => {
@@ -433,7 +443,9 @@ impl Actor {
         self.commit()
     }
 
-    async fn update(&mut self, changes: Resources, restart: Option<RestartPolicy>) -> Result<()> {
+    async fn update(&mut self, update: Update) -> Result<()> {
+        let Update { resources: mut changes, restart, origin } = update;
+        swap_with_memory(&self.record.spec.resources, &mut changes)?;
         if self.record.status.is_running() {
             self.shared.launcher.update(&self.shared.cgroup_of(&self.record), &changes).await?;
         }
@@ -441,6 +453,7 @@ impl Actor {
         if let Some(restart) = restart {
             self.record.spec.restart = restart;
         }
+        self.record.spec.origin = origin;
         self.shared.publish("update", &self.record, &[]);
         self.commit()
     }
@@ -494,6 +507,22 @@ impl Actor {
         self.removed = true;
         self.registry.forget(&self.record.id);
         self.show();
+    }
+}
+
+/// A memory limit alone leaves that of memory and swap as it is, if there is one.
+fn swap_with_memory(now: &Resources, changes: &mut Resources) -> Result<()> {
+    let Some(changed) = changes.memory.as_mut() else { return Ok(()) };
+    let (Some(limit), None) = (changed.limit, changed.swap) else { return Ok(()) };
+    match now.memory.as_ref().and_then(|m| m.swap) {
+        Some(swap @ 1..) if limit > swap => Err(Error::conflict(
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+        )),
+        Some(_) => Ok(()),
+        None => {
+            changed.swap = Some(limit.saturating_mul(2));
+            Ok(())
+        }
     }
 }
 

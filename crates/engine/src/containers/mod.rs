@@ -20,7 +20,7 @@ mod start;
 mod stats;
 mod step;
 
-pub use actor::{Command, StopRequest};
+pub use actor::{Command, StopRequest, Update};
 pub use create::Created;
 pub use stats::{Sample, host_memory};
 pub use step::{StepOutput, StepSpec};
@@ -261,6 +261,11 @@ impl Containers {
 
     pub(crate) fn execs(&self) -> &Execs {
         &self.shared.execs
+    }
+
+    /// Tells who listens what happened to a container.
+    pub fn publish(&self, action: &str, record: &ContainerRecord) {
+        self.shared.publish(action, record, &[]);
     }
 
     pub(crate) fn publish_exec(

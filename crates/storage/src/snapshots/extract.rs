@@ -148,15 +148,12 @@ impl<'a> Extractor<'a> {
         }
     }
 
-    /// Attributes of the root itself, from an entry named `./`.
+    /// An entry named `./`, the root itself: it has what it has, as with Docker and containerd, or a root packed with
+    /// mode 0700 would shut out every user.
     fn root_entry(&mut self, entry: &Entry) -> io::Result<()> {
         if entry.kind != Kind::Directory {
             return Err(Errno::ISDIR.into());
         }
-        let path = self.base.join(&b'/');
-        let dir = inside::open(self.root, &path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        self.attributes(entry, dir.as_fd())?;
-        self.directories.push((path, entry.mtime));
         Ok(())
     }
 

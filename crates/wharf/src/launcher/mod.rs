@@ -327,10 +327,16 @@ impl Launcher for MonitorLauncher {
     }
 }
 
+/// A monitor may still write the end of its container there: a few files, so that this ends.
 fn remove_directory(directory: &Path) -> Result<()> {
-    match std::fs::remove_dir_all(directory) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(internal("remove the run directory", e)),
-        _ => Ok(()),
+    loop {
+        match std::fs::remove_dir_all(directory) {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(internal("remove the run directory", e));
+            }
+            _ => return Ok(()),
+        }
     }
 }
 

@@ -4,10 +4,11 @@ use super::path;
 use crate::context::{Context, note};
 use crate::failure::{Failure, Outcome};
 use crate::stream::session::{End, Session};
+use crate::stream::signals;
 use crate::stream::signals::Tasks;
 use crate::stream::terminal::stdin_is_terminal;
-use crate::stream::{detach, signals};
 use wharf_docker_api::client::{Call, Query};
+use wharf_docker_api::detach;
 use wharf_docker_api::types::container::{Inspect, WaitResponse};
 
 /// Flags of `attach`.

@@ -6,9 +6,10 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::parse::env;
 use crate::stream::session::{End, Session};
+use crate::stream::signals;
 use crate::stream::terminal::{self, stdin_is_terminal};
-use crate::stream::{detach, signals};
 use wharf_docker_api::client::{Call, segment};
+use wharf_docker_api::detach;
 use wharf_docker_api::types::exec::{ExecCreateRequest, ExecInspect, ExecStartRequest};
 use wharf_docker_api::types::{IdResponse, StrSlice};
 

@@ -6,11 +6,11 @@ use super::healthy::Patience;
 use super::{path, request};
 use crate::context::{Context, line};
 use crate::failure::{ENGINE_FAILED, Failure, Outcome};
-use crate::stream::detach;
 use crate::stream::session::{End, Session};
 use crate::stream::signals::{self, Tasks};
 use crate::stream::terminal::stdin_is_terminal;
 use wharf_docker_api::client::{Call, Query};
+use wharf_docker_api::detach;
 use wharf_docker_api::types::container::{CreateRequest, WaitResponse};
 
 /// Flags of `run`.

@@ -5,8 +5,9 @@ use super::path;
 use crate::context::{Context, each, note};
 use crate::failure::{Failure, Outcome};
 use crate::stream::session::{End, Session};
-use crate::stream::{detach, signals};
+use crate::stream::signals;
 use wharf_docker_api::client::{Call, Query};
+use wharf_docker_api::detach;
 use wharf_docker_api::types::container::{Inspect, WaitResponse};
 
 /// Flags of `start`.

@@ -1,27 +1,28 @@
-//! The keys that leave a container without stopping it.
+//! The keys that leave a container without stopping it: the engine watches for them in what clients of a terminal type
+//! (parameter `detachKeys` of the API), and so may clients themselves.
 
 /// Ctrl-P Ctrl-Q.
-pub(crate) const DEFAULT: &str = "ctrl-p,ctrl-q";
+pub const DEFAULT: &str = "ctrl-p,ctrl-q";
 
 /// Watches keys for the sequence.
 #[derive(Debug)]
-pub(crate) struct Watch {
+pub struct Watch {
     keys: Vec<u8>,
     seen: usize,
 }
 
 /// What was typed, without the keys of the sequence.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Typed {
+pub struct Typed {
     /// For the container.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// The sequence is complete.
-    pub(crate) detached: bool,
+    pub detached: bool,
 }
 
 impl Watch {
     /// Parses `ctrl-a,b`; an empty text watches for nothing.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         let mut keys = Vec::new();
         for key in text.split(',').filter(|key| !key.is_empty()) {
             let bytes = key.as_bytes();
@@ -45,7 +46,7 @@ impl Watch {
     }
 
     /// Takes what was typed. Keys that may begin the sequence are held back until it is clear.
-    pub(crate) fn feed(&mut self, input: &[u8]) -> Typed {
+    pub fn feed(&mut self, input: &[u8]) -> Typed {
         let mut bytes = Vec::with_capacity(input.len());
         if self.keys.is_empty() {
             return Typed { bytes: input.to_vec(), detached: false };
