@@ -8,6 +8,7 @@ mod blobs;
 mod fetch;
 mod manifests;
 mod resolve;
+mod search;
 mod tls;
 mod transport;
 
@@ -16,6 +17,7 @@ pub use blobs::{Mount, Sent};
 pub use fetch::Document;
 pub use manifests::Fetched;
 pub use resolve::Resolver;
+pub use search::Found;
 
 use auth::{Challenge, Token, Tokens, parse_challenge};
 use bytes::{Bytes, BytesMut};

@@ -1,9 +1,9 @@
 //! `POST /build`: the classic builder.
 
-use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::images::{MessageStream, credentials_of, reader};
 use crate::params::Params;
+use crate::{Api, convert};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -13,7 +13,9 @@ use std::sync::Arc;
 use wharf_build::{Context, CredentialsFor, Options, Output};
 use wharf_distribution::client::Credentials;
 use wharf_docker_api::types::build::{BuildResult, Message};
+use wharf_docker_api::types::host_config::{Resources, Ulimit};
 use wharf_docker_api::types::system::AuthConfig;
+use wharf_engine::containers::StepHost;
 use wharf_model::Error;
 
 pub(crate) async fn build(
@@ -51,7 +53,9 @@ async fn run(
     let context = received.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;
     let news = stream.clone();
     let sink = Arc::new(move |output| match output {
-        Output::Text(text) | Output::ErrorText(text) if !quiet => news.text(text),
+        Output::Text(text) if !quiet => news.text(text),
+        // In red, as Docker sends it.
+        Output::ErrorText(text) if !quiet => news.text(format!("\x1b[91m{text}\x1b[0m")),
         Output::Text(_) | Output::ErrorText(_) => {}
         Output::Pull(event) if !quiet => news.event(event),
         Output::Pull(_) => {}
@@ -91,6 +95,7 @@ fn options(params: &Params, headers: &HeaderMap) -> ApiResult<Options> {
         labels: map::<String>(params, "labels")?,
         target: params.get("target").map(str::to_owned),
         no_cache: params.flag("nocache"),
+        cache_from: list(params, "cachefrom")?,
         pull: params.flag("pull"),
         platform: params
             .get("platform")
@@ -98,8 +103,42 @@ fn options(params: &Params, headers: &HeaderMap) -> ApiResult<Options> {
             .transpose()
             .map_err(|e| ApiError::bad_request(format!("invalid platform: {e}")))?,
         network: params.get("networkmode").unwrap_or("default").to_owned(),
+        host: host(params)?,
         credentials: credentials(headers)?,
     })
+}
+
+/// What RUN steps run with.
+fn host(params: &Params) -> ApiResult<StepHost> {
+    let text = |name| params.get(name).unwrap_or_default().to_owned();
+    let number = |name| Ok::<i64, ApiError>(params.number(name)?.unwrap_or(0));
+    let wire = Resources {
+        memory: number("memory")?,
+        memory_swap: number("memswap")?,
+        cpu_shares: number("cpushares")?,
+        cpu_period: number("cpuperiod")?,
+        cpu_quota: number("cpuquota")?,
+        cpuset_cpus: text("cpusetcpus"),
+        cpuset_mems: text("cpusetmems"),
+        ..Resources::default()
+    };
+    let ulimits: Vec<Ulimit> = list(params, "ulimits")?;
+    Ok(StepHost {
+        extra_hosts: params.all("extrahosts").iter().map(ToString::to_string).collect(),
+        resources: convert::resources(&wire)?,
+        ulimits: ulimits.iter().map(|u| convert::rlimit(&u.name, u.hard, u.soft)).collect(),
+        shm_size: number("shmsize")?,
+        cgroup_parent: text("cgroupparent"),
+    })
+}
+
+/// A parameter that is a JSON list.
+fn list<T: serde::de::DeserializeOwned>(params: &Params, name: &str) -> ApiResult<Vec<T>> {
+    let Some(text) = params.get(name) else { return Ok(Vec::new()) };
+    let list: Option<Vec<T>> = serde_json::from_str(text).map_err(|e| {
+        ApiError::bad_request(format!("invalid parameter {name}: a JSON list is expected: {e}"))
+    })?;
+    Ok(list.unwrap_or_default())
 }
 
 /// A parameter that is a JSON object.

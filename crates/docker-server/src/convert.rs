@@ -12,8 +12,8 @@ use wharf_docker_api::types::host_config::{
 use wharf_docker_api::types::network::EndpointSettings;
 use wharf_engine::containers::spec::{capabilities, devices};
 use wharf_model::container::{
-    ContainerSpec, EndpointSpec, LogSpec, MountSource, MountSpec, NamespaceMode, NetworkMode, RestartPolicy,
-    SeccompSpec, VolumesFrom,
+    ContainerSpec, EndpointSpec, Link, LogSpec, MountSource, MountSpec, NamespaceMode, NetworkMode,
+    RestartPolicy, SeccompSpec, VolumesFrom,
 };
 use wharf_model::health::{self, ON_UNHEALTHY_LABEL};
 use wharf_model::network::Endpoint;
@@ -27,7 +27,10 @@ use wharf_oci::runtime_spec::{
 pub(crate) fn spec(request: CreateRequest) -> ApiResult<ContainerSpec> {
     let origin = serde_json::to_value(&request)
         .map_err(|e| ApiError::bad_request(format!("keep the request: {e}")))?;
-    let CreateRequest { config, host_config: host, networking_config: networking } = request;
+    let CreateRequest { config, host_config: mut host, networking_config: networking } = request;
+    if host.runtime.is_empty() {
+        host.runtime.clone_from(&config.runtime);
+    }
     let mut spec = ContainerSpec {
         image: config.image,
         entrypoint: config.entrypoint.map(|e| e.0),
@@ -99,6 +102,19 @@ pub(crate) fn spec(request: CreateRequest) -> ApiResult<ContainerSpec> {
     }
     (spec.devices, spec.device_rules) = devices_of(&host.resources)?;
     security(&mut spec, &host)?;
+    match &spec.network {
+        NetworkMode::Bridge => spec.links = links(host.links.as_deref())?,
+        // Elsewhere they come with the endpoint.
+        NetworkMode::Named(_) => {}
+        _ if host.links.as_ref().is_some_and(|links| !links.is_empty()) => {
+            let message = format!(
+                "conflicting options: {} type networking can't be used with links. This would result in undefined behavior",
+                host.network_mode
+            );
+            return Err(ApiError::bad_request(message));
+        }
+        _ => {}
+    }
     endpoints(&mut spec, networking.endpoints_config.unwrap_or_default(), &config.mac_address)?;
     Ok(spec)
 }
@@ -143,9 +159,6 @@ fn refuse(host: &HostConfig) -> ApiResult<()> {
         |what: &str| Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, format!("{what} is not supported yet")));
     if host.resources.device_requests.as_ref().is_some_and(|r| !r.is_empty()) {
         return no("--gpus and device requests");
-    }
-    if host.links.as_ref().is_some_and(|l| !l.is_empty()) {
-        return no("--link: containers of one network find each other by name; --link");
     }
     if !matches!(host.userns_mode.as_str(), "" | "host") {
         return no("--userns");
@@ -243,7 +256,7 @@ fn capability_list(names: Vec<String>) -> ApiResult<Vec<String>> {
     names.into_iter().map(normalise).collect()
 }
 
-fn rlimit(name: &str, hard: i64, soft: i64) -> Rlimit {
+pub(crate) fn rlimit(name: &str, hard: i64, soft: i64) -> Rlimit {
     // -1 is no limit, which the kernel writes as all ones.
     Rlimit { kind: format!("RLIMIT_{}", name.to_ascii_uppercase()), hard: hard as u64, soft: soft as u64 }
 }
@@ -460,12 +473,6 @@ fn security(spec: &mut ContainerSpec, host: &HostConfig) -> ApiResult<()> {
 
 /// What a container asks of one network.
 pub(crate) fn endpoint(settings: EndpointSettings) -> ApiResult<EndpointSpec> {
-    if settings.links.is_some_and(|links| !links.is_empty()) {
-        return Err(ApiError::new(
-            StatusCode::NOT_IMPLEMENTED,
-            "links are not supported yet: containers of one network find each other by name",
-        ));
-    }
     let ipam = settings.ipam_config.unwrap_or_default();
     let address = |text: &str| ApiError::bad_request(format!("invalid IP address: {text}"));
     Ok(EndpointSpec {
@@ -474,7 +481,19 @@ pub(crate) fn endpoint(settings: EndpointSettings) -> ApiResult<EndpointSpec> {
         ipv6: parse_optional(&ipam.ipv6_address).map_err(|()| address(&ipam.ipv6_address))?,
         mac: parse_mac(&settings.mac_address)?,
         gw_priority: settings.gw_priority,
+        links: links(settings.links.as_deref())?,
+        link_local: ipam
+            .link_local_ips
+            .iter()
+            .flatten()
+            .map(|text| text.parse().map_err(|_| address(text)))
+            .collect::<ApiResult<_>>()?,
+        driver_options: settings.driver_opts.unwrap_or_default(),
     })
+}
+
+fn links(texts: Option<&[String]>) -> ApiResult<Vec<Link>> {
+    texts.unwrap_or_default().iter().map(|text| Ok(text.parse()?)).collect()
 }
 
 fn endpoints(

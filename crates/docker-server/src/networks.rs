@@ -24,7 +24,8 @@ fn wire(api: &Api, record: &NetworkRecord, with_containers: bool) -> Inspect {
         subnet: format!("{}/{}", s.base, s.prefix),
         ip_range: s.range.map(|(base, prefix)| format!("{base}/{prefix}")).unwrap_or_default(),
         gateway: s.gateway.to_string(),
-        auxiliary_addresses: None,
+        auxiliary_addresses: Some(s.auxiliary.iter().map(|(n, a)| (n.clone(), a.to_string())).collect())
+            .filter(|all: &std::collections::BTreeMap<_, _>| !all.is_empty()),
     });
     let containers = if with_containers { members(api, record) } else { Default::default() };
     Inspect {
@@ -122,7 +123,16 @@ pub(crate) fn subnet(config: &IpamConfig) -> ApiResult<Subnet> {
         text => text.parse().map_err(|_| ApiError::bad_request(format!("invalid gateway {text:?}")))?,
     };
     let range = if config.ip_range.is_empty() { None } else { Some(parse_block(&config.ip_range)?) };
-    Ok(Subnet { base, prefix, gateway, range })
+    let mut auxiliary = std::collections::BTreeMap::new();
+    for (name, text) in config.auxiliary_addresses.iter().flatten() {
+        let address = text.parse().map_err(|_| {
+            ApiError::bad_request(format!(
+                "invalid auxiliary address {text:?} of {name:?}: an IP address is expected"
+            ))
+        })?;
+        auxiliary.insert(name.clone(), address);
+    }
+    Ok(Subnet { base, prefix, gateway, range, auxiliary })
 }
 
 pub(crate) async fn create(State(api): State<Api>, body: Body) -> ApiResult {

@@ -118,8 +118,7 @@ pub(crate) async fn relay(
     let (mut from_process, mut to_process) = process.into_split();
     let input = async {
         let mut piece = vec![0; PIECE];
-        loop {
-            let Ok(length @ 1..) = from_client.read(&mut piece).await else { break };
+        while let Ok(length @ 1..) = from_client.read(&mut piece).await {
             let typed = keys.feed(&piece[..length]);
             // The process may be gone; the output decides when all is over.
             let written = to_process.write_all(&typed.bytes).await;
@@ -136,12 +135,12 @@ pub(crate) async fn relay(
     };
     let output = async {
         let mut piece = vec![0; PIECE];
-        loop {
-            let Ok(length @ 1..) = from_process.read(&mut piece).await else { return End::Ended };
+        while let Ok(length @ 1..) = from_process.read(&mut piece).await {
             if framing.send(&piece[..length], &mut to_client).await.is_err() {
                 return End::Gone;
             }
         }
+        End::Ended
     };
     tokio::select! { end = output => end, end = input => end }
 }

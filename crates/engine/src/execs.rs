@@ -265,7 +265,7 @@ impl Containers {
             as_user.spec.privileged = true;
         }
         let identity = self.identity(as_user.clone()).await?;
-        let mut env = crate::containers::spec::environment(record);
+        let mut env = self.environment(record);
         if spec.tty && !env.iter().any(|e| e.starts_with("TERM=")) {
             env.push("TERM=xterm".to_owned());
         }

@@ -12,7 +12,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError, RwLock};
 use wharf_model::container::{ContainerRecord, ContainerSpec, EndpointSpec, NetworkMode};
 use wharf_model::network::{
-    Driver, Endpoint, EndpointRequest, Network, NetworkSpec, ResolverConfig, Subnet, Traffic,
+    Driver, Endpoint, EndpointRequest, Extras, Network, NetworkSpec, ResolverConfig, Subnet, Traffic,
 };
 use wharf_model::ports::{ContainerPort, PortMapping, PublishedPort};
 use wharf_model::records::{Change, Durability, RecordKind, Records};
@@ -345,6 +345,7 @@ impl Networks {
         if !record.spec.hostname.is_empty() {
             names.push(record.spec.hostname.clone());
         }
+        let interface = wish.driver_options.get(INTERFACE_OPTION).cloned().unwrap_or(interface);
         let endpoint = self.driver.reserve(&EndpointRequest {
             network: network.spec.id.clone(),
             container: record.id.clone(),
@@ -354,6 +355,7 @@ impl Networks {
             mac: wish.mac,
             names,
             default_route,
+            extras: extras(wish)?,
         })?;
         Ok((network.spec.name, endpoint))
     }
@@ -435,7 +437,40 @@ fn local_ipv6(id: &NetworkId) -> Result<Subnet> {
     let base: Ipv6Addr =
         text.parse().map_err(|e| Error::wrap(ErrorKind::Internal, format!("make the subnet {text}"), e))?;
     let gateway = Ipv6Addr::from_bits(base.to_bits() + 1);
-    Ok(Subnet { base: base.into(), prefix: 64, gateway: gateway.into(), range: None })
+    Ok(Subnet {
+        base: base.into(),
+        prefix: 64,
+        gateway: gateway.into(),
+        range: None,
+        auxiliary: Default::default(),
+    })
+}
+
+/// Name of the interface inside.
+const INTERFACE_OPTION: &str = "com.docker.network.endpoint.ifname";
+/// Kernel parameters of the interface: `net.ipv4.conf.IFNAME.log_martians=1,…`.
+const SYSCTLS_OPTION: &str = "com.docker.network.endpoint.sysctls";
+
+fn extras(wish: &EndpointSpec) -> Result<Extras> {
+    let mut sysctls = BTreeMap::new();
+    let given = wish.driver_options.get(SYSCTLS_OPTION).map_or("", String::as_str);
+    for setting in given.split(',').filter(|setting| !setting.is_empty()) {
+        let invalid = || Error::invalid(format!("invalid sysctl {setting:?}: expected net.X.Y.IFNAME.Z=V"));
+        let (key, value) = setting.split_once('=').ok_or_else(invalid)?;
+        let is_word = |word: &str| {
+            !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+        };
+        let known = ["net.ipv4.", "net.ipv6.", "net.mpls."].iter().any(|family| key.starts_with(family));
+        if !known || !key.contains(".IFNAME.") || !key.split('.').all(is_word) {
+            return Err(invalid());
+        }
+        sysctls.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(Extras {
+        links: wish.links.iter().map(|l| (l.alias.to_lowercase(), l.container.to_lowercase())).collect(),
+        link_local: wish.link_local.clone(),
+        sysctls,
+    })
 }
 
 /// The driver's name on the wire.

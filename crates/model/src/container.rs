@@ -7,7 +7,7 @@ use crate::state::Status;
 use crate::{ContainerId, Error};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use wharf_oci::digest::Digest;
 use wharf_oci::image_config::Healthcheck;
@@ -57,6 +57,8 @@ pub struct ContainerSpec {
     pub endpoints: BTreeMap<String, EndpointSpec>,
     /// Networks it was taken out of, by name; the network of `network` may be among them.
     pub left: BTreeSet<String>,
+    /// Containers of the default bridge that it knows by further names.
+    pub links: Vec<Link>,
     /// Ports that are documented.
     pub exposed: Vec<ContainerPort>,
     /// Ports that are published.
@@ -125,6 +127,31 @@ pub struct ContainerSpec {
     pub on_unhealthy: OnUnhealthy,
     /// What the edge was asked for, kept to be shown again; the engine does not look inside.
     pub origin: serde_json::Value,
+}
+
+/// Another container by a further name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its name or id.
+    pub container: String,
+    /// The further name.
+    pub alias: String,
+}
+
+impl std::str::FromStr for Link {
+    type Err = Error;
+
+    /// `container:alias`, or `container` for its own name. Slashes before names are Docker's and mean nothing.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let invalid = || Error::invalid(format!("bad format for links: {text}"));
+        let (container, alias) = text.split_once(':').unwrap_or((text, text));
+        let container = container.strip_prefix('/').unwrap_or(container);
+        let alias = alias.rsplit('/').next().unwrap_or(alias);
+        if container.is_empty() || alias.is_empty() || alias.contains([':', ' ', '\t', '\n']) {
+            return Err(invalid());
+        }
+        Ok(Self { container: container.to_owned(), alias: alias.to_owned() })
+    }
 }
 
 /// A container whose volumes and binds another has too.
@@ -211,6 +238,12 @@ pub struct EndpointSpec {
     pub mac: Option<[u8; 6]>,
     /// The network with the highest leads out.
     pub gw_priority: i64,
+    /// Names by which it alone knows containers of the network.
+    pub links: Vec<Link>,
+    /// Addresses beyond the network's subnets, for the interface.
+    pub link_local: Vec<IpAddr>,
+    /// Options of the driver, as given.
+    pub driver_options: BTreeMap<String, String>,
 }
 
 impl ContainerSpec {

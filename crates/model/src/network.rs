@@ -31,6 +31,9 @@ pub struct Subnet {
     pub gateway: IpAddr,
     /// Addresses are allocated from this narrower block when set (`--ip-range`): base and prefix.
     pub range: Option<(IpAddr, u8)>,
+    /// Addresses that are others' (`--aux-address`), by the names the user gave them: they are not allocated.
+    #[serde(default)]
+    pub auxiliary: BTreeMap<String, IpAddr>,
 }
 
 /// What makes a network.
@@ -87,6 +90,20 @@ pub struct EndpointRequest {
     pub names: Vec<String>,
     /// Whether the default routes go through this network.
     pub default_route: bool,
+    /// What else it has.
+    pub extras: Extras,
+}
+
+/// What few endpoints have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Extras {
+    /// Names by which it alone knows others, and their names in the network.
+    pub links: BTreeMap<String, String>,
+    /// Addresses beyond the network's subnets: of `169.254.0.0/16` and `fe80::/64`.
+    pub link_local: Vec<IpAddr>,
+    /// Kernel parameters of the interface below `net.`, in which `IFNAME` stands for its name.
+    pub sysctls: BTreeMap<String, String>,
 }
 
 /// An endpoint as it stands. Serialised into the container's record, so that it can be adopted later.
@@ -115,6 +132,9 @@ pub struct Endpoint {
     /// Whether the default routes go through this network.
     #[serde(default)]
     pub default_route: bool,
+    /// What else it has.
+    #[serde(default)]
+    pub extras: Extras,
 }
 
 /// Networks of one engine. Every engine on a host has its own bridges and its own nftables table.

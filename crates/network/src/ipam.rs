@@ -56,7 +56,12 @@ impl Pool {
         }
         let gateway = number(subnet.gateway) - number(subnet.base);
         let last = range.0.saturating_sub(1);
-        Ok(Self { subnet: subnet.clone(), used: HashSet::from([gateway]), range, last })
+        let mut pool = Self { subnet: subnet.clone(), used: HashSet::from([gateway]), range, last };
+        for (name, address) in &subnet.auxiliary {
+            let of = |e: Error| Error::wrap(e.kind(), format!("auxiliary address {name}"), e);
+            pool.take(*address).map_err(of)?;
+        }
+        Ok(pool)
     }
 
     /// The subnet of the pool.
@@ -100,7 +105,7 @@ impl Pool {
 
     /// Frees an address; nothing happens when it is free or elsewhere.
     pub(crate) fn release(&mut self, address: IpAddr) {
-        if address == self.subnet.gateway {
+        if address == self.subnet.gateway || self.subnet.auxiliary.values().any(|other| *other == address) {
             return;
         }
         if let Some(offset) = self.offset(address) {
@@ -170,7 +175,13 @@ mod tests {
     use super::*;
 
     fn subnet(base: &str, prefix: u8, gateway: &str) -> Subnet {
-        Subnet { base: base.parse().unwrap(), prefix, gateway: gateway.parse().unwrap(), range: None }
+        Subnet {
+            base: base.parse().unwrap(),
+            prefix,
+            gateway: gateway.parse().unwrap(),
+            range: None,
+            auxiliary: Default::default(),
+        }
     }
 
     fn ip(text: &str) -> IpAddr {

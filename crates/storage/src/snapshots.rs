@@ -522,8 +522,8 @@ impl Snapshots for UnpackedSnapshots {
         trees::read_file(self.merged(tree)?.as_fd(), path, limit)
     }
 
-    fn read_tar(&self, tree: Tree<'_>, path: &Path, out: &mut dyn Write) -> Result<()> {
-        trees::read_tar(self.merged(tree)?.as_fd(), path, out, Times::Nanoseconds)
+    fn read_tar(&self, tree: Tree<'_>, path: &Path, called: Option<&str>, out: &mut dyn Write) -> Result<()> {
+        trees::read_tar(self.merged(tree)?.as_fd(), path, called, out, Times::Nanoseconds)
     }
 
     fn write_tar(&self, key: &str, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {

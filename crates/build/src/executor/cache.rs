@@ -2,6 +2,8 @@
 
 use super::Build;
 use super::state::State;
+use std::sync::Arc;
+use wharf_engine::images::Image;
 use wharf_model::Result;
 use wharf_model::records::{Change, Durability, RecordKind};
 use wharf_oci::digest::Digest;
@@ -31,10 +33,22 @@ impl Build<'_> {
         let id = String::from_utf8_lossy(&body).into_owned();
         // Removed since: the step is done again, and the record replaced.
         let Ok(image) = self.builder.images.resolve(&id) else { return Ok(false) };
+        if !self.options.cache_from.is_empty() && !self.is_of_cache_from(&image) {
+            return Ok(false);
+        }
         self.say(" ---> Using cache\n");
         self.say(format!(" ---> {}\n", &image.id.hex()[..12]));
         state.adopt(image);
         Ok(true)
+    }
+
+    /// Whether an image is one of those that may be taken over, or was a step on the way to it.
+    fn is_of_cache_from(&self, image: &Image) -> bool {
+        let images = &self.builder.images;
+        self.options.cache_from.iter().filter_map(|name| images.resolve(name).ok()).any(|source| {
+            let parent = |image: &Arc<Image>| images.resolve(image.parent.as_ref()?.as_str()).ok();
+            std::iter::successors(Some(source), parent).any(|step| step.id == image.id)
+        })
     }
 
     pub(super) fn remember(&self, key: &Digest, image: &Digest) -> Result<()> {

@@ -276,8 +276,8 @@ impl Build<'_> {
             let (output, mut input) = std::io::pipe().map_err(failed("make a pipe"))?;
             let (context, read) = std::thread::scope(|scope| {
                 let (snapshots, chain, top) = (&snapshots, &chain, &top);
-                let reading =
-                    scope.spawn(move || snapshots.read_tar(Tree::Layer(chain), Path::new(top), &mut input));
+                let reading = scope
+                    .spawn(move || snapshots.read_tar(Tree::Layer(chain), Path::new(top), None, &mut input));
                 (Context::read_tree(output, spool), reading.join())
             });
             read.map_err(|_| Error::internal("reading a stage's files broke off"))?.map_err(missing)?;

@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use wharf_distribution::client::Credentials;
+use wharf_engine::containers::StepHost;
 use wharf_engine::images::{Event, Image, Images};
 use wharf_model::records::Records;
 use wharf_model::snapshots::Snapshots;
@@ -64,12 +65,16 @@ pub struct Options {
     pub target: Option<String>,
     /// Run every step anew.
     pub no_cache: bool,
+    /// Images whose steps may be taken over; without any, those of all builds.
+    pub cache_from: Vec<String>,
     /// Look for newer base images.
     pub pull: bool,
     /// What the image shall run on.
     pub platform: Option<Platform>,
     /// The network of RUN steps: `default`, `none`, `host` or a network's name.
     pub network: String,
+    /// What RUN steps run with.
+    pub host: StepHost,
     /// Credentials for base images.
     pub credentials: CredentialsFor,
 }
@@ -83,9 +88,11 @@ impl Default for Options {
             labels: BTreeMap::new(),
             target: None,
             no_cache: false,
+            cache_from: Vec::new(),
             pull: false,
             platform: None,
             network: "default".to_owned(),
+            host: StepHost::default(),
             credentials: Arc::new(|_| Credentials::Anonymous),
         }
     }

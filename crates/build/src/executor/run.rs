@@ -7,6 +7,7 @@ use crate::dockerfile::{Command, Heredoc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::sync::Arc;
+use wharf_engine::containers::StepHost;
 use wharf_model::snapshots::Snapshots;
 use wharf_model::{Error, Result};
 use wharf_oci::digest::Digest;
@@ -21,7 +22,7 @@ pub enum Stream {
 }
 
 /// One command of a build.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// 64 hex digits: names the container.
     pub id: String,
@@ -37,6 +38,8 @@ pub struct Step {
     pub working_dir: String,
     /// `default`, `none`, `host` or a network's name.
     pub network: String,
+    /// What the user set for all commands.
+    pub host: StepHost,
 }
 
 /// Runs commands in snapshots.
@@ -122,6 +125,7 @@ impl Build<'_> {
             user: state.config.config.user.clone(),
             working_dir: state.config.config.working_dir.clone(),
             network: network.clone(),
+            host: self.options.host.clone(),
         };
         let short = step.id[..12].to_owned();
         self.say(format!(" ---> Running in {short}\n"));

@@ -41,6 +41,9 @@ wire! { "PascalCase":
         pub stop_timeout: Option<i64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         pub shell: Option<StrSlice>,
+        /// Of `HostConfig`, which docker-py writes here.
+        #[serde(skip_serializing_if = "is_default")]
+        pub runtime: String,
     }
 
     /// How health is found out. Times in nanoseconds.

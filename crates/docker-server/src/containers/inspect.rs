@@ -16,7 +16,7 @@ use wharf_docker_api::types::container::{
 use wharf_docker_api::types::host_config::HostConfig;
 use wharf_docker_api::types::network::{EndpointIpam, EndpointSettings};
 use wharf_engine::clock::rfc3339;
-use wharf_model::container::{ContainerRecord, NetworkMode};
+use wharf_model::container::{ContainerRecord, Link, NetworkMode};
 use wharf_model::health::Health;
 use wharf_model::network::Endpoint;
 use wharf_model::state::Status;
@@ -145,7 +145,12 @@ fn as_asked(record: &ContainerRecord) -> (Config, HostConfig) {
         "private".clone_into(&mut host.cgroupns_mode);
     }
     if host.runtime.is_empty() {
-        "wharf".clone_into(&mut host.runtime);
+        let asked = if config.runtime.is_empty() { "wharf" } else { &config.runtime };
+        asked.clone_into(&mut host.runtime);
+    }
+    if record.spec.network == NetworkMode::Bridge {
+        let of = |l: &Link| format!("/{}:/{}/{}", l.container, record.name, l.alias);
+        host.links = Some(record.spec.links.iter().map(of).collect()).filter(|l: &Vec<_>| !l.is_empty());
     }
     (config, host)
 }
@@ -207,14 +212,18 @@ pub(super) fn endpoint(record: &ContainerRecord, name: &str, e: &Endpoint) -> En
 fn wished(record: &ContainerRecord, name: &str) -> EndpointSettings {
     let Some(wish) = record.spec.endpoints.get(name) else { return EndpointSettings::default() };
     let text = |address: Option<String>| address.unwrap_or_default();
-    let has_address = wish.ipv4.is_some() || wish.ipv6.is_some();
+    let has_address = wish.ipv4.is_some() || wish.ipv6.is_some() || !wish.link_local.is_empty();
+    let list = |items: Vec<String>| Some(items).filter(|items| !items.is_empty());
     EndpointSettings {
         aliases: Some(wish.aliases.clone()).filter(|a| !a.is_empty()),
         ipam_config: has_address.then(|| EndpointIpam {
             ipv4_address: text(wish.ipv4.map(|a| a.to_string())),
             ipv6_address: text(wish.ipv6.map(|a| a.to_string())),
-            link_local_ips: None,
+            link_local_ips: list(wish.link_local.iter().map(ToString::to_string).collect()),
         }),
+        links: list(wish.links.iter().map(|l| format!("{}:{}", l.container, l.alias)).collect()),
+        driver_opts: Some(wish.driver_options.clone()).filter(|options| !options.is_empty()),
+        mac_address: wish.mac.map(mac_text).unwrap_or_default(),
         gw_priority: wish.gw_priority,
         ..EndpointSettings::default()
     }

@@ -127,9 +127,22 @@ pub(crate) fn size(params: &Params) -> ApiResult<(u16, u16)> {
 
 pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
     if params.flag("link") {
-        return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "links are not supported yet"));
+        return Err(ApiError::bad_request(format!("cannot get parent / for link {id}: expected NAME/ALIAS")));
     }
     api.containers.find(&id)?.remove(params.flag("force"), params.flag("v")).await?;
+    done()
+}
+
+/// `DELETE /containers/{id}/{alias}?link=1`: one link of a container.
+pub(crate) async fn unlink(
+    State(api): State<Api>,
+    Path((id, alias)): Path<(String, String)>,
+    params: Params,
+) -> ApiResult {
+    if !params.flag("link") {
+        return Err(ApiError::new(StatusCode::NOT_FOUND, format!("No such container: {id}/{alias}")));
+    }
+    api.containers.find(&id)?.ask(|reply| Command::Unlink(alias, reply)).await?;
     done()
 }
 

@@ -3,6 +3,7 @@
 mod auth;
 pub(crate) mod describe;
 mod progress;
+pub(crate) mod remote;
 mod transfer;
 
 pub(crate) use auth::{BASE64, login, of as credentials_of, registry};

@@ -38,6 +38,8 @@ pub enum Command {
     Stop(StopRequest, Reply<()>),
     /// Get a signal.
     Kill(i32, Reply<()>),
+    /// Lose the link of this name.
+    Unlink(String, Reply<()>),
     /// Hold still (`true`) or go on.
     Pause(bool, Reply<()>),
     /// Be called otherwise.
@@ -186,6 +188,7 @@ impl Actor {
             Command::Disconnect(network, force, reply) => {
                 drop(reply.send(self.disconnect_network(&network, force).await));
             }
+            Command::Unlink(alias, reply) => drop(reply.send(self.unlink(&alias))),
             Command::Attach(streams, reply) => drop(reply.send(self.attach(streams).await)),
             Command::Remove { force, volumes, reply } => self.remove_on_request(force, volumes, reply).await,
         }
@@ -455,6 +458,17 @@ impl Actor {
         }
         self.record.spec.origin = origin;
         self.shared.publish("update", &self.record, &[]);
+        self.commit()
+    }
+
+    /// Forgets a link; what is told of it already stays until the next start.
+    fn unlink(&mut self, alias: &str) -> Result<()> {
+        let links = &mut self.record.spec.links;
+        let before = links.len();
+        links.retain(|link| link.alias != alias);
+        if links.len() == before {
+            return Err(Error::not_found(format!("No such link: /{}/{alias}", self.record.name)));
+        }
         self.commit()
     }
 

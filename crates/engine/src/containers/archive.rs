@@ -4,23 +4,40 @@ use super::Containers;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
-use std::path::Path;
-use wharf_model::container::ContainerRecord;
+use std::path::{Component, Path, PathBuf};
+use wharf_model::container::{ContainerRecord, ResolvedMount};
 use wharf_model::snapshots::{PathStat, Tree, WriteOptions};
 use wharf_model::{Error, ErrorKind, Result};
+
+/// Where a path of a container is found.
+struct Place<'a> {
+    /// The root of a running container, or what is mounted around the path in another.
+    root: Option<File>,
+    /// The path from there.
+    path: PathBuf,
+    /// What an archive calls it, when that is not the last part of the path.
+    called: Option<&'a str>,
+    read_only: Option<&'static str>,
+}
+
+impl Place<'_> {
+    fn tree<'a>(&'a self, record: &'a ContainerRecord) -> Tree<'a> {
+        tree(record, self.root.as_ref())
+    }
+}
 
 impl Containers {
     /// What is at a path of a container; a link is not followed. Blocks.
     pub fn stat_path(&self, record: &ContainerRecord, path: &Path) -> Result<PathStat> {
-        let live = self.live_root(record)?;
-        let found = self.shared.snapshots.stat(tree(record, live.as_ref()), path, false)?;
+        let place = self.place(record, path)?;
+        let found = self.shared.snapshots.stat(place.tree(record), &place.path, false)?;
         found.ok_or_else(|| absent(record, path))
     }
 
     /// Writes what is at a path as a tar. Blocks.
     pub fn read_path(&self, record: &ContainerRecord, path: &Path, out: &mut dyn Write) -> Result<()> {
-        let live = self.live_root(record)?;
-        self.shared.snapshots.read_tar(tree(record, live.as_ref()), path, out)
+        let place = self.place(record, path)?;
+        self.shared.snapshots.read_tar(place.tree(record), &place.path, place.called, out)
     }
 
     /// Puts the entries of a tar below a directory that must be there. Blocks.
@@ -31,19 +48,40 @@ impl Containers {
         tar: &mut dyn Read,
         options: WriteOptions,
     ) -> Result<()> {
-        let live = self.live_root(record)?;
-        match self.shared.snapshots.stat(tree(record, live.as_ref()), path, true)? {
+        let place = self.place(record, path)?;
+        match self.shared.snapshots.stat(place.tree(record), &place.path, true)? {
             Some(stat) if stat.is_directory() => {}
             Some(_) => return Err(Error::invalid(format!("{} is not a directory", path.display()))),
             None => return Err(absent(record, path)),
         }
-        match &live {
-            // What is mounted in a running one may be written to; the kernel knows.
-            None if record.spec.read_only => {
-                Err(Error::new(ErrorKind::Forbidden, "container rootfs is marked read-only"))
+        match (&place.root, place.read_only) {
+            (_, Some(why)) => Err(Error::new(ErrorKind::Forbidden, why)),
+            (Some(root), None) => self.shared.snapshots.write_live(root.as_fd(), &place.path, tar, options),
+            (None, None) => self.shared.snapshots.write_tar(record.id.as_str(), &place.path, tar, options),
+        }
+    }
+
+    fn place<'a>(&self, record: &'a ContainerRecord, path: &Path) -> Result<Place<'a>> {
+        let path = Path::new("/").join(path);
+        if let Some(root) = self.live_root(record)? {
+            // What is mounted may be written to or not; the kernel knows.
+            return Ok(Place { root: Some(root), path, called: None, read_only: None });
+        }
+        match mounted_at(record, &path) {
+            Some((mount, below)) => {
+                let root = File::open(&mount.source).map_err(|e| {
+                    let text = format!("open {}", mount.source.display());
+                    Error::wrap(ErrorKind::Internal, text, e)
+                })?;
+                let last = mount.target.trim_end_matches('/').rsplit('/').next();
+                let called = last.filter(|_| below == Path::new("/"));
+                let read_only = (!mount.read_write).then_some("mounted volume is marked read-only");
+                Ok(Place { root: Some(root), path: below, called, read_only })
             }
-            Some(root) => self.shared.snapshots.write_live(root.as_fd(), path, tar, options),
-            None => self.shared.snapshots.write_tar(record.id.as_str(), path, tar, options),
+            None => {
+                let read_only = record.spec.read_only.then_some("container rootfs is marked read-only");
+                Ok(Place { root: None, path, called: None, read_only })
+            }
         }
     }
 
@@ -66,6 +104,24 @@ impl Containers {
             Err(Error::conflict(format!("container {} is not running any more", record.name)))
         }
     }
+}
+
+/// The innermost directory that a container mounts around a path, with the rest of the path. Names only: a link on the
+/// way does not lead into a mount.
+fn mounted_at<'a>(record: &'a ContainerRecord, path: &Path) -> Option<(&'a ResolvedMount, PathBuf)> {
+    let mut plain = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => plain.push(name),
+            Component::ParentDir => drop(plain.pop()),
+            _ => {}
+        }
+    }
+    let around = |mount: &'a ResolvedMount| {
+        let below = plain.strip_prefix(mount.target.trim_end_matches('/')).ok()?;
+        mount.source.is_dir().then(|| (mount, Path::new("/").join(below)))
+    };
+    record.mounts.iter().filter_map(around).max_by_key(|(mount, _)| mount.target.trim_end_matches('/').len())
 }
 
 pub(super) fn tree<'a>(record: &'a ContainerRecord, live: Option<&'a File>) -> Tree<'a> {

@@ -35,6 +35,7 @@ impl Containers {
             )));
         }
         let image = self.shared.images.find(&spec.image)?;
+        super::links::check(&self.registry, &spec.links)?;
         let inherited = self.inherited(&spec)?;
         let record = self.new_record(name, spec, &image)?;
         if record.command().is_empty() {

@@ -1,6 +1,7 @@
 //! The engine's files in a container: `/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`.
 
 use super::Collaborators;
+use super::links::Linked;
 use super::spec::hostname;
 use std::fmt::Write;
 use std::io::Read;
@@ -12,7 +13,11 @@ use wharf_model::{Error, ErrorKind, Result};
 
 impl Collaborators {
     /// Writes the files and returns them with their destinations.
-    pub(super) fn write_files(&self, record: &ContainerRecord) -> Result<Vec<(PathBuf, &'static str)>> {
+    pub(super) fn write_files(
+        &self,
+        record: &ContainerRecord,
+        linked: &[Linked],
+    ) -> Result<Vec<(PathBuf, &'static str)>> {
         let directory = self.launcher.run_directory(&record.id);
         match std::fs::create_dir(&directory) {
             Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -25,7 +30,7 @@ impl Collaborators {
         let gateway = record.endpoints.iter().find_map(|(_, e)| e.gateway4.map(IpAddr::V4));
         let files = [
             ("hostname", "/etc/hostname", format!("{}\n", hostname(record))),
-            ("hosts", "/etc/hosts", hosts(record, gateway)?),
+            ("hosts", "/etc/hosts", hosts(record, gateway, linked)?),
             ("resolv.conf", "/etc/resolv.conf", resolv_conf(record, resolver)),
         ];
         let mut written = Vec::new();
@@ -56,6 +61,14 @@ impl Collaborators {
         }
         Ok(())
     }
+}
+
+/// Replaces the line with a certain end; nothing happens when the container's file has none.
+pub(super) fn replace_line(path: &Path, end: &str, line: &str) -> Result<()> {
+    let Some(text) = read_short(path)? else { return Ok(()) };
+    let changed: String =
+        text.lines().map(|old| format!("{}\n", if old.ends_with(end) { line } else { old })).collect();
+    if changed == text { Ok(()) } else { write(path, &changed) }
 }
 
 /// A container may write its files: longer ones are its own.
@@ -106,7 +119,7 @@ fn changed_hosts(text: &str, before: &ContainerRecord, after: &ContainerRecord) 
     text
 }
 
-fn hosts(record: &ContainerRecord, gateway: Option<IpAddr>) -> Result<String> {
+fn hosts(record: &ContainerRecord, gateway: Option<IpAddr>, linked: &[Linked]) -> Result<String> {
     let mut text = String::from(
         "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
     );
@@ -124,6 +137,9 @@ fn hosts(record: &ContainerRecord, gateway: Option<IpAddr>) -> Result<String> {
         };
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{address}\t{name}");
+    }
+    for other in linked {
+        let _ = writeln!(text, "{}", other.hosts_line());
     }
     for address in addresses(record) {
         let _ = writeln!(text, "{address}\t{}", own_names(record));

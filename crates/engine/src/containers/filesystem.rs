@@ -22,7 +22,12 @@ impl Containers {
 
     /// Writes the whole root file system as a tar. Blocks.
     pub fn export(&self, record: &ContainerRecord, out: &mut dyn Write) -> Result<()> {
-        self.shared.snapshots.read_tar(Tree::Snapshot(record.id.as_str()), std::path::Path::new("/"), out)
+        self.shared.snapshots.read_tar(
+            Tree::Snapshot(record.id.as_str()),
+            std::path::Path::new("/"),
+            None,
+            out,
+        )
     }
 
     /// Who a container's processes run as, by the files it has now.

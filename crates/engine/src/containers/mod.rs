@@ -12,6 +12,7 @@ mod create;
 mod files;
 mod filesystem;
 mod health;
+mod links;
 mod networking;
 mod recover;
 mod remove;
@@ -23,7 +24,7 @@ mod step;
 pub use actor::{Command, StopRequest, Update};
 pub use create::Created;
 pub use stats::{Sample, host_memory};
-pub use step::{StepOutput, StepSpec};
+pub use step::{StepHost, StepOutput, StepSpec};
 
 use crate::events::Events;
 use crate::execs::{Exec, Execs};
@@ -186,6 +187,10 @@ impl Registry {
         self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
+    fn list(&self) -> Vec<Arc<Handle>> {
+        self.read(|handles| handles.values().cloned().collect())
+    }
+
     /// Finds one by id, name, or the beginning of its id.
     pub(crate) fn find(&self, name: &str) -> Result<Arc<Handle>> {
         let name = name.strip_prefix('/').unwrap_or(name);
@@ -234,7 +239,7 @@ impl Containers {
 
     /// All of them, newest first.
     pub fn list(&self) -> Vec<Arc<Handle>> {
-        let mut all: Vec<_> = self.registry.read(|handles| handles.values().cloned().collect());
+        let mut all = self.registry.list();
         all.sort_by_cached_key(|h| std::cmp::Reverse(h.record().created_ns));
         all
     }
@@ -261,6 +266,16 @@ impl Containers {
 
     pub(crate) fn execs(&self) -> &Execs {
         &self.shared.execs
+    }
+
+    /// The environment of a container's processes.
+    pub(crate) fn environment(&self, record: &ContainerRecord) -> Vec<String> {
+        let own = spec::environment(record);
+        // Of a container that does not run any more there is nothing to tell.
+        match links::environment(&self.registry, record) {
+            Ok(told) if !told.is_empty() => wharf_model::container::merge_env(&told, &own),
+            _ => own,
+        }
     }
 
     /// Tells who listens what happened to a container.

@@ -3,12 +3,12 @@
 use super::actor::Actor;
 use super::spec::user::{self, Identity};
 use super::spec::{self, Surroundings};
-use super::{Registry, blocking};
+use super::{Registry, blocking, links};
 use crate::clock::now_ns;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use wharf_model::container::{ContainerRecord, NamespaceMode, NetworkMode};
+use wharf_model::container::{ContainerRecord, NamespaceMode, NetworkMode, merge_env};
 use wharf_model::launcher::{FailedStage, LaunchSpec, MAX_ATTACHED, MonitorEvent, Watch};
 use wharf_model::snapshots::Tree;
 use wharf_model::state::{Event, Status};
@@ -129,6 +129,7 @@ impl Actor {
             }
             // The addresses must be known to the next engine process before the program can use them.
             self.shared.save(&self.record)?;
+            self.shared.tell_linked(&self.registry, &self.record)?;
         }
         // A monitor that is gone has said why, or will be missed.
         let _ = watch.go.send(());
@@ -222,7 +223,7 @@ pub(super) fn prepare(
         shared.volumes.path(&mount.name)?;
     }
     record.endpoints = shared.networks.reserve(&record)?;
-    let prepared = launch_spec(shared, &record, &namespaces, root);
+    let prepared = launch_spec(shared, registry, &record, &namespaces, root);
     if prepared.is_err() {
         // The first failure is what the caller must see.
         if let Err(e) = shared.networks.release(&record.endpoints, &[]) {
@@ -234,18 +235,24 @@ pub(super) fn prepare(
 
 fn launch_spec(
     shared: &super::Collaborators,
+    registry: &Registry,
     record: &ContainerRecord,
     namespaces: &BTreeMap<&'static str, i32>,
     root: wharf_model::snapshots::RootMount,
 ) -> Result<LaunchSpec> {
     let identity = identity_of(shared, record, Tree::Snapshot(record.id.as_str()))?;
-    let files = shared.write_files(record)?;
+    let linked = links::linked(registry, record)?;
+    let files = shared.write_files(record, &linked)?;
     let cgroup = shared.cgroup_of(record);
     let around = Surroundings { identity: &identity, cgroup: &cgroup, shared: namespaces, files: &files };
     let log = &record.spec.log;
+    let mut spec = spec::build(record, &around);
+    if let Some(process) = spec.process.as_mut().filter(|_| !linked.is_empty()) {
+        process.env = merge_env(&links::environment(registry, record)?, &process.env);
+    }
     Ok(LaunchSpec {
         id: record.id.clone(),
-        spec: spec::build(record, &around),
+        spec,
         root,
         seccomp: spec::filter_of(record),
         log: (log.driver != "none").then(|| (shared.log_file(&record.id), log.max_size, log.max_files)),

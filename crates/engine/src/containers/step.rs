@@ -9,6 +9,7 @@ use wharf_model::container::{ContainerRecord, ContainerSpec, LogSpec, NetworkMod
 use wharf_model::launcher::{MonitorEvent, StreamSet, Watch};
 use wharf_model::{ContainerId, Error, Result};
 use wharf_oci::digest::Digest;
+use wharf_oci::runtime_spec::{Resources, Rlimit};
 
 /// What a step runs.
 #[derive(Debug, Clone)]
@@ -25,6 +26,23 @@ pub struct StepSpec {
     pub working_dir: String,
     /// `default`, `none`, `host` or a network's name.
     pub network: String,
+    /// What the user set for all commands of the build.
+    pub host: StepHost,
+}
+
+/// What the commands of a build run with; the image does not depend on it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StepHost {
+    /// `name:address` lines of `/etc/hosts`.
+    pub extra_hosts: Vec<String>,
+    /// Limits.
+    pub resources: Resources,
+    /// Resource limits of the processes.
+    pub ulimits: Vec<Rlimit>,
+    /// Bytes of `/dev/shm`; 0 is 64 MiB.
+    pub shm_size: i64,
+    /// Path below which cgroups are made; empty is the engine's.
+    pub cgroup_parent: String,
 }
 
 /// Takes a step's output: whether it is standard error, and the bytes.
@@ -158,6 +176,11 @@ fn record_of(step: StepSpec) -> ContainerRecord {
             "host" => NetworkMode::Host,
             name => NetworkMode::Named(name.to_owned()),
         },
+        extra_hosts: step.host.extra_hosts,
+        resources: step.host.resources,
+        ulimits: step.host.ulimits,
+        shm_size: step.host.shm_size,
+        cgroup_parent: step.host.cgroup_parent,
         log: LogSpec { driver: "none".to_owned(), ..LogSpec::default() },
         ..ContainerSpec::default()
     };

@@ -32,6 +32,7 @@ pub fn spec(n: u8) -> NetworkSpec {
             prefix: 24,
             gateway: Ipv4Addr::new(10, 231, n, 1).into(),
             range: None,
+            auxiliary: Default::default(),
         }],
         internal: false,
         icc: true,
@@ -51,6 +52,7 @@ pub fn request(network: u8, container: u8) -> EndpointRequest {
         mac: None,
         names: vec![format!("c{container}")],
         default_route: true,
+        extras: Default::default(),
     }
 }
 
@@ -119,6 +121,7 @@ fn dual_stack(network: &dyn Network) {
         prefix: 64,
         gateway: "fd00:231::1".parse().expect("an address"),
         range: None,
+        auxiliary: Default::default(),
     });
     network.ensure(&spec).expect("ensure");
     let endpoint = network.reserve(&request(1, 1)).expect("reserve");

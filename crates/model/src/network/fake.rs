@@ -141,6 +141,7 @@ impl Network for FakeNetwork {
                 prefix: 16,
                 gateway: Ipv4Addr::new(172, second, 0, 1).into(),
                 range: None,
+                auxiliary: Default::default(),
             })
             .find(|free| {
                 let mut used = state.networks.values().flat_map(|n| &n.subnets);
@@ -172,6 +173,7 @@ impl Network for FakeNetwork {
             gateway6: None,
             names: request.names.clone(),
             default_route: request.default_route,
+            extras: request.extras.clone(),
         };
         for subnet in &spec.subnets {
             let outward = !spec.internal;

@@ -63,7 +63,7 @@ fn unpack(store: &dyn Snapshots, parent: Option<&ChainId>, entries: &[(Entry, &[
 /// Every path of a tree with its entry and content. A snapshot's skeleton is left out.
 pub fn content(store: &dyn Snapshots, tree: Tree<'_>) -> BTreeMap<String, (Entry, Vec<u8>)> {
     let mut bytes = Vec::new();
-    store.read_tar(tree, Path::new("/"), &mut bytes).unwrap();
+    store.read_tar(tree, Path::new("/"), None, &mut bytes).unwrap();
     let mut reader = Reader::new(&bytes[..]);
     let mut found = BTreeMap::new();
     while let Some(entry) = reader.next_entry().unwrap() {
@@ -341,9 +341,9 @@ fn writing(store: &dyn Snapshots) {
     let keep = WriteOptions { keep_kinds: true, ..plain };
     assert_eq!(put("/", &[file("run", "")], keep).unwrap_err().kind(), ErrorKind::Conflict);
     let mut bytes = Vec::new();
-    store.read_tar(Tree::Snapshot("key"), Path::new("/var/lib/f"), &mut bytes).unwrap();
+    store.read_tar(Tree::Snapshot("key"), Path::new("/var/lib/f"), None, &mut bytes).unwrap();
     assert_eq!(Reader::new(&bytes[..]).next_entry().unwrap().unwrap().path, b"f");
-    let absent = store.read_tar(Tree::Snapshot("key"), Path::new("/absent"), &mut std::io::sink());
+    let absent = store.read_tar(Tree::Snapshot("key"), Path::new("/absent"), None, &mut std::io::sink());
     assert_eq!(absent.unwrap_err().kind(), ErrorKind::NotFound);
 }
 

@@ -238,15 +238,19 @@ impl Snapshots for MemorySnapshots {
         }))
     }
 
-    fn read_tar(&self, tree: Tree<'_>, path: &Path, out: &mut dyn Write) -> Result<()> {
+    fn read_tar(&self, tree: Tree<'_>, path: &Path, called: Option<&str>, out: &mut dyn Write) -> Result<()> {
         let files = self.state().tree(tree)?;
         let top = path_key(path);
         let cut = top.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
+        let shown = |p: &[u8]| match called {
+            Some(name) => [name.as_bytes(), &p[top.len()..]].concat(),
+            None => p[cut..].to_vec(),
+        };
         let inside = |p: &[u8]| top.is_empty() || p == top || p.starts_with(&[&top[..], b"/"].concat());
         let found: Files = files
             .into_iter()
             .filter(|(p, _)| inside(p))
-            .map(|(p, (entry, content))| (p.clone(), (Entry { path: p[cut..].to_vec(), ..entry }, content)))
+            .map(|(p, (entry, content))| (p.clone(), (Entry { path: shown(&p), ..entry }, content)))
             .collect();
         if found.is_empty() && !top.is_empty() {
             return Err(Error::not_found(format!("could not find the file {} in the tree", path.display())));

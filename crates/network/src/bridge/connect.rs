@@ -106,12 +106,18 @@ impl BridgeNetwork {
 
 fn configure(endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<(), rustix::io::Errno> {
     let prefixes = endpoint.ipv4.map(|(_, p)| p).into_iter().chain(endpoint.ipv6.map(|(_, p)| p));
-    let own: Vec<(IpAddr, u8)> = addresses(endpoint).zip(prefixes).collect();
+    let extras = &endpoint.extras;
+    let link_local = extras.link_local.iter().map(|a| (*a, if a.is_ipv4() { 16 } else { 64 }));
+    let own: Vec<(IpAddr, u8)> = addresses(endpoint).zip(prefixes).chain(link_local).collect();
     let gateways: Vec<IpAddr> = gateways(endpoint).filter(|_| endpoint.default_route).collect();
     let wish = InsideWish { name: &endpoint.interface, addresses: &own, gateways: &gateways };
     within(netns, || {
-        if endpoint.ipv6.is_none() {
+        if !own.iter().any(|(address, _)| address.is_ipv6()) {
             without_ipv6(&endpoint.interface)?;
+        }
+        for (key, value) in &extras.sysctls {
+            let path = key.replace('.', "/").replace("/IFNAME/", &format!("/{}/", endpoint.interface));
+            std::fs::write(format!("/proc/sys/{path}"), value).map_err(errno_of)?;
         }
         link::configure_inside(&mut Socket::route()?, &wish)
     })
@@ -127,6 +133,10 @@ fn without_ipv6(interface: &str) -> Result<(), rustix::io::Errno> {
     match std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1") {
         // A kernel without IPv6.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        written => written.map_err(|e| rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO)),
+        written => written.map_err(errno_of),
     }
+}
+
+fn errno_of(e: std::io::Error) -> rustix::io::Errno {
+    rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO)
 }

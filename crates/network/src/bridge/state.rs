@@ -94,6 +94,7 @@ impl State {
             gateway6: gateway(false).and_then(only_v6),
             names: request.names.clone(),
             default_route: request.default_route,
+            extras: request.extras.clone(),
         };
         self.endpoints.insert(key, endpoint.clone());
         Ok(endpoint)

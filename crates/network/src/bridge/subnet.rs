@@ -36,7 +36,7 @@ fn choose(used: &[(IpAddr, u8)]) -> Option<Subnet> {
             return None;
         }
         let gateway = Ipv4Addr::from_bits(base.to_bits() + 1).into();
-        Some(Subnet { base: base.into(), prefix, gateway, range: None })
+        Some(Subnet { base: base.into(), prefix, gateway, range: None, auxiliary: Default::default() })
     })
 }
 

@@ -1,6 +1,6 @@
 //! Who is called what in which network.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wharf_model::ids::{ContainerId, NetworkId};
 use wharf_model::network::{Endpoint, NetworkSpec};
@@ -25,6 +25,8 @@ struct Zone {
 #[derive(Debug)]
 struct Member {
     names: Vec<String>,
+    /// Names that only it uses, and whose they are.
+    links: BTreeMap<String, String>,
     ipv4: Option<Ipv4Addr>,
     ipv6: Option<Ipv6Addr>,
 }
@@ -59,6 +61,7 @@ impl Directory {
         let names: Vec<String> = endpoint.names.iter().map(|name| name.to_lowercase()).collect();
         let member = Member {
             names: names.clone(),
+            links: endpoint.extras.links.clone(),
             ipv4: endpoint.ipv4.map(|(address, _)| address),
             ipv6: endpoint.ipv6.map(|(address, _)| address),
         };
@@ -97,7 +100,10 @@ impl Directory {
         let mut found: Option<Addresses> = None;
         for zone in self.zones_of(network, asker) {
             let bare = name.strip_suffix(&zone.name).and_then(|rest| rest.strip_suffix('.'));
-            let holders = [Some(name.as_str()), bare].into_iter().flatten().find_map(|n| zone.by_name.get(n));
+            let own = self.askers.get(&asker).and_then(|container| zone.members.get(container));
+            let linked = own.and_then(|member| member.links.get(&name)).map(String::as_str);
+            let holders =
+                [linked, Some(name.as_str()), bare].into_iter().flatten().find_map(|n| zone.by_name.get(n));
             for member in holders.into_iter().flatten().filter_map(|holder| zone.members.get(holder)) {
                 let addresses = found.get_or_insert_default();
                 addresses.ipv4.extend(member.ipv4);
@@ -179,6 +185,7 @@ pub(super) mod tests {
             gateway6: None,
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             default_route: true,
+            extras: Default::default(),
         }
     }
 
@@ -208,6 +215,12 @@ pub(super) mod tests {
         assert!(directory.may_ask_outside(&front, IpAddr::from([10, 0, 1, 2])));
         assert!(!directory.may_ask_outside(&back, IpAddr::from([10, 0, 2, 3])));
         assert!(directory.may_ask_outside(&back, IpAddr::from([10, 0, 2, 2])), "through its other network");
+        let mut linking = endpoint(1, 5, &["app"]);
+        linking.extras.links.insert("frontend".into(), "web".into());
+        directory.add(&linking);
+        let ask = |last| directory.lookup(&front, IpAddr::from([10, 0, 1, last]), "Frontend");
+        assert_eq!(ask(5).map(|a| a.ipv4), Some(vec![Ipv4Addr::new(10, 0, 1, 1)]));
+        assert_eq!(ask(2), None, "a link is its owner's alone");
         let reverse = directory.reverse(&back, IpAddr::from([10, 0, 2, 4]), IpAddr::from([10, 0, 2, 3]));
         assert_eq!(reverse.as_deref(), Some("db.back"));
     }

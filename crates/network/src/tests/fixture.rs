@@ -127,7 +127,13 @@ pub(super) fn neighbour(wire: &str, host: (&str, u8), outside: (&str, u8)) -> Ow
     let parse = |(ip, prefix): (&str, u8)| (ip.parse::<IpAddr>().unwrap(), prefix);
     let mut route = Socket::route().unwrap();
     let (gateway, prefix) = parse(host);
-    let subnet = wharf_model::network::Subnet { base: gateway, prefix, gateway, range: None };
+    let subnet = wharf_model::network::Subnet {
+        base: gateway,
+        prefix,
+        gateway,
+        range: None,
+        auxiliary: Default::default(),
+    };
     let wish =
         link::BridgeWish { name: wire, alias: "test", mac: [2, 0, 0, 0, 0, 1], mtu: 0, subnets: &[subnet] };
     link::create_bridge(&mut route, &wish).unwrap();

@@ -18,6 +18,7 @@ fn the_table_reads_as_meant() {
             prefix: 64,
             gateway: "fd00:231::1".parse().unwrap(),
             range: None,
+            auxiliary: Default::default(),
         };
         network(&engine, 1, |spec| spec.subnets.push(ipv6));
         network(&engine, 2, |spec| spec.internal = true);

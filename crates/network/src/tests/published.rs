@@ -91,6 +91,7 @@ fn ipv6() {
             prefix: 64,
             gateway: "fd00:231::1".parse().unwrap(),
             range: None,
+            auxiliary: Default::default(),
         };
         network(&engine, 1, |spec| spec.subnets.push(subnet));
         let outside = neighbour("wire", ("fd00:9::1", 64), ("fd00:9::9", 64));

@@ -56,7 +56,7 @@ pub fn take_on(spec: &Process, filter: Option<&(seccomp::Program, u64)>) -> Resu
 /// Changes to the working directory, as the user: it may be closed to root on a network file system. A link of procfs
 /// may lead out of the root to a directory that is open elsewhere (CVE-2024-21626); getcwd(2) tells.
 fn enter_directory(path: &str) -> Result<()> {
-    rustix::process::chdir(path).doing(format_args!("chdir to cwd ({path:?}) set in config.json"))?;
+    rustix::process::chdir(path).doing(format_args!("chdir to cwd ({path:?}) set in config.json failed"))?;
     match rustix::process::getcwd(Vec::new()) {
         Ok(found) if found.as_bytes().starts_with(b"/") => Ok(()),
         Ok(_) | Err(Errno::NOENT) => Err(Error::setup(format!(

@@ -36,6 +36,8 @@ pub(crate) struct Extractor<'a> {
     base: Vec<Vec<u8>>,
     whiteouts: Whiteouts,
     options: WriteOptions,
+    /// An entry of the root itself counts.
+    root_too: bool,
     /// The directory of the last entry: most entries are in the same one.
     parent: Option<(Vec<u8>, OwnedFd)>,
     /// Times of directories, set at the end because what is put into them changes them.
@@ -70,6 +72,7 @@ impl<'a> Extractor<'a> {
             base: Vec::new(),
             whiteouts,
             options: WriteOptions::default(),
+            root_too: false,
             parent: None,
             directories: Vec::new(),
             buffer: vec![0; CHUNK],
@@ -85,11 +88,18 @@ impl<'a> Extractor<'a> {
         self
     }
 
+    /// The root gets the attributes of its entry, if there is one.
+    pub(crate) fn with_root(mut self) -> Self {
+        self.root_too = true;
+        self
+    }
+
     fn entry<R: Read>(&mut self, entry: &Entry, content: &mut Reader<R>) -> Result<()> {
         let parts =
             self.resolve(&entry.path).ok_or_else(|| outside(entry, "its name leads out of the archive"))?;
-        let Some((name, parents)) = parts.split_last() else {
-            return self.root_entry(entry).map_err(|e| failed(entry, e));
+        let (name, parents) = match parts.split_last() {
+            Some(last) if parts.len() > self.base.len() => last,
+            _ => return self.root_entry(entry).map_err(|e| failed(entry, e)),
         };
         if self.whiteouts == Whiteouts::Overlay && name.starts_with(WHITEOUT_PREFIX) {
             return self.whiteout(entry, parents, name);
@@ -148,12 +158,19 @@ impl<'a> Extractor<'a> {
         }
     }
 
-    /// An entry named `./`, the root itself: it has what it has, as with Docker and containerd, or a root packed with
+    /// An entry named `./`, the root itself. Mostly it stays as it is, as with Docker and containerd: a root packed with
     /// mode 0700 would shut out every user.
     fn root_entry(&mut self, entry: &Entry) -> io::Result<()> {
         if entry.kind != Kind::Directory {
             return Err(Errno::ISDIR.into());
         }
+        if !self.root_too {
+            return Ok(());
+        }
+        let path = self.base.join(&b'/');
+        let dir = inside::open(self.root, &path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        self.attributes(entry, dir.as_fd())?;
+        self.directories.push((path, entry.mtime));
         Ok(())
     }
 

@@ -68,8 +68,8 @@ impl Snapshots for Temporary {
     fn read_file(&self, tree: Tree<'_>, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
         self.store.read_file(tree, path, limit)
     }
-    fn read_tar(&self, tree: Tree<'_>, path: &Path, out: &mut dyn Write) -> Result<()> {
-        self.store.read_tar(tree, path, out)
+    fn read_tar(&self, tree: Tree<'_>, path: &Path, called: Option<&str>, out: &mut dyn Write) -> Result<()> {
+        self.store.read_tar(tree, path, called, out)
     }
     fn write_tar(&self, key: &str, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {
         self.store.write_tar(key, at, tar, options)

@@ -72,7 +72,13 @@ pub(super) fn read_file(root: BorrowedFd<'_>, path: &Path, limit: u64) -> Result
     Ok(Some(content))
 }
 
-pub(super) fn read_tar(root: BorrowedFd<'_>, path: &Path, out: &mut dyn Write, times: Times) -> Result<()> {
+pub(super) fn read_tar(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    called: Option<&str>,
+    out: &mut dyn Write,
+    times: Times,
+) -> Result<()> {
     let parts = inside::absolute(path);
     let unreadable =
         |e: io::Error| Error::wrap(ErrorKind::Internal, format!("archive {}", path.display()), e);
@@ -87,11 +93,12 @@ pub(super) fn read_tar(root: BorrowedFd<'_>, path: &Path, out: &mut dyn Write, t
     let found = inside::stat(&dir, name).map_err(|e| unreadable(e.into()))?;
     let Some(stat) = found else { return Err(absent(path)) };
     let node = Node { dir: dir.as_fd(), name, path: name, stat };
-    archiver.node(&node, name.to_vec()).map_err(unreadable)?;
+    let shown = called.map_or(name, str::as_bytes);
+    archiver.node(&node, shown.to_vec()).map_err(unreadable)?;
     if node.is_directory() {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let below = inside::open(&dir, name, flags).map_err(|e| unreadable(e.into()))?;
-        let prefix = if parts.is_empty() { &b""[..] } else { name };
+        let prefix = if shown == b"." { &b""[..] } else { shown };
         archiver.tree(&below, prefix).map_err(unreadable)?;
     }
     archiver.finish().map_err(unreadable)?;
@@ -104,6 +111,15 @@ pub(super) fn write_tar(
     tar: &mut dyn Read,
     options: WriteOptions,
 ) -> Result<()> {
+    put(root, at, tar, |extractor, parts| extractor.below(parts, options))
+}
+
+fn put<'a>(
+    root: BorrowedFd<'a>,
+    at: &Path,
+    tar: &mut dyn Read,
+    set_up: impl FnOnce(Extractor<'a>, &[&[u8]]) -> Extractor<'a>,
+) -> Result<()> {
     let parts = inside::absolute(at);
     inside::make_dirs(root, &parts, false).map_err(|e| {
         match e.raw_os_error().map(Errno::from_raw_os_error) {
@@ -114,7 +130,7 @@ pub(super) fn write_tar(
         }
     })?;
     let mut reader = Reader::new(io::BufReader::with_capacity(1 << 17, tar));
-    let mut extractor = Extractor::new(root, Whiteouts::Plain).below(&parts, options);
+    let mut extractor = set_up(Extractor::new(root, Whiteouts::Plain), &parts);
     extract(&mut reader, &mut extractor)?;
     Ok(())
 }
@@ -130,10 +146,11 @@ pub(super) fn populate(root: BorrowedFd<'_>, path: &Path, target: &Path) -> Resu
     let (read, written) = std::thread::scope(|scope| {
         let reader = scope.spawn(move || {
             let mut input = io::BufWriter::with_capacity(1 << 16, input);
-            read_tar(source.as_fd(), Path::new("/"), &mut input, Times::Nanoseconds)?;
+            read_tar(source.as_fd(), Path::new("/"), None, &mut input, Times::Nanoseconds)?;
             input.flush().map_err(|e| Error::wrap(ErrorKind::Internal, "copy into a volume", e))
         });
-        let written = write_tar(target_root.as_fd(), Path::new("/"), &mut output, WriteOptions::default());
+        let written =
+            put(target_root.as_fd(), Path::new("/"), &mut output, |extractor, _| extractor.with_root());
         // Without a reader the other side ends too.
         drop(output);
         (reader.join(), written)

@@ -183,7 +183,13 @@ fn subnet(text: &str) -> anyhow::Result<Subnet> {
         base != u32::from(gateway),
         "--bip {text}: the bridge's own address is expected, not the block's"
     );
-    Ok(Subnet { base: IpAddr::V4(base.into()), prefix, gateway: IpAddr::V4(gateway), range: None })
+    Ok(Subnet {
+        base: IpAddr::V4(base.into()),
+        prefix,
+        gateway: IpAddr::V4(gateway),
+        range: None,
+        auxiliary: Default::default(),
+    })
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ impl StepRunner for Steps {
             user: step.user.clone(),
             working_dir: step.working_dir.clone(),
             network: step.network.clone(),
+            host: step.host.clone(),
         };
         let pass = |is_error: bool, bytes| output(if is_error { Stream::Err } else { Stream::Out }, bytes);
         self.0.run_step(spec, &pass).await
