@@ -1,7 +1,8 @@
 //! `POST /build`: the classic builder.
 
+use crate::body::reader;
 use crate::error::{ApiError, ApiResult};
-use crate::images::{MessageStream, credentials_of, reader};
+use crate::images::{MessageStream, credentials_of};
 use crate::params::Params;
 use crate::{Api, convert};
 use axum::body::Body;

@@ -17,7 +17,7 @@ const FILTERS: [&str; 9] =
 
 pub(crate) async fn events(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&FILTERS)?;
-    let (since, until) = (params.time("since")?, params.time("until")?);
+    let (since, until) = (params.moment("since")?, params.moment("until")?);
     let (past, mut live) = api.events.listen();
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Vec<u8>, std::convert::Infallible>>(64);
     tokio::spawn(async move {

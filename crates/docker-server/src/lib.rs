@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod absent;
+mod body;
 mod build;
 pub mod containers;
 mod convert;

@@ -62,7 +62,12 @@ impl Params {
 
     /// A point in time: seconds with a fraction, or RFC 3339. Nanoseconds since the epoch.
     pub(crate) fn time(&self, name: &str) -> ApiResult<Option<i128>> {
-        let Some(text) = self.get(name).filter(|t| *t != "0") else { return Ok(None) };
+        if self.get(name) == Some("0") { Ok(None) } else { self.moment(name) }
+    }
+
+    /// As [`Params::time`], 0 being 1970 and not no time.
+    pub(crate) fn moment(&self, name: &str) -> ApiResult<Option<i128>> {
+        let Some(text) = self.get(name) else { return Ok(None) };
         parse_time(text).map(Some).ok_or_else(|| {
             ApiError::bad_request(format!("invalid value {text:?} of parameter {name}: a time is expected"))
         })

@@ -1,6 +1,7 @@
 //! Files of a container: changes, export, archive.
 
 use crate::Api;
+use crate::body::reader;
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
 use axum::Json;
@@ -9,11 +10,9 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
-use futures_util::TryStreamExt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use tokio::sync::mpsc;
-use tokio_util::io::{StreamReader, SyncIoBridge};
 use wharf_docker_api::types::container::{Change, PathStat as WireStat};
 use wharf_engine::clock::rfc3339;
 use wharf_model::snapshots::{ChangeKind, PathStat, WriteOptions};
@@ -152,8 +151,7 @@ pub(crate) async fn put(
     let record = api.containers.find(&id)?.record();
     let path = path_of(&params)?;
     let options = WriteOptions { keep_kinds: params.flag("noOverwriteDirNonDir"), ..WriteOptions::default() };
-    let stream = StreamReader::new(body.into_data_stream().map_err(io::Error::other));
-    let mut reader = SyncIoBridge::new(Box::pin(stream));
+    let mut reader = reader(body);
     let written =
         tokio::task::spawn_blocking(move || api.containers.write_path(&record, &path, &mut reader, options))
             .await;

@@ -9,6 +9,7 @@ pub(crate) mod inspect;
 pub(crate) mod lifecycle;
 pub(crate) mod list;
 pub(crate) mod logs;
+mod ps;
 pub(crate) mod stats;
 pub(crate) mod top;
 pub(crate) mod wait;

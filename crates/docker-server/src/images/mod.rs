@@ -9,7 +9,7 @@ mod transfer;
 pub(crate) use auth::{BASE64, login, of as credentials_of, registry};
 pub(crate) use describe::list;
 pub(crate) use progress::MessageStream;
-pub(crate) use transfer::{create, load, prune, reader, save_many};
+pub(crate) use transfer::{create, load, prune, save_many};
 
 use crate::Api;
 use crate::error::{ApiError, ApiResult};

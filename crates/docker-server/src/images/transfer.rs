@@ -4,6 +4,7 @@ use super::auth::credentials;
 use super::describe::{in_use, publish, reference, wire_removed};
 use super::progress::MessageStream;
 use crate::Api;
+use crate::body::reader;
 use crate::containers::archive::written_body;
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
@@ -12,8 +13,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::TryStreamExt;
-use std::io::{self, Read};
 use std::sync::Arc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use wharf_build::apply_changes;
@@ -21,11 +20,6 @@ use wharf_docker_api::types::image::PruneResponse;
 use wharf_engine::images::Import;
 use wharf_model::{Error, ErrorKind};
 use wharf_oci::platform::Platform;
-
-/// A body as a blocking reader.
-pub(crate) fn reader(body: Body) -> impl Read + Send + 'static {
-    SyncIoBridge::new(Box::pin(StreamReader::new(body.into_data_stream().map_err(io::Error::other))))
-}
 
 fn platform(params: &Params) -> ApiResult<Option<Platform>> {
     let text = params.get("platform").map(str::parse).transpose();
