@@ -24,7 +24,7 @@ use wharf_oci::runtime_spec::{
 };
 
 /// The specification that a request asks for. The request itself is kept in it, to be shown by inspect.
-pub(crate) fn spec(request: CreateRequest) -> ApiResult<ContainerSpec> {
+pub(crate) fn spec(request: CreateRequest, own_log: &LogSpec) -> ApiResult<ContainerSpec> {
     let origin = serde_json::to_value(&request)
         .map_err(|e| ApiError::bad_request(format!("keep the request: {e}")))?;
     let CreateRequest { config, host_config: mut host, networking_config: networking } = request;
@@ -84,7 +84,7 @@ pub(crate) fn spec(request: CreateRequest) -> ApiResult<ContainerSpec> {
         cgroup: namespace(&host.cgroupns_mode)?,
         cgroup_parent: host.resources.cgroup_parent.clone(),
         oom_score_adj: i32::try_from(host.oom_score_adj).unwrap_or(0),
-        log: log(&host.log_config)?,
+        log: log(&host.log_config, own_log)?,
         annotations: host.annotations.clone().unwrap_or_default(),
         health: config.healthcheck.map(healthcheck),
         origin,
@@ -261,47 +261,16 @@ pub(crate) fn rlimit(name: &str, hard: i64, soft: i64) -> Rlimit {
     Rlimit { kind: format!("RLIMIT_{}", name.to_ascii_uppercase()), hard: hard as u64, soft: soft as u64 }
 }
 
-fn log(config: &LogConfig) -> ApiResult<LogSpec> {
-    let options = config.config.clone().unwrap_or_default();
-    let driver = if config.kind.is_empty() { "json-file".to_owned() } else { config.kind.clone() };
-    let mut log = LogSpec { driver, options: options.clone(), ..LogSpec::default() };
-    for (key, value) in &options {
-        match key.as_str() {
-            "max-size" if value == "-1" => log.max_size = 0,
-            "max-size" => {
-                log.max_size = size(value)
-                    .ok_or_else(|| ApiError::bad_request(format!("invalid value for max-size: {value:?}")))?;
-            }
-            "max-file" => {
-                log.max_files =
-                    value.parse().ok().filter(|n| *n > 0).ok_or_else(|| {
-                        ApiError::bad_request(format!("invalid value for max-file: {value:?}"))
-                    })?;
-            }
-            "mode" | "max-buffer-size" | "compress" | "labels" | "labels-regex" | "env" | "env-regex"
-            | "tag" => {}
-            other => {
-                return Err(ApiError::bad_request(format!(
-                    "unknown log opt '{other}' for {} log driver",
-                    log.driver
-                )));
-            }
-        }
+/// The driver as asked for; one that is not named is the engine's own, with its options.
+fn log(config: &LogConfig, own: &LogSpec) -> ApiResult<LogSpec> {
+    let mut options = config.config.clone().unwrap_or_default();
+    if !config.kind.is_empty() && config.kind != own.driver {
+        return Ok(LogSpec::parse(&config.kind, options)?);
     }
-    Ok(log)
-}
-
-/// `10m`, `1g`, `500` as bytes.
-fn size(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let lower = lower.strip_suffix('b').unwrap_or(&lower);
-    let (digits, shift) = match lower.chars().last()? {
-        'k' => (&lower[..lower.len() - 1], 10),
-        'm' => (&lower[..lower.len() - 1], 20),
-        'g' => (&lower[..lower.len() - 1], 30),
-        _ => (lower, 0),
-    };
-    Some(digits.parse::<u64>().ok()? << shift)
+    for (key, value) in &own.options {
+        options.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    Ok(LogSpec::parse(&own.driver, options)?)
 }
 
 pub(crate) fn resources(wire: &WireResources) -> ApiResult<Resources> {
@@ -695,13 +664,5 @@ mod tests {
         assert_eq!(r.cpu.unwrap().quota, Some(50_000));
         assert_eq!(r.memory.unwrap().swap, Some(128 << 20));
         assert!(resources(&WireResources { memory: 1000, ..WireResources::default() }).is_err());
-    }
-
-    #[test]
-    fn sizes() {
-        assert_eq!(
-            (size("10m"), size("1GB"), size("5"), size("x")),
-            (Some(10 << 20), Some(1 << 30), Some(5), None)
-        );
     }
 }

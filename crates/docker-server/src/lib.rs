@@ -72,4 +72,6 @@ pub struct About {
     pub storage: String,
     /// Debug output is on.
     pub debug: bool,
+    /// Where output of containers goes that do not say.
+    pub log: wharf_model::container::LogSpec,
 }

@@ -1,12 +1,15 @@
 //! Reading a container's log: Docker's json-file format, across rotated files, and as it grows.
 
+pub(crate) mod about;
+mod files;
+pub(crate) mod remote;
+
 use crate::clock::parse_rfc3339;
+use files::Lines;
 use rustix::fs::inotify;
 use serde::Deserialize;
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::path::{Path, PathBuf};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
@@ -32,7 +35,7 @@ pub struct LogRequest {
 }
 
 /// One entry: a line, or a piece of a long one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogEntry {
     /// From standard error.
     pub stderr: bool,
@@ -40,12 +43,16 @@ pub struct LogEntry {
     pub time: String,
     /// With its newline, if it had one.
     pub text: String,
+    /// What the driver's options tell of the container.
+    pub attributes: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
 struct Raw {
     log: String,
     stream: String,
+    #[serde(default)]
+    attrs: BTreeMap<String, String>,
     time: String,
 }
 
@@ -126,22 +133,17 @@ async fn drain(watcher: &AsyncFd<rustix::fd::OwnedFd>) -> Result<()> {
     Ok(())
 }
 
-/// Where reading stands: oldest file first, then the one in use, then the one that replaces it.
+/// Entries as they are wanted.
 struct Cursor {
-    base: PathBuf,
+    lines: Lines,
     request: LogRequest,
-    /// Files before the current one, oldest last.
-    older: Vec<PathBuf>,
-    reader: Option<BufReader<File>>,
-    partial: String,
     is_past: bool,
 }
 
 impl Cursor {
     fn open(base: PathBuf, request: LogRequest) -> Result<Self> {
-        let rotated = |n: u32| base.with_added_extension(n.to_string());
-        let older: Vec<PathBuf> = (1..).map(rotated).take_while(|p| p.exists()).collect();
-        Ok(Self { base, request, older, reader: None, partial: String::new(), is_past: false })
+        let lines = Lines::open(base).map_err(unreadable)?;
+        Ok(Self { lines, request, is_past: false })
     }
 
     /// Reads everything and keeps the last entries; the cursor is then at the end.
@@ -161,9 +163,12 @@ impl Cursor {
     /// The next entry that is wanted; `None` at the end of what is there now.
     fn next(&mut self) -> Result<Option<LogEntry>> {
         while !self.is_past {
-            let Some(line) = self.line()? else { return Ok(None) };
+            if std::mem::take(&mut self.lines.missed) {
+                tracing::warn!("the log is written faster than it is read: files of it were dropped unread");
+            }
+            let Some(line) = self.lines.next().map_err(unreadable)? else { return Ok(None) };
             // A line torn by a full disk or a power cut is passed over.
-            let Ok(raw) = serde_json::from_str::<Raw>(&line) else { continue };
+            let Ok(raw) = serde_json::from_slice::<Raw>(&line) else { continue };
             let stderr = raw.stream == "stderr";
             let time = parse_rfc3339(&raw.time).unwrap_or(0);
             if self.request.until_ns.is_some_and(|until| time >= until) {
@@ -172,56 +177,16 @@ impl Cursor {
             }
             let wanted = if stderr { self.request.stderr } else { self.request.stdout };
             if wanted && self.request.since_ns.is_none_or(|since| time >= since) {
-                return Ok(Some(LogEntry { stderr, time: raw.time, text: raw.log }));
+                let Raw { log: text, attrs: attributes, time, .. } = raw;
+                return Ok(Some(LogEntry { stderr, time, text, attributes }));
             }
         }
         Ok(None)
     }
+}
 
-    fn line(&mut self) -> Result<Option<String>> {
-        let failed = |e: io::Error| Error::wrap(ErrorKind::Internal, "read the log", e);
-        loop {
-            let Some(reader) = &mut self.reader else {
-                if !self.open_next().map_err(failed)? {
-                    return Ok(None);
-                }
-                continue;
-            };
-            reader.read_line(&mut self.partial).map_err(failed)?;
-            if self.partial.ends_with('\n') {
-                return Ok(Some(std::mem::take(&mut self.partial)));
-            }
-            // The end of this file: of an old one, of one that was rotated away, or of the one in use.
-            if !self.older.is_empty() || self.is_rotated_away().map_err(failed)? {
-                self.partial.clear();
-                self.reader = None;
-            } else {
-                return Ok(None);
-            }
-        }
-    }
-
-    fn open_next(&mut self) -> io::Result<bool> {
-        let path = self.older.pop().unwrap_or_else(|| self.base.clone());
-        match File::open(&path) {
-            Ok(mut file) => {
-                file.seek(SeekFrom::Start(0))?;
-                self.reader = Some(BufReader::with_capacity(64 * 1024, file));
-                Ok(true)
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(!self.older.is_empty()),
-            Err(e) => Err(e),
-        }
-    }
-
-    fn is_rotated_away(&self) -> io::Result<bool> {
-        let Some(reader) = &self.reader else { return Ok(false) };
-        match std::fs::metadata(&self.base) {
-            Ok(now) => Ok(now.ino() != reader.get_ref().metadata()?.ino()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
+fn unreadable(e: io::Error) -> Error {
+    Error::wrap(ErrorKind::Internal, "read the log", e)
 }
 
 #[cfg(test)]

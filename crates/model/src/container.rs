@@ -1,6 +1,7 @@
 //! What a container shall be: the specification, as parsed at the edge and kept in its record.
 
 use crate::health::{self, Check, Health, OnUnhealthy};
+pub use crate::logging::LogSpec;
 use crate::network::Endpoint;
 use crate::ports::{ContainerPort, PortMapping, PublishedPort};
 use crate::state::Status;
@@ -301,26 +302,6 @@ pub enum RestartPolicy {
     OnFailure(u32),
 }
 
-/// Where a container's output goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogSpec {
-    /// `json-file` or `none`.
-    pub driver: String,
-    /// Bytes after which a file is rotated; 0 is never.
-    pub max_size: u64,
-    /// How many files are kept.
-    pub max_files: u32,
-    /// The options as given.
-    pub options: BTreeMap<String, String>,
-}
-
-impl Default for LogSpec {
-    fn default() -> Self {
-        // A disk filled by logs is a fault, not a default: 5 files of 20 MB.
-        Self { driver: "json-file".to_owned(), max_size: 20_000_000, max_files: 5, options: BTreeMap::new() }
-    }
-}
-
 /// How a container is and was. Everything here outlives the engine's process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContainerRecord {
@@ -523,12 +504,6 @@ pub fn validate(spec: &ContainerSpec) -> Result<(), Error> {
         return Err(Error::invalid(
             "conflicting options: port publishing and the container type network mode",
         ));
-    }
-    if !matches!(spec.log.driver.as_str(), "json-file" | "none") {
-        return Err(Error::unsupported(format!(
-            "log driver {:?} is not supported yet: json-file and none are",
-            spec.log.driver
-        )));
     }
     Ok(())
 }

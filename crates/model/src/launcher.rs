@@ -25,8 +25,8 @@ pub struct LaunchSpec {
     pub root: RootMount,
     /// The system call filter.
     pub seccomp: Option<Seccomp>,
-    /// Where output is kept: file, bytes a file, number of files.
-    pub log: Option<(PathBuf, u64, u32)>,
+    /// Where output is kept.
+    pub log: Option<LogFile>,
     /// stdin stays open for clients.
     pub open_stdin: bool,
     /// stdin ends with the first client that ends it.
@@ -35,6 +35,21 @@ pub struct LaunchSpec {
     pub init: bool,
     /// Clients that have the streams from the first byte, at most [`MAX_ATTACHED`].
     pub attached: Vec<StreamSet>,
+}
+
+/// A file of output in Docker's json-file format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFile {
+    /// The file in use; older ones get `.1`, `.2` and so on, and `.gz` when they are compressed.
+    pub path: PathBuf,
+    /// Bytes after which it is rotated; 0 is never.
+    pub max_size: u64,
+    /// How many files are kept.
+    pub max_files: u32,
+    /// Rotated files are compressed.
+    pub compress: bool,
+    /// What each line tells of the container: a JSON object, or nothing.
+    pub attributes: String,
 }
 
 /// Clients that one launch connects; the connections travel in one message.

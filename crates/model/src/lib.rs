@@ -11,6 +11,7 @@ pub mod error;
 pub mod health;
 pub mod ids;
 pub mod launcher;
+pub mod logging;
 pub mod network;
 pub mod ports;
 pub mod records;

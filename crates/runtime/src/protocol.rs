@@ -73,6 +73,12 @@ pub struct LogFile {
     pub max_size: u64,
     /// How many files are kept, the one in use included.
     pub max_files: u32,
+    /// Rotated files are compressed, to `.1.gz` and so on.
+    #[serde(default)]
+    pub compress: bool,
+    /// What each line tells of the container: a JSON object, or nothing.
+    #[serde(default)]
+    pub attributes: String,
 }
 
 /// What a monitor can be asked.

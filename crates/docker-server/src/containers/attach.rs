@@ -1,5 +1,6 @@
 //! `POST /containers/{id}/attach` and `GET /containers/{id}/attach/ws`.
 
+use super::logs::Shown;
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
@@ -41,7 +42,7 @@ async fn prepare(api: &Api, id: &str, params: &Params) -> ApiResult<Attachment> 
         stderr: params.flag("stderr"),
     };
     let keys = keys(record.spec.tty && streams.stdin, params.get("detachKeys"))?;
-    let earlier = (params.flag("logs") && record.spec.log.driver != "none").then(|| {
+    let earlier = (params.flag("logs") && record.spec.log.is_readable()).then(|| {
         let wanted = LogRequest { stdout: streams.stdout, stderr: streams.stderr, ..LogRequest::default() };
         logs::read(api.containers.log_file(&record), wanted, handle.watch())
     });
@@ -65,7 +66,7 @@ async fn serve(api: Api, attachment: Attachment, mut client: Client) {
     if let Some(mut entries) = earlier {
         while let Some(entry) = entries.recv().await {
             let entry = match entry {
-                Ok(entry) => super::logs::encode(&entry, record.spec.tty, false),
+                Ok(entry) => super::logs::encode(&entry, record.spec.tty, Shown::default()),
                 Err(e) => {
                     tracing::warn!("read the log of container {}: {}", record.name, e.full());
                     break;

@@ -46,7 +46,7 @@ fn wire(api: &Api, record: &ContainerRecord) -> Inspect {
         resolv_conf_path: file("resolv.conf"),
         hostname_path: file("hostname"),
         hosts_path: file("hosts"),
-        log_path: if record.spec.log.driver == "none" {
+        log_path: if record.spec.log.driver != "json-file" {
             String::new()
         } else {
             api.containers.log_file(record).display().to_string()
@@ -128,10 +128,8 @@ fn as_asked(record: &ContainerRecord) -> (Config, HostConfig) {
         volumes.extend(image.volumes.iter().map(|v| (v.clone(), Some(Default::default()))));
     }
     host.network_mode = network_mode(record);
-    if host.log_config.kind.is_empty() {
-        host.log_config.kind.clone_from(&record.spec.log.driver);
-        host.log_config.config.get_or_insert_default();
-    }
+    host.log_config.kind.clone_from(&record.spec.log.driver);
+    host.log_config.config = Some(record.spec.log.options.clone());
     if host.restart_policy.name.is_empty() {
         "no".clone_into(&mut host.restart_policy.name);
     }

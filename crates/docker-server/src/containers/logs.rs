@@ -24,21 +24,35 @@ pub(crate) async fn logs(State(api): State<Api>, Path(id): Path<String>, params:
     if !request.stdout && !request.stderr {
         return Err(ApiError::bad_request("Bad parameters: you must choose at least one stream"));
     }
-    if record.spec.log.driver == "none" {
+    if !record.spec.log.is_readable() {
         return Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
             "configured logging driver does not support reading",
         ));
     }
     let entries = logs::read(api.containers.log_file(&record), request, handle.watch());
-    Ok(respond(entries, record.spec.tty, params.flag("timestamps")))
+    let shown = Shown { timestamps: params.flag("timestamps"), details: params.flag("details") };
+    Ok(respond(entries, record.spec.tty, shown))
+}
+
+/// What is shown before each line.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Shown {
+    timestamps: bool,
+    /// What the driver's options tell of the container.
+    details: bool,
+}
+
+/// As in a query, which is how Docker writes details.
+fn escaped(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// Entries as a body: raw for a terminal, else multiplexed.
-fn respond(entries: mpsc::Receiver<wharf_model::Result<LogEntry>>, tty: bool, timestamps: bool) -> Response {
+fn respond(entries: mpsc::Receiver<wharf_model::Result<LogEntry>>, tty: bool, shown: Shown) -> Response {
     let stream = futures_util::stream::unfold(entries, move |mut entries| async move {
         let entry = entries.recv().await?;
-        let bytes = entry.map(|e| encode(&e, tty, timestamps)).map_err(|e| std::io::Error::other(e.full()));
+        let bytes = entry.map(|e| encode(&e, tty, shown)).map_err(|e| std::io::Error::other(e.full()));
         Some((bytes, entries))
     });
     let kind =
@@ -48,10 +62,16 @@ fn respond(entries: mpsc::Receiver<wharf_model::Result<LogEntry>>, tty: bool, ti
     response
 }
 
-pub(super) fn encode(entry: &LogEntry, tty: bool, timestamps: bool) -> Vec<u8> {
+pub(super) fn encode(entry: &LogEntry, tty: bool, shown: Shown) -> Vec<u8> {
     let mut text = Vec::with_capacity(entry.text.len() + 48);
-    if timestamps {
+    if shown.timestamps {
         text.extend_from_slice(entry.time.as_bytes());
+        text.push(b' ');
+    }
+    if shown.details {
+        let of = |(key, value): (&String, &String)| format!("{}={}", escaped(key), escaped(value));
+        let details: Vec<String> = entry.attributes.iter().map(of).collect();
+        text.extend_from_slice(details.join(",").as_bytes());
         text.push(b' ');
     }
     text.extend_from_slice(entry.text.as_bytes());

@@ -135,6 +135,10 @@ impl Actor {
             restart_pause: RESTART_PAUSE,
             removed: false,
         };
+        if actor.record.spec.log.is_remote() {
+            let file = actor.shared.log_file(&actor.record.id);
+            tokio::spawn(crate::logs::remote::ship(file, receiver.clone()));
+        }
         tokio::spawn(actor.run());
         Handle { id, commands: sender, view: receiver }
     }

@@ -35,6 +35,7 @@ impl Containers {
             )));
         }
         let image = self.shared.images.find(&spec.image)?;
+        crate::logs::remote::check(&spec.log)?;
         super::links::check(&self.registry, &spec.links)?;
         let inherited = self.inherited(&spec)?;
         let record = self.new_record(name, spec, &image)?;

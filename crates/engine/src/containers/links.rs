@@ -105,9 +105,7 @@ pub(super) fn check(registry: &Registry, links: &[Link]) -> Result<()> {
 impl Collaborators {
     /// Tells the running containers that are linked to a container, which has just started, of its address.
     pub(super) fn tell_linked(&self, registry: &Registry, started: &ContainerRecord) -> Result<()> {
-        if address(started).is_none() {
-            return Ok(());
-        }
+        let Some(address) = address(started) else { return Ok(()) };
         for record in registry.list().iter().map(|h| h.record()) {
             let linked =
                 record.spec.links.iter().filter(|l| is_named(started, &l.container)).collect::<Vec<_>>();
@@ -116,7 +114,8 @@ impl Collaborators {
             }
             let hosts = self.launcher.run_directory(&record.id).join("hosts");
             for link in linked {
-                let line = find(registry, &record, link)?.hosts_line();
+                let other = Arc::new(started.clone());
+                let line = Linked { alias: link.alias.clone(), address, record: other }.hosts_line();
                 let names = line.split_once('\t').map_or("", |(_, names)| names);
                 replace_line(&hosts, &format!("\t{names}"), &line)?;
             }

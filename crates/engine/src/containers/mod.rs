@@ -36,7 +36,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use wharf_model::container::ContainerRecord;
-use wharf_model::launcher::{Launcher, StreamSet};
+use wharf_model::launcher::{Launcher, LogFile, StreamSet};
 use wharf_model::records::Records;
 use wharf_model::snapshots::Snapshots;
 use wharf_model::{ContainerId, Error, Result};
@@ -345,6 +345,17 @@ impl Collaborators {
 
     fn log_file(&self, id: &ContainerId) -> PathBuf {
         self.directory_of(id).join(format!("{id}-json.log"))
+    }
+
+    /// Where the monitor writes; nowhere without a driver.
+    fn log_target(&self, record: &ContainerRecord) -> Result<Option<LogFile>> {
+        let log = &record.spec.log;
+        if !log.has_file() {
+            return Ok(None);
+        }
+        let attributes = crate::logs::about::attributes(record)?;
+        let (path, max_size, max_files) = (self.log_file(&record.id), log.max_size, log.max_files);
+        Ok(Some(LogFile { path, max_size, max_files, compress: log.compress, attributes }))
     }
 }
 

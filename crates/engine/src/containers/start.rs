@@ -82,6 +82,9 @@ impl Actor {
     }
 
     async fn try_start(&mut self) -> Result<(), Failure> {
+        if self.record.spec.log.is_remote() {
+            crate::logs::remote::reach(&self.record).await?;
+        }
         let shared = self.shared.clone();
         let registry = self.registry.clone();
         let record = self.record.clone();
@@ -245,7 +248,6 @@ fn launch_spec(
     let files = shared.write_files(record, &linked)?;
     let cgroup = shared.cgroup_of(record);
     let around = Surroundings { identity: &identity, cgroup: &cgroup, shared: namespaces, files: &files };
-    let log = &record.spec.log;
     let mut spec = spec::build(record, &around);
     if let Some(process) = spec.process.as_mut().filter(|_| !linked.is_empty()) {
         process.env = merge_env(&links::environment(registry, record)?, &process.env);
@@ -255,7 +257,7 @@ fn launch_spec(
         spec,
         root,
         seccomp: spec::filter_of(record),
-        log: (log.driver != "none").then(|| (shared.log_file(&record.id), log.max_size, log.max_files)),
+        log: shared.log_target(record)?,
         open_stdin: record.spec.open_stdin,
         stdin_once: record.spec.stdin_once,
         init: record.spec.init,

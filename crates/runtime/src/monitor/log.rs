@@ -3,6 +3,9 @@
 use crate::protocol::LogFile;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 /// A longer line is written in pieces without a newline at the end, as Docker does.
@@ -18,13 +21,23 @@ pub(crate) struct Log {
     /// The first failure, until it is told; output goes on to clients.
     failure: Option<String>,
     told: bool,
+    /// Compresses the file that was rotated last.
+    compressing: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Log {
     pub(crate) fn open(spec: LogFile) -> io::Result<Self> {
         let file = open(&spec)?;
         let size = file.metadata()?.len();
-        Ok(Self { spec, file, size, partial: [Vec::new(), Vec::new()], failure: None, told: false })
+        Ok(Self {
+            spec,
+            file,
+            size,
+            partial: [Vec::new(), Vec::new()],
+            failure: None,
+            told: false,
+            compressing: None,
+        })
     }
 
     /// Adds output of stream 1 or 2.
@@ -35,13 +48,13 @@ impl Log {
         while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
             partial.extend_from_slice(&bytes[..=end]);
             bytes = &bytes[end + 1..];
-            entries(&mut out, stream, partial, &time);
+            entries(&mut out, stream, partial, &time, &self.spec.attributes);
             partial.clear();
         }
         partial.extend_from_slice(bytes);
         while partial.len() >= LINE_LIMIT {
             let rest = partial.split_off(LINE_LIMIT);
-            entry(&mut out, stream, partial, &time);
+            entry(&mut out, stream, partial, &time, &self.spec.attributes);
             *partial = rest;
         }
         self.append(&out);
@@ -52,11 +65,14 @@ impl Log {
         let mut out = Vec::new();
         for (index, partial) in self.partial.iter_mut().enumerate() {
             if !partial.is_empty() {
-                entry(&mut out, index as u8 + 1, partial, &Timestamp::now());
+                entry(&mut out, index as u8 + 1, partial, &Timestamp::now(), &self.spec.attributes);
                 partial.clear();
             }
         }
         self.append(&out);
+        if let Err(e) = self.compressed() {
+            self.fail(&e);
+        }
     }
 
     /// The first failure, once.
@@ -70,8 +86,12 @@ impl Log {
             return;
         }
         if let Err(e) = self.try_append(bytes) {
-            self.failure.get_or_insert(format!("write the log {}: {e}", self.spec.path.display()));
+            self.fail(&e);
         }
+    }
+
+    fn fail(&mut self, e: &io::Error) {
+        self.failure.get_or_insert(format!("write the log {}: {e}", self.spec.path.display()));
     }
 
     fn try_append(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -84,43 +104,88 @@ impl Log {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
+        // What cannot be compressed stays as it is, and is read as well.
+        let compressed = self.compressed();
         let name = |n: u32| match n {
             0 => self.spec.path.clone(),
             n => self.spec.path.with_added_extension(n.to_string()),
         };
-        for n in (1..self.spec.max_files.max(1)).rev() {
-            match std::fs::rename(name(n - 1), name(n)) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-        }
-        if self.spec.max_files <= 1 {
-            std::fs::remove_file(&self.spec.path)?;
+        let zipped = |n: u32| name(n).with_added_extension("gz");
+        let last = self.spec.max_files.max(1) - 1;
+        gone(std::fs::remove_file(name(last)))?;
+        gone(std::fs::remove_file(zipped(last)))?;
+        for n in (1..=last).rev() {
+            gone(std::fs::rename(name(n - 1), name(n)))?;
+            gone(std::fs::rename(zipped(n - 1), zipped(n)))?;
         }
         self.file = open(&self.spec)?;
         self.size = 0;
-        Ok(())
+        if self.spec.compress && last > 0 {
+            let thread = std::thread::Builder::new().stack_size(COMPRESSOR_STACK);
+            let rotated = name(1);
+            self.compressing = Some(thread.spawn(move || compress(&rotated))?);
+        }
+        compressed
+    }
+
+    /// Waits for the last compression.
+    fn compressed(&mut self) -> io::Result<()> {
+        let Some(thread) = self.compressing.take() else { return Ok(()) };
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the compression failed")))
     }
 }
 
+/// What is not there needs nothing.
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Bytes of stack of the thread that compresses; what it works with is on the heap.
+const COMPRESSOR_STACK: usize = 256 * 1024;
+
+/// Puts `path.gz` in the place of `path`. Its comment tells inode and time of change of the file it was made of: a
+/// reader in the middle of the log finds by them how far it is. A crash leaves the one or both; the plain one counts.
+fn compress(path: &Path) -> io::Result<()> {
+    let mut plain = File::open(path)?;
+    let found = plain.metadata()?;
+    let changed_ns = i128::from(found.mtime()) * 1_000_000_000 + i128::from(found.mtime_nsec());
+    let identity = format!("{} {changed_ns}", found.ino());
+    let zipped = path.with_added_extension("gz");
+    let scratch = zipped.with_added_extension("tmp");
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&scratch)?;
+    let mut encoder = flate2::GzBuilder::new().comment(identity).write(file, flate2::Compression::fast());
+    io::copy(&mut plain, &mut encoder)?;
+    encoder.finish()?;
+    std::fs::rename(&scratch, &zipped)?;
+    std::fs::remove_file(path)
+}
+
 fn open(spec: &LogFile) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
     OpenOptions::new().append(true).create(true).mode(0o640).open(&spec.path)
 }
 
 /// A whole line, in pieces where it is too long.
-fn entries(out: &mut Vec<u8>, stream: u8, line: &[u8], time: &Timestamp) {
+fn entries(out: &mut Vec<u8>, stream: u8, line: &[u8], time: &Timestamp, attributes: &str) {
     for piece in line.chunks(LINE_LIMIT) {
-        entry(out, stream, piece, time);
+        entry(out, stream, piece, time, attributes);
     }
 }
 
-fn entry(out: &mut Vec<u8>, stream: u8, text: &[u8], time: &Timestamp) {
+fn entry(out: &mut Vec<u8>, stream: u8, text: &[u8], time: &Timestamp, attributes: &str) {
     out.extend_from_slice(b"{\"log\":\"");
     escape(out, &String::from_utf8_lossy(text));
     out.extend_from_slice(b"\",\"stream\":\"");
     out.extend_from_slice(if stream == 2 { b"stderr" } else { b"stdout" });
-    out.extend_from_slice(b"\",\"time\":\"");
+    if !attributes.is_empty() {
+        out.extend_from_slice(b"\",\"attrs\":");
+        out.extend_from_slice(attributes.as_bytes());
+        out.extend_from_slice(b",\"time\":\"");
+    } else {
+        out.extend_from_slice(b"\",\"time\":\"");
+    }
     out.extend_from_slice(time.0.as_bytes());
     out.extend_from_slice(b"\"}\n");
 }
@@ -175,8 +240,37 @@ fn rfc3339(seconds: u64, nanos: u32) -> String {
 mod tests {
     use super::*;
 
-    fn log_in(directory: &std::path::Path, max_size: u64, max_files: u32) -> Log {
-        Log::open(LogFile { path: directory.join("x-json.log"), max_size, max_files }).unwrap()
+    fn log_in(directory: &Path, max_size: u64, max_files: u32) -> Log {
+        let path = directory.join("x-json.log");
+        let spec = LogFile { path, max_size, max_files, compress: false, attributes: String::new() };
+        Log::open(spec).unwrap()
+    }
+
+    #[test]
+    fn rotated_files_are_compressed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.log");
+        let attributes = "{\"a\":\"b\"}".to_owned();
+        let spec = LogFile { path: path.clone(), max_size: 300, max_files: 3, compress: true, attributes };
+        let mut log = Log::open(spec).unwrap();
+        for n in 0..20 {
+            log.write(1, format!("line {n}\n").as_bytes());
+        }
+        log.finish();
+        assert!(log.take_failure().is_none());
+        let mut names: Vec<_> = std::fs::read_dir(directory.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["x.log", "x.log.1.gz", "x.log.2.gz"]);
+        let newest = File::open(directory.path().join("x.log.1.gz")).unwrap();
+        let text = io::read_to_string(flate2::read::GzDecoder::new(newest)).unwrap();
+        assert!(text.lines().all(|l| l.contains("\"stdout\",\"attrs\":{\"a\":\"b\"},\"time\"")), "{text}");
+        let now = std::fs::read_to_string(&path).unwrap();
+        let number =
+            |text: &str| text.lines().last().unwrap().split(['\\', ' ']).nth(1).unwrap().parse::<u32>();
+        assert_eq!(number(&text).unwrap() + now.lines().count() as u32, 19, "nothing is lost");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use wharf_model::container::LogSpec;
 use wharf_model::network::Subnet;
 
 /// Where the API of the default engine is.
@@ -38,6 +39,12 @@ pub(crate) struct Args {
     /// Registry that may be spoken to without TLS; may be repeated
     #[arg(long, value_name = "HOST")]
     insecure_registry: Vec<String>,
+    /// Where output of containers goes that do not say: json-file, local, none, syslog, gelf, fluentd or journald
+    #[arg(long, value_name = "DRIVER", default_value = "json-file")]
+    log_driver: String,
+    /// Option of that driver, as key=value; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    log_opt: Vec<String>,
     /// Print `ready` on standard output when the API listens
     #[arg(long, hide = true)]
     tell_ready: bool,
@@ -133,6 +140,7 @@ pub(super) struct Config {
     pub(super) insecure_registries: Vec<String>,
     pub(super) debug: bool,
     pub(super) tell_ready: bool,
+    pub(super) log: LogSpec,
 }
 
 impl Config {
@@ -160,11 +168,22 @@ impl Config {
             cgroup_parent: args.cgroup_parent.unwrap_or_else(|| named("wharf")),
             table: named("wharf"),
             data_root,
+            log: log(&args.log_driver, &args.log_opt)?,
             insecure_registries: args.insecure_registry,
             debug: args.debug,
             tell_ready: args.tell_ready,
         })
     }
+}
+
+fn log(driver: &str, options: &[String]) -> anyhow::Result<LogSpec> {
+    let pair = |text: &String| {
+        let (key, value) =
+            text.split_once('=').with_context(|| format!("--log-opt {text}: key=value is expected"))?;
+        Ok((key.to_owned(), value.to_owned()))
+    };
+    let options = options.iter().map(pair).collect::<anyhow::Result<_>>()?;
+    LogSpec::parse(driver, options).context("--log-driver and --log-opt")
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {

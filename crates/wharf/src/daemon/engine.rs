@@ -110,6 +110,7 @@ impl Engine {
             cgroup_version,
             storage: "overlay2".to_owned(),
             debug: config.debug,
+            log: config.log.clone(),
         });
         let builder = Builder {
             images: images.clone(),

@@ -9,6 +9,8 @@ mod exec;
 mod health;
 mod hung;
 mod leaks;
+mod links;
+mod logging;
 mod network;
 mod oci;
 mod registry;
