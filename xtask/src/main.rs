@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask tidy|story|bench|scale|vm`.
+//! The project's own commands: `cargo xtask tidy|story|clients|bench|scale|vm`.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // Printing is what these commands are for.
 
 mod bench;
 mod busybox;
+mod clients;
 mod scale;
 mod story;
 mod tidy;
@@ -13,9 +14,10 @@ use anyhow::{Context, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const USAGE: &str = "usage: cargo xtask tidy | story | bench | scale | vm SUITE
+const USAGE: &str = "usage: cargo xtask tidy | story | clients | bench | scale | vm SUITE
   tidy   check the project's own rules
   story  build Wharf and go through the container story with examples/hello (root)
+  clients  install docker-py, Testcontainers and dockerode and test the engine with them (root)
   bench  measure Wharf beside its peers and refresh BENCHMARKS.md (root)
   scale  measure 10, 100 and 1,000 containers at once and refresh BENCHMARKS.md (root)
   vm     the story on the kernel of a Debian suite: bullseye, bookworm, trixie, sid";
@@ -27,6 +29,7 @@ fn main() -> anyhow::Result<()> {
     match words[..] {
         ["tidy"] => tidy::run(&root),
         ["story"] => story::run(&root),
+        ["clients"] => clients::run(&root),
         ["bench"] => bench::run(&root),
         ["scale"] => scale::run(&root),
         ["vm", suite] => vm::run(&root, suite),

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod build;
+mod clients;
 mod disk;
 mod docker;
 mod exec;
