@@ -3,6 +3,17 @@
 use crate::error::Result;
 use std::path::PathBuf;
 
+/// What a volume shows in place of a directory of its own (options `type`, `device` and `o`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeMount {
+    /// Type of the file system, such as `tmpfs` or `nfs`.
+    pub kind: String,
+    /// What is mounted.
+    pub device: String,
+    /// Options of mount(8), separated by commas.
+    pub options: String,
+}
+
 /// Volumes of the `local` driver.
 ///
 /// Errors: `Invalid` for a name that may not be one, `NotFound` for an absent volume, `Internal` for the
@@ -18,6 +29,10 @@ pub trait Volumes: Send + Sync {
     fn list(&self) -> Result<Vec<String>>;
     /// Bytes of the files in a volume; a file with several names counts once.
     fn size(&self, name: &str) -> Result<u64>;
+    /// Mounts something on a volume's directory; nothing happens when there is something already.
+    fn mount(&self, name: &str, what: &VolumeMount) -> Result<()>;
+    /// Unmounts it again; nothing happens when there is nothing.
+    fn unmount(&self, name: &str) -> Result<()>;
     /// Whether a volume holds nothing, so that an image's content may be copied into it.
     fn is_empty(&self, name: &str) -> Result<bool>;
 }

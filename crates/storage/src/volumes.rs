@@ -1,10 +1,13 @@
 //! Volumes of the `local` driver: `volumes/<name>/_data`.
 
 use crate::disk::{failed, make_dir, remove_tree};
+use rustix::mount::{MountFlags, UnmountFlags};
+use std::ffi::CString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use wharf_model::ids::is_valid_name;
-use wharf_model::volumes::Volumes;
-use wharf_model::{Error, Result};
+use wharf_model::volumes::{VolumeMount, Volumes};
+use wharf_model::{Error, ErrorKind, Result};
 
 /// The `Volumes` seam on a directory.
 pub struct LocalVolumes {
@@ -49,7 +52,39 @@ impl Volumes for LocalVolumes {
         if data.is_dir() { Ok(data) } else { Err(Error::not_found(format!("get {name}: no such volume"))) }
     }
 
+    fn mount(&self, name: &str, what: &VolumeMount) -> Result<()> {
+        let data = self.path(name)?;
+        if is_mounted(&data)? {
+            return Ok(());
+        }
+        let (flags, options) = parse_options(&what.options);
+        rustix::mount::mount(&*what.device, &data, &*what.kind, flags, &*c_text(&options)?).map_err(|e| {
+            let shown = if options.is_empty() { String::new() } else { format!(", data: {options}") };
+            let text = format!(
+                "failed to mount local volume: mount {}:{}, flags: {:#x}{shown}",
+                what.device,
+                data.display(),
+                flags.bits()
+            );
+            Error::wrap(ErrorKind::Internal, text, std::io::Error::from(e))
+        })
+    }
+
+    fn unmount(&self, name: &str) -> Result<()> {
+        let data = self.path(name)?;
+        if !is_mounted(&data)? {
+            return Ok(());
+        }
+        rustix::mount::unmount(&data, UnmountFlags::DETACH)
+            .map_err(|e| failed("unmount", &data, std::io::Error::from(e)))
+    }
+
     fn remove(&self, name: &str) -> Result<()> {
+        // What is mounted is not the volume's to remove.
+        match self.unmount(name) {
+            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
         remove_tree(&self.dir(name)?)
     }
 
@@ -77,10 +112,51 @@ impl Volumes for LocalVolumes {
     }
 }
 
+/// The volume's directory and the one above it are of one file system unless something is mounted.
+fn is_mounted(data: &Path) -> Result<bool> {
+    let device = |path: &Path| std::fs::metadata(path).map(|m| m.dev()).map_err(|e| failed("stat", path, e));
+    let above = data.parent().unwrap_or(data);
+    Ok(device(data)? != device(above)?)
+}
+
+fn c_text(text: &str) -> Result<CString> {
+    CString::new(text).map_err(|e| Error::wrap(ErrorKind::Invalid, "read the volume's options", e))
+}
+
+/// Options of mount(8) that the kernel takes as flags, and the rest, which the file system reads.
+fn parse_options(text: &str) -> (MountFlags, String) {
+    let (mut flags, mut rest) = (MountFlags::empty(), Vec::new());
+    for option in text.split(',').filter(|o| !o.is_empty()) {
+        flags |= match option {
+            "ro" => MountFlags::RDONLY,
+            "nosuid" => MountFlags::NOSUID,
+            "nodev" => MountFlags::NODEV,
+            "noexec" => MountFlags::NOEXEC,
+            "sync" => MountFlags::SYNCHRONOUS,
+            "dirsync" => MountFlags::DIRSYNC,
+            "noatime" => MountFlags::NOATIME,
+            "nodiratime" => MountFlags::NODIRATIME,
+            "relatime" => MountFlags::RELATIME,
+            "strictatime" => MountFlags::STRICTATIME,
+            "rw" | "suid" | "dev" | "exec" | "async" | "atime" | "defaults" => MountFlags::empty(),
+            other => {
+                rest.push(other);
+                MountFlags::empty()
+            }
+        };
+    }
+    (flags, rest.join(","))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wharf_model::ErrorKind;
+
+    #[test]
+    fn options_are_flags_or_the_file_systems() {
+        let (flags, rest) = parse_options("rw,nosuid,size=1m,noexec,uid=7");
+        assert_eq!((flags, rest.as_str()), (MountFlags::NOSUID | MountFlags::NOEXEC, "size=1m,uid=7"));
+    }
 
     #[test]
     fn a_volume_lives_until_it_is_removed() {

@@ -37,6 +37,7 @@ impl Containers {
             .try_collect::<Vec<_>>();
         let to_start: Vec<_> = found.await?.into_iter().flatten().collect();
         self.shared.networks.sweep(&self.endpoints())?;
+        self.shared.volumes.sweep()?;
         for id in to_start {
             let handle = self.find(id.as_str())?;
             tokio::spawn(async move {
@@ -65,6 +66,11 @@ impl Containers {
         }
         if watch.is_some() {
             self.shared.networks.adopt(&record)?;
+            for mount in record.mounts.iter().filter(|m| m.kind == "volume") {
+                if let Err(e) = self.shared.volumes.hold(&mount.name, &record.id) {
+                    tracing::warn!(container = %record.id, "hold volume {}: {}", mount.name, e.full());
+                }
+            }
         }
         let id = record.id.clone();
         let again = watch.is_none()

@@ -179,12 +179,23 @@ impl Actor {
         } else {
             blocking(move || networks.release(&endpoints, &published)).await
         };
+        self.let_go_of_volumes();
         let cleaned = match left {
             Left::ByMonitor => launcher.forget(&self.record.id).await,
             Left::Behind => launcher.clean(&self.record.id, &self.shared.cgroup_of(&self.record)).await,
         };
         for e in [released, cleaned].into_iter().filter_map(Result::err) {
             tracing::warn!(container = %self.record.id, "clean up: {}", e.full());
+        }
+    }
+}
+
+impl Actor {
+    fn let_go_of_volumes(&self) {
+        for mount in self.record.mounts.iter().filter(|m| m.kind == "volume") {
+            if let Err(e) = self.shared.volumes.let_go(&mount.name, &self.record.id) {
+                tracing::warn!(container = %self.record.id, "let go of volume {}: {}", mount.name, e.full());
+            }
         }
     }
 }
@@ -223,7 +234,7 @@ pub(super) fn prepare(
     let namespaces = shared_namespaces(registry, &record)?;
     let root = shared.snapshots.root(record.id.as_str())?;
     for mount in record.mounts.iter().filter(|m| m.kind == "volume" && !m.name.is_empty()) {
-        shared.volumes.path(&mount.name)?;
+        shared.volumes.hold(&mount.name, &record.id)?;
     }
     record.endpoints = shared.networks.reserve(&record)?;
     let prepared = launch_spec(shared, registry, &record, &namespaces, root);

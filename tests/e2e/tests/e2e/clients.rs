@@ -78,7 +78,7 @@ fn compose() {
         command.env("DOCKER_BUILDKIT", "0").arg("compose").args(args).current_dir(scripts());
         Some(run_limited(&mut command, ""))
     };
-    if !compose(&["version"]).is_some_and(|done| done.code == 0) {
+    if compose(&["version"]).is_none_or(|done| done.code != 0) {
         eprintln!("skipped: DOCKER_BIN names no docker client with the compose plugin");
         return;
     }

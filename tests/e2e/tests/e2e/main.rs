@@ -20,3 +20,4 @@ mod security;
 mod survive;
 mod tcp;
 mod terminal;
+mod volumes;
