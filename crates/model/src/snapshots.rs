@@ -134,7 +134,7 @@ pub struct WriteOptions {
 pub trait Snapshots: Send + Sync {
     /// Makes a layer from an uncompressed tar with OCI whiteouts (OCI image specification, `layer.md`).
     /// Reads to the end of the stream; content of another digest than `diff_id` makes no layer.
-    /// A layer that is already there is returned without reading.
+    /// An entry of the root (`./`) leaves the root as it is. A layer that is already there is returned without reading.
     fn unpack(&self, parent: Option<&ChainId>, diff_id: &DiffId, tar: &mut dyn Read) -> Result<Layer>;
     /// The layer of a chain id.
     fn layer(&self, chain: &ChainId) -> Result<Option<Layer>>;

@@ -45,6 +45,8 @@ fn parse(tar: &mut dyn Read, below: &[u8]) -> Result<Files> {
             .read_to_end(&mut content)
             .map_err(|e| Error::wrap(ErrorKind::Invalid, "read the archive", e))?;
         let path = key(&[below, b"/", &entry.path].concat());
+        let root = path.is_empty().then(|| Entry { mode: 0o755, uid: 0, gid: 0, ..entry.clone() });
+        let entry = root.unwrap_or(entry);
         files.insert(path.clone(), (Entry { path, ..entry }, content));
     }
     reader.drain().map_err(bad)?;
