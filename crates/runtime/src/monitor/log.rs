@@ -94,13 +94,27 @@ impl Log {
         self.failure.get_or_insert(format!("write the log {}: {e}", self.spec.path.display()));
     }
 
-    fn try_append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.spec.max_size > 0 && self.size > 0 && self.size + bytes.len() as u64 > self.spec.max_size {
-            self.rotate()?;
+    /// Writes whole entries, in as many files as their size asks for: what is read at once may be more than one holds.
+    fn try_append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let fitting = fitting(bytes, self.room());
+            if fitting == 0 {
+                self.rotate()?;
+                continue;
+            }
+            self.file.write_all(&bytes[..fitting])?;
+            self.size += fitting as u64;
+            bytes = &bytes[fitting..];
         }
-        self.file.write_all(bytes)?;
-        self.size += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Bytes that the file in use still takes; an empty one takes an entry of any length.
+    fn room(&self) -> Room {
+        match self.spec.max_size {
+            0 => Room::Unlimited,
+            max => Room::Bytes { left: max.saturating_sub(self.size), empty: self.size == 0 },
+        }
     }
 
     fn rotate(&mut self) -> io::Result<()> {
@@ -132,6 +146,26 @@ impl Log {
     fn compressed(&mut self) -> io::Result<()> {
         let Some(thread) = self.compressing.take() else { return Ok(()) };
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the compression failed")))
+    }
+}
+
+/// What a file still takes.
+enum Room {
+    Unlimited,
+    Bytes { left: u64, empty: bool },
+}
+
+/// The length of the entries at the start of `bytes` that go into `room`.
+fn fitting(bytes: &[u8], room: Room) -> usize {
+    let Room::Bytes { left, empty } = room else { return bytes.len() };
+    let left = usize::try_from(left).unwrap_or(usize::MAX);
+    if bytes.len() <= left {
+        return bytes.len();
+    }
+    match bytes[..left].iter().rposition(|b| *b == b'\n') {
+        Some(end) => end + 1,
+        None if empty => bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |end| end + 1),
+        None => 0,
     }
 }
 
@@ -315,6 +349,25 @@ mod tests {
         assert_eq!(names.len(), 2, "{names:?}");
         let newest = std::fs::read_to_string(directory.path().join("x-json.log")).unwrap();
         assert!(newest.contains("line 9"));
+    }
+
+    #[test]
+    fn no_file_is_larger_than_asked_however_much_comes_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = log_in(directory.path(), 500, 100);
+        let lines: String = (0..200).map(|n| format!("line {n}\n")).collect();
+        log.write(1, lines.as_bytes());
+        log.write(1, format!("{}\n", "x".repeat(600)).as_bytes());
+        log.write(1, b"last\n");
+        let name = |n: u32| format!("x-json.log{}", if n == 0 { String::new() } else { format!(".{n}") });
+        let mut text = String::new();
+        for n in (0..100).rev() {
+            let Ok(part) = std::fs::read_to_string(directory.path().join(name(n))) else { continue };
+            assert!(part.len() <= 500 || part.lines().count() == 1, "{}", part.len());
+            text += &part;
+        }
+        assert_eq!(text.lines().count(), 202);
+        assert!((0..200).all(|n| text.contains(&format!("line {n}\\n"))) && text.contains("last"));
     }
 
     #[test]
