@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard};
 use wharf_oci::digest::Digest;
 
 /// How often each digest (a blob's, or a chain id) is held.
@@ -13,6 +13,8 @@ pub(super) type Leases = Arc<Mutex<HashMap<Digest, usize>>>;
 pub(super) struct Lease {
     table: Leases,
     held: Mutex<Vec<Digest>>,
+    /// Held for reading by work on blocking threads, which goes on when what waits for it is given up.
+    at_work: Arc<tokio::sync::RwLock<()>>,
 }
 
 fn locked(table: &Leases) -> MutexGuard<'_, HashMap<Digest, usize>> {
@@ -25,13 +27,23 @@ impl Lease {
     }
 
     pub(super) fn new(table: &Leases) -> Self {
-        Self { table: Arc::clone(table), held: Mutex::default() }
+        Self { table: Arc::clone(table), held: Mutex::default(), at_work: Arc::default() }
     }
 
     /// Holds a digest. Take it before looking whether the thing is there.
     pub(super) fn hold(&self, digest: &Digest) {
         *locked(&self.table).entry(digest.clone()).or_default() += 1;
         self.held.lock().unwrap_or_else(PoisonError::into_inner).push(digest.clone());
+    }
+
+    /// To be kept by work on a blocking thread that makes what is held.
+    pub(super) async fn at_work(&self) -> OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.at_work).read_owned().await
+    }
+
+    /// Waits for that work: what it makes may be collected only afterwards.
+    pub(super) async fn idle(&self) {
+        drop(self.at_work.write().await);
     }
 
     /// Whether anyone holds a digest, asked with the table locked so that nobody starts to meanwhile.

@@ -40,6 +40,7 @@ impl Images {
         let repository = self.client.repository(&reference, credentials);
         let lease = Arc::new(Lease::new(&self.leases));
         let result = self.pull_into(&lease, &repository, &reference, platform, &progress).await;
+        lease.idle().await;
         let images = self.clone();
         let cleaned = blocking(move || images.end_lease(lease)).await;
         let image = result?;
@@ -181,14 +182,14 @@ impl Images {
             let blob = Descriptor { urls: Vec::new(), ..descriptor.clone() };
             layers.push((ImageLayer { diff_id: diff_id.clone(), blob, compressed: None }, follow.clone()));
             lease.hold(&descriptor.digest);
-            let (images, repository) = (self.clone(), repository.clone());
+            let (images, repository, lease) = (self.clone(), repository.clone(), Arc::clone(lease));
             let (descriptor, permits, progress) =
                 (descriptor.clone(), Arc::clone(&permits), Arc::clone(progress));
             downloads.spawn(async move {
                 let guard = EndGuard(follow);
                 let _permit =
                     permits.acquire().await.map_err(|_| Error::internal("the pull was given up"))?;
-                images.fetch(&repository, &descriptor, &guard.0, &progress).await
+                images.fetch(&lease, &repository, &descriptor, &guard.0, &progress).await
             });
         }
         let all: Vec<ImageLayer> = layers.iter().map(|(layer, _)| layer.clone()).collect();
@@ -239,6 +240,7 @@ impl Images {
     /// Fetches one blob, unless it is here or another pull is at it.
     async fn fetch(
         &self,
+        lease: &Lease,
         repository: &Repository,
         descriptor: &Descriptor,
         follow: &Follow,
@@ -257,12 +259,12 @@ impl Images {
             progress(Event::AlreadyExists { id });
             return Ok(());
         }
-        let resumed = self.fetch_once(repository, descriptor, follow, progress, false).await;
+        let resumed = self.fetch_once(lease, repository, descriptor, follow, progress, false).await;
         match resumed {
             // What an earlier attempt left was damaged: all of it is fetched anew.
             Err((error, true)) if error.kind() == ErrorKind::Invalid => {
                 tracing::warn!(digest = %descriptor.digest, error = error.full(), "a resumed download was damaged");
-                self.fetch_once(repository, descriptor, follow, progress, true)
+                self.fetch_once(lease, repository, descriptor, follow, progress, true)
                     .await
                     .map_err(|(error, _)| error)?;
             }
@@ -280,6 +282,7 @@ impl Images {
     /// The error comes with whether the attempt began with bytes of an earlier one.
     async fn fetch_once(
         &self,
+        lease: &Lease,
         repository: &Repository,
         descriptor: &Descriptor,
         follow: &Follow,
@@ -315,8 +318,12 @@ impl Images {
             return Err((error, false));
         }
         progress(Event::Verifying { id: short(&descriptor.digest) });
-        let digest = descriptor.digest.clone();
-        blocking(move || ingest.commit(Some(&digest))).await.map_err(|e| (e, resumed))?;
+        let (digest, working) = (descriptor.digest.clone(), lease.at_work().await);
+        let committed = blocking(move || {
+            let _working = working;
+            ingest.commit(Some(&digest))
+        });
+        committed.await.map_err(|e| (e, resumed))?;
         Ok(())
     }
 }

@@ -23,7 +23,9 @@ impl Images {
         let _flight = self.flights.join(&chain.0).await;
         let snapshots = Arc::clone(&self.snapshots);
         let (parent, diff_id) = (parent.cloned(), diff_id.clone());
+        let working = lease.at_work().await;
         blocking(move || {
+            let _working = working;
             if let Some(layer) = snapshots.layer(&chain)? {
                 return Ok(layer);
             }
