@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("distribution", &["oci", "model"]),
     ("engine", &["model", "oci", "distribution"]),
     ("build", &["engine", "model", "oci", "distribution"]),
-    ("docker-server", &["docker-api", "engine", "build", "model", "oci", "distribution"]),
+    ("docker-server", &["sys", "docker-api", "engine", "build", "model", "oci", "distribution"]),
     ("cli", &["docker-api"]),
     // The end-to-end tests drive the binary from outside.
     ("e2e", &[]),

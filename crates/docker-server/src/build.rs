@@ -26,7 +26,7 @@ pub(crate) async fn build(
     body: Body,
 ) -> ApiResult {
     let options = options(&params, &headers)?;
-    let (stream, response) = MessageStream::new();
+    let (stream, messages) = MessageStream::new();
     tokio::spawn(async move {
         let quiet = params.flag("q");
         let work = run(api, options, body, stream.clone(), quiet);
@@ -36,10 +36,10 @@ pub(crate) async fn build(
             () = stream.abandoned() => return,
         };
         if let Err(e) = result {
-            stream.error(&e, 1);
+            stream.error(e, 1);
         }
     });
-    Ok(response)
+    messages.answer().await
 }
 
 async fn run(
@@ -86,9 +86,8 @@ fn options(params: &Params, headers: &HeaderMap) -> ApiResult<Options> {
     if params.flag("squash") {
         return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "squash is not supported yet"));
     }
-    let tags = params.all("t").into_iter().map(|t| {
-        t.parse().map_err(|e| ApiError::bad_request(format!("invalid reference format: {t:?}: {e}")))
-    });
+    let tags =
+        params.all("t").into_iter().map(|t| t.parse().map_err(|e| ApiError::bad_request(format!("{e}"))));
     Ok(Options {
         dockerfile: params.get("dockerfile").unwrap_or("Dockerfile").to_owned(),
         tags: tags.collect::<ApiResult<_>>()?,

@@ -78,10 +78,10 @@ pub(crate) fn spec(request: CreateRequest, own_log: &LogSpec) -> ApiResult<Conta
         init: host.init.unwrap_or(false),
         sysctls: host.sysctls.clone().unwrap_or_default(),
         shm_size: host.shm_size,
-        ipc: namespace(&host.ipc_mode)?,
-        pid: namespace(&host.pid_mode)?,
-        uts: namespace(&host.uts_mode)?,
-        cgroup: namespace(&host.cgroupns_mode)?,
+        ipc: namespace("IPC", &host.ipc_mode)?,
+        pid: namespace("PID", &host.pid_mode)?,
+        uts: namespace("UTS", &host.uts_mode)?,
+        cgroup: namespace("cgroup namespace", &host.cgroupns_mode)?,
         cgroup_parent: host.resources.cgroup_parent.clone(),
         oom_score_adj: i32::try_from(host.oom_score_adj).unwrap_or(0),
         log: log(&host.log_config, own_log)?,
@@ -130,7 +130,7 @@ fn volumes_from(text: &str) -> ApiResult<VolumesFrom> {
     Ok(VolumesFrom { container: container.to_owned(), read_only })
 }
 
-fn healthcheck(wire: HealthConfig) -> Healthcheck {
+pub(crate) fn healthcheck(wire: HealthConfig) -> Healthcheck {
     Healthcheck {
         test: wire.test.unwrap_or_default(),
         interval: wire.interval,
@@ -237,13 +237,13 @@ fn network_mode(text: &str) -> NetworkMode {
     }
 }
 
-fn namespace(text: &str) -> ApiResult<NamespaceMode> {
+fn namespace(kind: &str, text: &str) -> ApiResult<NamespaceMode> {
     Ok(match text {
         "" | "private" | "shareable" | "none" => NamespaceMode::Private,
         "host" => NamespaceMode::Host,
         other => match other.strip_prefix("container:") {
             Some(name) => NamespaceMode::Container(name.to_owned()),
-            None => return Err(ApiError::bad_request(format!("invalid namespace mode: {other}"))),
+            None => return Err(ApiError::bad_request(format!("invalid {kind} mode: {other}"))),
         },
     })
 }
@@ -275,14 +275,7 @@ fn log(config: &LogConfig, own: &LogSpec) -> ApiResult<LogSpec> {
 
 pub(crate) fn resources(wire: &WireResources) -> ApiResult<Resources> {
     let some = |n: i64| (n != 0).then_some(n);
-    if wire.memory > 0 && wire.memory < 6 << 20 {
-        return Err(ApiError::bad_request("Minimum memory limit allowed is 6MB"));
-    }
-    if wire.memory > 0 && wire.memory_swap > 0 && wire.memory_swap < wire.memory {
-        return Err(ApiError::bad_request(
-            "Minimum memoryswap limit should be larger than memory limit, see usage",
-        ));
-    }
+    crate::verify::resources(wire)?;
     let swap = match (wire.memory, wire.memory_swap) {
         // Docker's default: as much swap as memory.
         (memory, 0) if memory > 0 => Some(memory * 2),
@@ -297,11 +290,6 @@ pub(crate) fn resources(wire: &WireResources) -> ApiResult<Resources> {
         ..Cpu::default()
     };
     if wire.nano_cpus > 0 {
-        if wire.cpu_quota != 0 || wire.cpu_period != 0 {
-            return Err(ApiError::bad_request(
-                "Conflicting options: Nano CPUs and CPU Period/Quota cannot both be set",
-            ));
-        }
         (cpu.period, cpu.quota) = (Some(100_000), Some(wire.nano_cpus / 10_000));
     }
     Ok(Resources {

@@ -21,6 +21,8 @@ mod routes;
 mod serve;
 mod stream;
 mod system;
+mod taken;
+mod verify;
 mod volumes;
 
 pub use error::ApiError;

@@ -185,15 +185,19 @@ pub(crate) async fn disconnect(State(api): State<Api>, Path(id): Path<String>, b
 
 pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&["label", "label!", "until"])?;
+    let until = filters.until()?;
     let mut deleted = Vec::new();
     for record in api.networks.list() {
         let name = &record.spec.name;
-        let wanted = !matches!(name.as_str(), "bridge" | "host" | "none") && filters.labels(&record.labels);
+        let wanted = !matches!(name.as_str(), "bridge" | "host" | "none")
+            && filters.labels(&record.labels)
+            && until.is_none_or(|t| record.created_ns < t);
         if wanted && api.networks.remove(record.spec.id.as_str()).is_ok() {
             deleted.push(name.clone());
         }
     }
-    Ok(Json(PruneResponse { networks_deleted: Some(deleted) }).into_response())
+    Ok(Json(PruneResponse { networks_deleted: Some(deleted).filter(|list| !list.is_empty()) })
+        .into_response())
 }
 
 #[cfg(test)]

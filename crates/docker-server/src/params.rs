@@ -2,7 +2,8 @@
 
 use crate::error::{ApiError, ApiResult};
 use axum::body::{Body, Bytes};
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -89,6 +90,44 @@ fn parse_time(text: &str) -> Option<i128> {
     Some(seconds * 1_000_000_000 + digits.parse::<i128>().ok()?)
 }
 
+/// A point in time, or how long ago it was (`24h`, `1h30m`).
+fn parse_until(text: &str) -> Option<i128> {
+    match parse_duration(text) {
+        Some(ago) => Some(wharf_engine::clock::now_ns() - ago),
+        None => parse_time(text).or_else(|| parse_date(text)),
+    }
+}
+
+/// `2026-01-31` or `2026-01-31T10:00:00`, UTC.
+fn parse_date(text: &str) -> Option<i128> {
+    let whole = if text.contains('T') { format!("{text}Z") } else { format!("{text}T00:00:00Z") };
+    wharf_engine::clock::parse_rfc3339(&whole)
+}
+
+/// A duration as Go writes it, in nanoseconds.
+fn parse_duration(text: &str) -> Option<i128> {
+    let mut rest = text;
+    let mut total = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| c != '.' && !c.is_ascii_digit())?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let after = &rest[digits..];
+        let end = after.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(after.len());
+        let unit = match &after[..end] {
+            "h" => 3600e9,
+            "m" => 60e9,
+            "s" => 1e9,
+            "ms" => 1e6,
+            "us" | "µs" => 1e3,
+            "ns" => 1.0,
+            _ => return None,
+        };
+        total += number * unit;
+        rest = &after[end..];
+    }
+    (!text.is_empty()).then_some(total as i128)
+}
+
 /// Filters: each name with the values of which one must match.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filters(BTreeMap<String, Vec<String>>);
@@ -99,7 +138,7 @@ impl Filters {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let invalid = || ApiError::bad_request(format!("invalid filter: {text}"));
+        let invalid = || ApiError::bad_request("invalid filter");
         let value: BTreeMap<String, serde_json::Value> = serde_json::from_str(text).map_err(|_| invalid())?;
         let mut filters = BTreeMap::new();
         for (name, values) in value {
@@ -124,6 +163,41 @@ impl Filters {
         self.0.get(name).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// A filter that says yes or no; `None` when it is not set.
+    pub(crate) fn flag(&self, name: &str) -> ApiResult<Option<bool>> {
+        match self.values(name) {
+            [] => Ok(None),
+            [value] if matches!(value.as_str(), "1" | "true") => Ok(Some(true)),
+            [value] if matches!(value.as_str(), "0" | "false") => Ok(Some(false)),
+            values => Err(ApiError::bad_request(format!("invalid filter '{name}=[{}]'", values.join(" ")))),
+        }
+    }
+
+    /// The filter `until`: what was made before that time, in nanoseconds since the epoch.
+    pub(crate) fn until(&self) -> ApiResult<Option<i128>> {
+        match self.values("until") {
+            [] => Ok(None),
+            [value] => parse_until(value).map(Some).ok_or_else(|| {
+                ApiError::bad_request(format!(
+                    "invalid filter 'until=[{value}]': a time or a duration is expected"
+                ))
+            }),
+            _ => Err(ApiError::bad_request("more than one until filter specified")),
+        }
+    }
+
+    /// Each value of a filter must be one of those `known`; `what` they are is told else.
+    pub(crate) fn one_of(&self, name: &str, what: &str, known: &[&str]) -> ApiResult<()> {
+        let Some(other) = self.values(name).iter().find(|v| !known.contains(&v.as_str())) else {
+            return Ok(());
+        };
+        let (last, first) = known.split_last().unwrap_or((&"", &[]));
+        Err(ApiError::bad_request(format!(
+            "invalid filter '{name}={other}': invalid value for {what} ({other}): must be one of {}, or {last}",
+            first.join(", ")
+        )))
+    }
+
     /// Whether a filter is not set, or one of its values satisfies.
     pub(crate) fn allows(&self, name: &str, satisfies: impl FnMut(&String) -> bool) -> bool {
         let values = self.values(name);
@@ -143,8 +217,40 @@ impl Filters {
 /// Reads a whole JSON body. Unknown fields are ignored; an empty body reads as `{}`.
 pub(crate) async fn json<T: DeserializeOwned>(body: Body) -> ApiResult<T> {
     let bytes = bytes(body).await?;
-    let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-    serde_json::from_slice(text).map_err(|e| ApiError::bad_request(format!("invalid JSON: {e}")))
+    parse(if bytes.is_empty() { b"{}" } else { &bytes })
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> ApiResult<T> {
+    use serde_json::error::Category;
+    serde_json::from_slice(text).map_err(|e| match e.classify() {
+        Category::Syntax if e.to_string().starts_with("trailing characters") => {
+            ApiError::bad_request("unexpected content after JSON")
+        }
+        _ => ApiError::bad_request(format!("invalid JSON: {e}")),
+    })
+}
+
+/// A JSON body that must be there, and be called JSON where it is called anything.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ApiError;
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let kind = request.headers().get(header::CONTENT_TYPE).map(|v| v.to_str().unwrap_or("?").to_owned());
+        let is_json = |kind: &str| {
+            kind.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json"))
+        };
+        if let Some(kind) = kind.filter(|kind| !is_json(kind)) {
+            return Err(ApiError::bad_request(format!(
+                "unsupported Content-Type header ({kind}): must be 'application/json'"
+            )));
+        }
+        let bytes = bytes(request.into_body()).await?;
+        if bytes.is_empty() {
+            return Err(ApiError::bad_request("invalid JSON: got EOF while reading request body"));
+        }
+        parse(&bytes).map(Self)
+    }
 }
 
 pub(crate) async fn bytes(body: Body) -> ApiResult<Bytes> {
@@ -182,5 +288,18 @@ mod tests {
         assert_eq!(parse_time("1700000000"), Some(1_700_000_000_000_000_000));
         assert_eq!(parse_time("1970-01-01T00:00:01Z"), Some(1_000_000_000));
         assert_eq!(parse_time("soon"), None);
+    }
+
+    #[test]
+    fn until_is_a_time_or_a_duration() {
+        assert_eq!(parse_duration("1h30m"), Some(5_400_000_000_000));
+        assert_eq!(parse_duration("0.5s"), Some(500_000_000));
+        assert_eq!((parse_duration(""), parse_duration("10"), parse_duration("h")), (None, None, None));
+        assert_eq!(parse_until("1970-01-02"), Some(86_400_000_000_000));
+        assert!(parse_until("1h").unwrap() < wharf_engine::clock::now_ns());
+        let filters = |text: &str| Filters::parse(text, &["until", "dangling"]).unwrap();
+        assert!(filters(r#"{"until":["x"]}"#).until().is_err());
+        assert_eq!(filters(r#"{"dangling":["true"]}"#).flag("dangling").unwrap(), Some(true));
+        assert!(filters(r#"{"dangling":["x"]}"#).flag("dangling").is_err());
     }
 }

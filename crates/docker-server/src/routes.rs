@@ -63,6 +63,9 @@ pub fn router(api: Api) -> Router {
         .route("/volumes", get(volumes::list))
         .route("/volumes/create", post(volumes::create))
         .route("/volumes/prune", post(volumes::prune))
-        .route("/volumes/{name}", get(volumes::inspect).delete(volumes::remove));
-    absent::routes(router).fallback(system::not_found).with_state(api)
+        .route("/volumes/{name}", get(volumes::inspect).put(volumes::update).delete(volumes::remove));
+    absent::routes(router)
+        .fallback(system::not_found)
+        .method_not_allowed_fallback(system::not_found)
+        .with_state(api)
 }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use crate::body::RunOut;
 use crate::error::ApiError;
 
 /// The newest API version that is spoken.
@@ -115,7 +116,7 @@ async fn answer(router: Router, mut request: Request<Incoming>) -> Result<Respon
     let mut response = match strip_version(request.uri()) {
         Ok(uri) => {
             *request.uri_mut() = uri;
-            router.oneshot(request.map(Body::new)).await?
+            router.oneshot(request.map(|body| Body::new(RunOut::new(body)))).await?
         }
         Err(e) => e.into_response(),
     };

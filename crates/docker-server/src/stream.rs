@@ -2,10 +2,12 @@
 
 use crate::error::ApiResult;
 use crate::frames::{Unframer, frame};
+use crate::taken::AfterHead;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use std::future::Future;
 use std::io;
@@ -91,13 +93,25 @@ where
     tokio::spawn(async move {
         // A client that goes away while waiting for the start is seen when it is written to.
         if let Ok(client) = upgrade.await {
-            serve(Box::new(TokioIo::new(client))).await;
+            serve(after_head(client)).await;
         }
     });
     let mut response = respond(StatusCode::SWITCHING_PROTOCOLS, kind, Body::empty());
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("tcp"));
     Ok(response)
+}
+
+/// The connection, on which what the client sent with its request comes first.
+fn after_head(client: Upgraded) -> Client {
+    match client.downcast::<TokioIo<UnixStream>>() {
+        Ok(parts) => {
+            let (read, write) = parts.io.into_inner().into_split();
+            let read = io::Cursor::new(parts.read_buf).chain(read);
+            Box::new(tokio::io::join(read, AfterHead::new(write)))
+        }
+        Err(client) => Box::new(TokioIo::new(client)),
+    }
 }
 
 fn respond(status: StatusCode, kind: HeaderValue, body: Body) -> Response {

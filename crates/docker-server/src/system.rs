@@ -22,13 +22,8 @@ pub(crate) async fn ping() -> Response {
 }
 
 pub(crate) async fn not_found(request: Request) -> ApiError {
-    if request.uri().path() == "/" {
-        return ApiError::new(StatusCode::NOT_FOUND, "page not found");
-    }
-    ApiError::new(
-        StatusCode::NOT_FOUND,
-        format!("{} {} is not served by this engine", request.method(), request.uri().path()),
-    )
+    tracing::debug!("{} {} is not served", request.method(), request.uri().path());
+    ApiError::new(StatusCode::NOT_FOUND, "page not found")
 }
 
 fn arch() -> &'static str {

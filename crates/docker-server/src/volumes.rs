@@ -1,10 +1,9 @@
 //! `/volumes`.
 
 use crate::Api;
-use crate::error::ApiResult;
-use crate::params::{Params, json};
+use crate::error::{ApiError, ApiResult};
+use crate::params::{JsonBody, Params};
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -43,24 +42,23 @@ fn is_used(users: &[Arc<ContainerRecord>], name: &str) -> bool {
 pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&["dangling", "driver", "label", "name"])?;
     let users = users(&api);
+    let dangling = filters.flag("dangling")?;
     let records = api.volumes.list()?.into_iter().filter(|r| {
         filters.allows("name", |v| r.name.contains(v.as_str()))
             && filters.allows("driver", |v| v == "local")
-            && filters.allows("dangling", |v| matches!(v.as_str(), "1" | "true") != is_used(&users, &r.name))
+            && dangling.is_none_or(|wanted| wanted != is_used(&users, &r.name))
             && filters.labels(&r.labels)
     });
     let volumes = records.map(|r| wire(&api, &r)).collect::<ApiResult<Vec<_>>>()?;
     Ok(Json(ListResponse { volumes, warnings: None }).into_response())
 }
 
-pub(crate) async fn create(State(api): State<Api>, body: Body) -> ApiResult {
-    let request: CreateRequest = json(body).await?;
+pub(crate) async fn create(State(api): State<Api>, JsonBody(request): JsonBody<CreateRequest>) -> ApiResult {
     if !matches!(request.driver.as_str(), "" | "local") {
-        let message = format!(
-            "error looking up volume plugin {}: plugin \"{}\" not found",
-            request.driver, request.driver
-        );
-        return Err(crate::ApiError::new(StatusCode::NOT_FOUND, message));
+        let (name, driver) = (&request.name, &request.driver);
+        let message =
+            format!("create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, message));
     }
     let (labels, options) = (request.labels.unwrap_or_default(), request.driver_opts.unwrap_or_default());
     let record = api.volumes.create(&request.name, labels, options)?;
@@ -71,6 +69,14 @@ pub(crate) async fn inspect(State(api): State<Api>, Path(name): Path<String>) ->
     Ok(Json(wire(&api, &api.volumes.inspect(&name)?)?).into_response())
 }
 
+/// `PUT /volumes/{name}` is for the volumes of a swarm.
+pub(crate) async fn update() -> ApiError {
+    ApiError::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "volume update only valid for cluster volumes, but swarm is unavailable",
+    )
+}
+
 pub(crate) async fn remove(State(api): State<Api>, Path(name): Path<String>, params: Params) -> ApiResult {
     api.volumes.remove(&name, &users(&api), params.flag("force"))?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -78,7 +84,7 @@ pub(crate) async fn remove(State(api): State<Api>, Path(name): Path<String>, par
 
 pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&["all", "label", "label!"])?;
-    let all = filters.values("all").iter().any(|v| matches!(v.as_str(), "1" | "true"));
+    let all = filters.flag("all")?.unwrap_or(false);
     let users = users(&api);
     let (mut deleted, mut reclaimed) = (Vec::new(), 0);
     for record in api.volumes.list()? {
@@ -88,5 +94,6 @@ pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
             deleted.push(record.name);
         }
     }
-    Ok(Json(PruneResponse { volumes_deleted: Some(deleted), space_reclaimed: reclaimed }).into_response())
+    let volumes_deleted = Some(deleted).filter(|list| !list.is_empty());
+    Ok(Json(PruneResponse { volumes_deleted, space_reclaimed: reclaimed }).into_response())
 }

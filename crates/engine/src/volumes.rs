@@ -106,6 +106,11 @@ impl VolumeService {
         let anonymous = name.is_empty();
         let name =
             if anonymous { ContainerId::from_bytes(random::bytes()?).to_string() } else { name.to_owned() };
+        if name.len() < 2 {
+            return Err(Error::invalid(format!(
+                "create {name}: volume name is too short, names should be at least two alphanumeric characters"
+            )));
+        }
         if !is_valid_name(&name) {
             return Err(Error::invalid(format!(
                 "create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"

@@ -100,9 +100,10 @@ pub fn step(status: Status, event: Event, name: &str) -> Result<Status, Error> {
         (S::Starting, E::Started) => S::Running,
         (S::Starting, E::StartFailed) => S::Exited,
         (S::Running, E::Pause) => S::Paused,
-        (S::Paused, E::Pause) => return Err(Error::conflict(format!("container {name} is already paused"))),
+        (S::Paused, E::Pause) => return Err(Error::conflict(format!("Container {name} is already paused"))),
         (S::Paused, E::Unpause) => S::Running,
-        (_, E::Unpause) => return Err(Error::conflict(format!("container {name} is not paused"))),
+        // Docker does not call this one a conflict.
+        (_, E::Unpause) => return Err(Error::internal(format!("Container {name} is not paused"))),
         (_, E::Pause) => return Err(Error::conflict(format!("container {name} is not running"))),
         (S::Running | S::Paused | S::Starting, E::Exited) => S::Exited,
         (S::Exited, E::Backoff) => S::Restarting,

@@ -1,6 +1,7 @@
 //! Messages with descriptors over unix sockets (unix(7), SCM_RIGHTS).
 
-use rustix::fd::{BorrowedFd, OwnedFd};
+use crate::process::check;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -57,6 +58,15 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, 
         }
     }
     Ok((n, fds))
+}
+
+/// Bytes that were sent on a unix socket and not read by the other side yet; the kernel counts its own part of each piece
+/// with them, so that only 0 is exact. SIOCOUTQ, unix(7).
+pub fn unread(socket: impl AsFd) -> io::Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ (the name of SIOCOUTQ for sockets) writes one int through the pointer, which lives.
+    check(unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &mut count) })?;
+    Ok(usize::try_from(count).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -32,7 +32,6 @@ wire! { "PascalCase":
         pub network_disabled: bool,
         #[serde(skip_serializing_if = "is_default")]
         pub mac_address: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
         pub on_build: Option<Vec<String>>,
         pub labels: Option<Map<String>>,
         #[serde(skip_serializing_if = "is_default")]

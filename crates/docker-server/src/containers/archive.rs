@@ -15,7 +15,9 @@ use std::path::PathBuf;
 use tokio::sync::mpsc;
 use wharf_docker_api::types::container::{Change, PathStat as WireStat};
 use wharf_engine::clock::rfc3339;
+use wharf_engine::images::plain;
 use wharf_model::snapshots::{ChangeKind, PathStat, WriteOptions};
+use wharf_model::{Error, ErrorKind};
 
 /// Pieces of a tar waiting for a slow client.
 const QUEUE: usize = 8;
@@ -31,7 +33,7 @@ pub(crate) async fn changes(State(api): State<Api>, Path(id): Path<String>) -> A
         },
     };
     let changes: Vec<Change> = api.containers.changes(&record).await?.into_iter().map(of).collect();
-    Ok(Json(changes).into_response())
+    Ok(Json(Some(changes).filter(|list| !list.is_empty())).into_response())
 }
 
 /// A writer whose bytes become the pieces of a body.
@@ -56,11 +58,8 @@ pub(crate) fn written_body(
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::task::spawn_blocking(move || {
         let mut out = io::BufWriter::with_capacity(64 * 1024, BodyWriter(sender.clone()));
-        let result = work(&mut out).and_then(|()| {
-            out.flush().map_err(|e| {
-                wharf_model::Error::wrap(wharf_model::ErrorKind::Internal, "write the archive", e)
-            })
-        });
+        let result = work(&mut out)
+            .and_then(|()| out.flush().map_err(|e| Error::wrap(ErrorKind::Internal, "write the archive", e)));
         if let Err(e) = result {
             // A client that went away needs no error; another sees its transfer broken off.
             let _ = sender.blocking_send(Err(io::Error::other(e.full())));
@@ -94,18 +93,32 @@ async fn stat(api: &Api, id: &str, path: &std::path::Path) -> ApiResult<HeaderVa
     let found = found
         .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
     let name = path.file_name().map_or_else(|| "/".to_owned(), |n| n.to_string_lossy().into_owned());
-    let json = serde_json::to_vec(&wire_stat(name, &found)).unwrap_or_default();
+    let link = found.link.as_ref().map(|link| led(path, link));
+    let json = serde_json::to_vec(&wire_stat(name, &found, link)).unwrap_or_default();
     let text = base64::engine::general_purpose::STANDARD.encode(json);
     HeaderValue::from_str(&text).map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, e.to_string()))
 }
 
-fn wire_stat(name: String, stat: &PathStat) -> WireStat {
+/// Where a link leads, from the root.
+fn led(from: &std::path::Path, link: &std::path::Path) -> String {
+    let mut to = PathBuf::from("/");
+    for part in from.parent().unwrap_or(from).join(link).components() {
+        match part {
+            std::path::Component::Normal(name) => to.push(name),
+            std::path::Component::ParentDir => drop(to.pop()),
+            _ => {}
+        }
+    }
+    to.display().to_string()
+}
+
+fn wire_stat(name: String, stat: &PathStat, link: Option<String>) -> WireStat {
     WireStat {
         name,
         size: stat.size as i64,
         mode: go_mode(stat.mode),
         mtime: rfc3339(i128::from(stat.mtime) * 1_000_000_000),
-        link_target: stat.link.as_ref().map(|l| l.display().to_string()).unwrap_or_default(),
+        link_target: link.unwrap_or_default(),
     }
 }
 
@@ -151,10 +164,12 @@ pub(crate) async fn put(
     let record = api.containers.find(&id)?.record();
     let path = path_of(&params)?;
     let options = WriteOptions { keep_kinds: params.flag("noOverwriteDirNonDir"), ..WriteOptions::default() };
-    let mut reader = reader(body);
-    let written =
-        tokio::task::spawn_blocking(move || api.containers.write_path(&record, &path, &mut reader, options))
-            .await;
+    let written = tokio::task::spawn_blocking(move || {
+        let mut archive =
+            plain(reader(body)).map_err(|e| Error::wrap(ErrorKind::Invalid, "read the archive", e))?;
+        api.containers.write_path(&record, &path, &mut archive, options)
+    });
+    let written = written.await;
     written
         .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
     Ok(StatusCode::OK.into_response())

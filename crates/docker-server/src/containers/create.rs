@@ -1,19 +1,24 @@
 //! `POST /containers/create`.
 
 use crate::error::ApiResult;
-use crate::params::{Params, json};
-use crate::{Api, convert};
+use crate::params::{JsonBody, Params};
+use crate::{Api, convert, verify};
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use wharf_docker_api::types::container::{CreateRequest, CreateResponse};
 
-pub(crate) async fn create(State(api): State<Api>, params: Params, body: Body) -> ApiResult {
-    let request: CreateRequest = json(body).await?;
+pub(crate) async fn create(
+    State(api): State<Api>,
+    params: Params,
+    JsonBody(request): JsonBody<CreateRequest>,
+) -> ApiResult {
+    let is_signal = |name: &str| api.containers.launcher().signal_number(name).is_some();
+    let mut warnings = verify::create(&request, is_signal)?;
     let name = params.get("name").map(|n| n.strip_prefix('/').unwrap_or(n).to_owned());
     let created = api.containers.create(name, convert::spec(request, &api.about.log)?).await?;
-    let response = CreateResponse { id: created.handle.id().to_string(), warnings: created.warnings };
+    warnings.extend(created.warnings);
+    let response = CreateResponse { id: created.handle.id().to_string(), warnings };
     Ok((StatusCode::CREATED, Json(response)).into_response())
 }

@@ -1,10 +1,10 @@
 //! `/exec`, and `POST /containers/{id}/exec`.
 
-use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::frames::frame;
-use crate::params::{Params, bytes, json};
+use crate::params::{JsonBody, Params, bytes};
 use crate::stream::{Client, End, Framing, hijack, relay};
+use crate::{Api, verify};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
@@ -12,13 +12,22 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
+use wharf_docker_api::detach::Watch;
 use wharf_docker_api::types::IdResponse;
 use wharf_docker_api::types::exec::{ExecCreateRequest, ExecInspect, ExecStartRequest, ProcessConfig};
 use wharf_engine::execs::{Exec, ExecState, NewExec};
 use wharf_oci::runtime_spec::ConsoleSize;
 
-pub(crate) async fn create(State(api): State<Api>, Path(id): Path<String>, body: Body) -> ApiResult {
-    let request: ExecCreateRequest = json(body).await?;
+pub(crate) async fn create(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    JsonBody(request): JsonBody<ExecCreateRequest>,
+) -> ApiResult {
+    verify::environment(request.env.iter().flatten())?;
+    if let Err(e) = Watch::parse(&request.detach_keys) {
+        tracing::debug!("detach keys: {e}");
+        return Err(ApiError::bad_request(format!("Invalid escape keys ({}) provided", request.detach_keys)));
+    }
     let record = api.containers.find(&id)?.record();
     let exec = api.containers.create_exec(
         &record,
@@ -63,7 +72,7 @@ async fn run(
     exec: Arc<Exec>,
     size: Option<ConsoleSize>,
     plain: bool,
-    keys: wharf_docker_api::detach::Watch,
+    keys: Watch,
     mut client: Client,
 ) {
     match api.containers.start_exec(&exec, true, size).await {

@@ -25,9 +25,18 @@ pub(crate) async fn inspect(State(api): State<Api>, Path(id): Path<String>, para
     let record = api.containers.find(&id)?.record();
     let mut inspect = wire(&api, &record);
     if params.flag("size") {
-        inspect.size_rw = Some(api.containers.size(&record).await? as i64);
+        let (own, whole) = sizes(&api, &record).await?;
+        (inspect.size_rw, inspect.size_root_fs) = (Some(own), Some(whole));
     }
     Ok(Json(inspect).into_response())
+}
+
+/// Bytes that a container added to its image, and those of both.
+pub(super) async fn sizes(api: &Api, record: &ContainerRecord) -> ApiResult<(i64, i64)> {
+    let own = api.containers.size(record).await? as i64;
+    // The image of a container may have been removed by force.
+    let image = api.images.inspect(record.image.as_str()).map_or(0, |details| details.image.size as i64);
+    Ok((own, own + image))
 }
 
 fn wire(api: &Api, record: &ContainerRecord) -> Inspect {
@@ -104,7 +113,7 @@ fn as_asked(record: &ContainerRecord) -> (Config, HostConfig) {
     if config.hostname.is_empty() && record.spec.network != NetworkMode::Host {
         record.id.short().clone_into(&mut config.hostname);
     }
-    config.env = Some(shown_env(&record.spec.env, &image.env));
+    config.env = Some(shown_env(&record.spec.env, &image.env)).filter(|env| !env.is_empty());
     if config.entrypoint.is_none() {
         config.entrypoint = image.entrypoint.clone().map(StrSlice);
         config.cmd = config.cmd.or_else(|| image.cmd.clone().map(StrSlice));
@@ -132,6 +141,10 @@ fn as_asked(record: &ContainerRecord) -> (Config, HostConfig) {
     host.log_config.config = Some(record.spec.log.options.clone());
     if host.restart_policy.name.is_empty() {
         "no".clone_into(&mut host.restart_policy.name);
+    }
+    let limits = &mut host.resources;
+    if limits.memory > 0 && limits.memory_swap == 0 {
+        limits.memory_swap = limits.memory * 2;
     }
     if host.shm_size == 0 {
         host.shm_size = 64 << 20;
@@ -181,7 +194,10 @@ pub(super) fn mounts(record: &ContainerRecord) -> Vec<MountPoint> {
         rw: m.read_write,
         propagation: if m.kind == "bind" { propagation(&m.options).to_owned() } else { String::new() },
     };
-    record.mounts.iter().map(of).collect()
+    // What `--tmpfs` makes is in the host configuration alone.
+    let asked: CreateRequest = serde_json::from_value(record.spec.origin.clone()).unwrap_or_default();
+    let plain = asked.host_config.tmpfs.unwrap_or_default();
+    record.mounts.iter().filter(|m| m.kind != "tmpfs" || !plain.contains_key(&m.target)).map(of).collect()
 }
 
 /// How mounts below a bind are seen on its other side.
@@ -190,7 +206,7 @@ fn propagation(options: &[String]) -> &str {
     options.iter().map(String::as_str).find(is_one).unwrap_or("rprivate")
 }
 
-pub(super) fn endpoint(record: &ContainerRecord, name: &str, e: &Endpoint) -> EndpointSettings {
+fn endpoint(record: &ContainerRecord, name: &str, e: &Endpoint) -> EndpointSettings {
     EndpointSettings {
         mac_address: mac_text(e.mac),
         network_id: e.network.to_string(),
@@ -227,8 +243,9 @@ fn wished(record: &ContainerRecord, name: &str) -> EndpointSettings {
     }
 }
 
-fn network_settings(record: &ContainerRecord) -> NetworkSettings {
-    let networks: BTreeMap<String, EndpointSettings> = match &record.spec.network {
+/// The networks of a container, with what it has there while it runs.
+pub(super) fn networks(record: &ContainerRecord) -> BTreeMap<String, EndpointSettings> {
+    match &record.spec.network {
         NetworkMode::Host => BTreeMap::from([("host".to_owned(), EndpointSettings::default())]),
         NetworkMode::None if !record.spec.left.contains("none") => {
             BTreeMap::from([("none".to_owned(), EndpointSettings::default())])
@@ -240,7 +257,11 @@ fn network_settings(record: &ContainerRecord) -> NetworkSettings {
             .map(|name| (name.clone(), wished(record, &name)))
             .collect(),
         _ => record.endpoints.iter().map(|(name, e)| (name.clone(), endpoint(record, name, e))).collect(),
-    };
+    }
+}
+
+fn network_settings(record: &ContainerRecord) -> NetworkSettings {
+    let networks = networks(record);
     let first = networks.get("bridge").cloned().unwrap_or_default();
     let sandbox_key = if record.pid > 0 { format!("/proc/{}/ns/net", record.pid) } else { String::new() };
     NetworkSettings {

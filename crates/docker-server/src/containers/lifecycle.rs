@@ -10,7 +10,6 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use wharf_docker_api::types::container::{CreateRequest, PruneResponse, UpdateRequest, UpdateResponse};
-use wharf_engine::clock::now_ns;
 use wharf_engine::containers::{Command, StopRequest, Update};
 
 fn done() -> ApiResult {
@@ -20,7 +19,12 @@ fn done() -> ApiResult {
 fn signal(api: &Api, params: &Params) -> ApiResult<Option<i32>> {
     let Some(name) = params.get("signal") else { return Ok(None) };
     let number = api.containers.launcher().signal_number(name);
-    number.map(Some).ok_or_else(|| ApiError::bad_request(format!("invalid signal: {name}")))
+    // Beyond the last real-time signal.
+    let beyond = name.parse::<u32>().is_ok_and(|n| n > 64);
+    number.map(Some).ok_or_else(|| match beyond {
+        true => ApiError::bad_request(format!("the linux daemon does not support signal {name}")),
+        false => ApiError::bad_request(format!("invalid signal: {name}")),
+    })
 }
 
 fn stop_request(api: &Api, params: &Params) -> ApiResult<StopRequest> {
@@ -46,7 +50,9 @@ pub(crate) async fn restart(State(api): State<Api>, Path(id): Path<String>, para
 
 pub(crate) async fn kill(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
     let handle = api.containers.find(&id)?;
-    handle.kill(signal(&api, &params)?.unwrap_or(9)).await?;
+    let signal = signal(&api, &params)
+        .map_err(|e| ApiError::bad_request(format!("cannot kill container: {id}: {e}")))?;
+    handle.kill(signal.unwrap_or(9)).await?;
     done()
 }
 
@@ -117,17 +123,18 @@ pub(crate) async fn resize(State(api): State<Api>, Path(id): Path<String>, param
 
 /// The parameters `h` and `w`.
 pub(crate) fn size(params: &Params) -> ApiResult<(u16, u16)> {
-    let number = |name| {
-        params
-            .number::<u16>(name)?
-            .ok_or_else(|| ApiError::bad_request(format!("parameter {name} is missing")))
+    let number = |name, what: &str| {
+        let text = params.get(name).unwrap_or_default();
+        let number = text.parse::<u16>();
+        number.map_err(|_| ApiError::bad_request(format!("invalid resize {what} {text:?}: invalid syntax")))
     };
-    Ok((number("h")?, number("w")?))
+    Ok((number("h", "height")?, number("w", "width")?))
 }
 
 pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
     if params.flag("link") {
-        return Err(ApiError::bad_request(format!("cannot get parent / for link {id}: expected NAME/ALIAS")));
+        let message = "Conflict, cannot remove the default link name of the container";
+        return Err(ApiError::new(StatusCode::CONFLICT, message));
     }
     api.containers.find(&id)?.remove(params.flag("force"), params.flag("v")).await?;
     done()
@@ -148,10 +155,11 @@ pub(crate) async fn unlink(
 
 pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&["label", "label!", "until"])?;
+    let until = filters.until()?;
     let (mut deleted, mut reclaimed) = (Vec::new(), 0);
     for handle in api.containers.list() {
         let record = handle.record();
-        let ended = !record.status.is_running() && record.created_ns < now_ns();
+        let ended = !record.status.is_running() && until.is_none_or(|t| record.created_ns < t);
         if !ended || !filters.labels(&record.spec.labels) {
             continue;
         }
@@ -161,5 +169,6 @@ pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
             deleted.push(record.id.to_string());
         }
     }
-    Ok(Json(PruneResponse { containers_deleted: Some(deleted), space_reclaimed: reclaimed }).into_response())
+    let containers_deleted = Some(deleted).filter(|list| !list.is_empty());
+    Ok(Json(PruneResponse { containers_deleted, space_reclaimed: reclaimed }).into_response())
 }

@@ -6,12 +6,13 @@ use crate::params::{Filters, Params};
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
+use regex_lite::Regex;
 use std::sync::Arc;
 use wharf_docker_api::types::container::{Port, Summary, SummaryHostConfig, SummaryNetworkSettings};
 use wharf_engine::clock::now_ns;
 use wharf_model::container::ContainerRecord;
 use wharf_model::health::HealthStatus;
-use wharf_model::ports::ContainerPort;
+use wharf_model::ports::{ContainerPort, PublishedPort};
 use wharf_model::state::Status;
 
 const FILTERS: [&str; 18] = [
@@ -37,14 +38,7 @@ const FILTERS: [&str; 18] = [
 
 pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&FILTERS)?;
-    for status in filters.values("status") {
-        if !matches!(
-            status.as_str(),
-            "created" | "restarting" | "running" | "removing" | "paused" | "exited" | "dead"
-        ) {
-            return Err(ApiError::bad_request(format!("invalid value for status filter ({status})")));
-        }
-    }
+    verify(&filters)?;
     let limit: Option<usize> =
         params.number::<i64>("limit")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
     let all = params.flag("all")
@@ -62,7 +56,8 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
         }
         let mut summary = summary(&record);
         if params.flag("size") {
-            summary.size_rw = Some(api.containers.size(&record).await? as i64);
+            let (own, whole) = super::inspect::sizes(&api, &record).await?;
+            (summary.size_rw, summary.size_root_fs) = (Some(own), Some(whole));
         }
         summaries.push(summary);
         if limit == Some(summaries.len()) {
@@ -70,6 +65,27 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
         }
     }
     Ok(Json(summaries).into_response())
+}
+
+/// Values that select nothing because there is no such thing are mistakes.
+fn verify(filters: &Filters) -> ApiResult<()> {
+    const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
+    filters.one_of("status", "state", &STATES)?;
+    filters.one_of("health", "health", &["none", "starting", "healthy", "unhealthy"])?;
+    if let Some(code) = filters.values("exited").iter().find(|v| v.parse::<i32>().is_err()) {
+        return Err(ApiError::bad_request(format!("invalid filter 'exited={code}': a number is expected")));
+    }
+    for name in ["publish", "expose"] {
+        if let Some(port) = filters.values(name).iter().find(|v| v.parse::<ContainerPort>().is_err()) {
+            return Err(ApiError::bad_request(format!("error while looking up for {name} {port}: no port")));
+        }
+    }
+    for name in filters.values("name") {
+        if let Err(e) = Regex::new(name) {
+            return Err(ApiError::bad_request(format!("invalid filter 'name={name}': {e}")));
+        }
+    }
+    Ok(())
 }
 
 /// `before` and `since`: creation times of other containers.
@@ -92,12 +108,11 @@ impl Bounds {
 fn matches(api: &Api, record: &Arc<ContainerRecord>, filters: &Filters) -> bool {
     let ended = matches!(record.status, Status::Exited);
     let network = |v: &String| {
-        let id = api.networks.find(v).map(|n| n.spec.id).ok();
-        record.endpoints.iter().any(|(name, e)| name == v || Some(&e.network) == id.as_ref())
+        let name = api.networks.find(v).map_or_else(|_| v.clone(), |n| n.spec.name);
+        super::inspect::networks(record).contains_key(&name)
     };
     filters.allows("id", |v| record.id.as_str().starts_with(v.as_str()))
-        && filters
-            .allows("name", |v| record.name.contains(v.trim_start_matches(['^', '/']).trim_end_matches('$')))
+        && filters.allows("name", |v| name_matches(v, &record.name))
         && filters.allows("status", |v| v == record.status.as_str())
         && filters.allows("exited", |v| ended && v.parse() == Ok(record.exit_code))
         && filters.allows("ancestor", |v| {
@@ -110,10 +125,15 @@ fn matches(api: &Api, record: &Arc<ContainerRecord>, filters: &Filters) -> bool 
             record.mounts.iter().any(|m| m.name == *v || m.target == *v || m.source.to_str() == Some(v))
         })
         && filters.allows("network", network)
-        && filters.allows("publish", |v| port_matches(v, record.published.iter().map(|p| p.container)))
+        && filters.allows("publish", |v| port_matches(v, record.published.iter().map(published)))
         && filters.allows("expose", |v| port_matches(v, record.spec.exposed.iter().copied()))
         && filters.allows("health", |v| v == record.health.as_ref().map_or("none", |h| h.status.as_str()))
         && filters.labels(&record.spec.labels)
+}
+
+/// A regular expression for the name, which may be written with its slash.
+fn name_matches(pattern: &str, name: &str) -> bool {
+    Regex::new(pattern).is_ok_and(|p| p.is_match(name) || p.is_match(&format!("/{name}")))
 }
 
 fn port_matches(wanted: &str, mut ports: impl Iterator<Item = ContainerPort>) -> bool {
@@ -122,14 +142,12 @@ fn port_matches(wanted: &str, mut ports: impl Iterator<Item = ContainerPort>) ->
 
 pub(crate) fn summary(record: &Arc<ContainerRecord>) -> Summary {
     let network_mode = super::inspect::network_mode(record);
-    let networks =
-        record.endpoints.iter().map(|(name, e)| (name.clone(), super::inspect::endpoint(record, name, e)));
     Summary {
         id: record.id.to_string(),
         names: vec![format!("/{}", record.name)],
         image: record.spec.image.clone(),
         image_id: record.image.to_string(),
-        command: record.command().join(" "),
+        command: shown(&record.command()),
         created: (record.created_ns / 1_000_000_000) as i64,
         ports: ports(record),
         size_rw: None,
@@ -138,9 +156,23 @@ pub(crate) fn summary(record: &Arc<ContainerRecord>) -> Summary {
         state: record.status.as_str().to_owned(),
         status: status_text(record, now_ns()),
         host_config: SummaryHostConfig { network_mode, annotations: None },
-        network_settings: SummaryNetworkSettings { networks: networks.collect() },
+        network_settings: SummaryNetworkSettings { networks: super::inspect::networks(record) },
         mounts: super::inspect::mounts(record),
     }
+}
+
+/// The port of the host, which is what the filter `publish` is for.
+fn published(port: &PublishedPort) -> ContainerPort {
+    ContainerPort { port: port.host_port, protocol: port.container.protocol }
+}
+
+/// A command as one line. What has blanks in it is quoted.
+fn shown(command: &[String]) -> String {
+    let word = |text: &String| match text.contains(char::is_whitespace) {
+        true => format!("'{text}'"),
+        false => text.clone(),
+    };
+    command.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn ports(record: &ContainerRecord) -> Vec<Port> {

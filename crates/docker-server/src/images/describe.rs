@@ -14,7 +14,7 @@ use wharf_docker_api::types::image::{
     DeleteResponse, History, ImageConfig, Inspect, Metadata, RootFs, Summary,
 };
 use wharf_engine::clock::{parse_rfc3339, rfc3339};
-use wharf_engine::images::{Listed, Removed, User};
+use wharf_engine::images::{Image, Listed, Removed, User};
 use wharf_model::Error;
 use wharf_oci::digest::Digest;
 use wharf_oci::reference::Reference;
@@ -24,12 +24,22 @@ fn familiar(names: &[Reference]) -> Vec<String> {
 }
 
 fn seconds(time: Option<&String>) -> i64 {
-    time.and_then(|t| parse_rfc3339(t)).map_or(0, |ns| (ns / 1_000_000_000) as i64)
+    (nanoseconds(time) / 1_000_000_000) as i64
+}
+
+fn nanoseconds(time: Option<&String>) -> i128 {
+    time.and_then(|t| parse_rfc3339(t)).unwrap_or(0)
+}
+
+/// When an image was made; without a date, 1970.
+pub(super) fn created_ns(image: &Image) -> i128 {
+    nanoseconds(image.config.created.as_ref())
 }
 
 pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
     let filters =
         params.filters(&["before", "dangling", "label", "label!", "reference", "since", "until"])?;
+    let (dangling, until) = (filters.flag("dangling")?, filters.until()?);
     let created = |name: &str| match filters.values(name).first() {
         Some(image) => Ok::<_, ApiError>(Some(seconds(api.images.resolve(image)?.config.created.as_ref()))),
         None => Ok(None),
@@ -40,11 +50,12 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
         .list()
         .iter()
         .filter(|l| params.flag("all") || !l.has_children || !l.tags.is_empty())
-        .filter(|l| filters.allows("dangling", |v| matches!(v.as_str(), "1" | "true") == l.tags.is_empty()))
+        .filter(|l| dangling.is_none_or(|wanted| wanted == l.tags.is_empty()))
         .filter(|l| {
             filters.allows("reference", |pattern| l.tags.iter().any(|t| matches_reference(t, pattern)))
         })
         .filter(|l| filters.labels(&l.image.config.config.labels))
+        .filter(|l| until.is_none_or(|t| created_ns(&l.image) < t))
         .map(|l| summary(&api, l))
         .filter(|s| before.is_none_or(|t| s.created < t) && since.is_none_or(|t| s.created > t))
         .collect();
@@ -161,7 +172,7 @@ pub(crate) fn reference(repository: &str, tag: Option<&str>) -> ApiResult<Refere
         Some(tag) => format!("{repository}:{tag}"),
         None => repository.to_owned(),
     };
-    text.parse().map_err(|e| ApiError::bad_request(format!("invalid reference format: {e}")))
+    text.parse().map_err(|e| ApiError::bad_request(format!("{e}")))
 }
 
 pub(super) fn tag(api: &Api, name: &str, params: &Params) -> ApiResult {

@@ -1,5 +1,6 @@
 //! Progress of long operations as Docker's stream of JSON messages.
 
+use crate::error::ApiResult;
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -10,30 +11,74 @@ use wharf_docker_api::types::build::{ErrorDetail, Message, Progress as Bar, Push
 use wharf_engine::images::{Event, Progress};
 use wharf_model::Error;
 
+/// What goes through a stream.
+enum Item {
+    News(Box<Message>),
+    /// The operation failed, with the exit code of what it ran.
+    Failed(Error, i64),
+}
+
+impl Item {
+    fn into_message(self) -> Message {
+        match self {
+            Self::News(message) => *message,
+            Self::Failed(error, code) => {
+                let message = error.full();
+                let error_detail = Some(ErrorDetail { code, message: message.clone() });
+                Message { error_detail, error: message, ..Message::default() }
+            }
+        }
+    }
+}
+
 /// The sending side of a stream of messages. A client that went away ends nothing.
 #[derive(Clone)]
-pub(crate) struct MessageStream(mpsc::UnboundedSender<Message>);
+pub(crate) struct MessageStream(mpsc::UnboundedSender<Item>);
 
-impl MessageStream {
-    /// A stream and the response that carries it.
-    pub(crate) fn new() -> (Self, Response) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let lines =
-            futures_util::stream::unfold(receiver, |mut receiver: mpsc::UnboundedReceiver<Message>| async {
-                let message = receiver.recv().await?;
-                // Wire types are plain data, which always serialise.
-                let mut line = serde_json::to_vec(&message).unwrap_or_default();
-                line.extend_from_slice(b"\r\n");
-                Some((Ok::<_, Infallible>(line), receiver))
-            });
+/// The receiving side, from which the response is made.
+pub(crate) struct Messages(mpsc::UnboundedReceiver<Item>);
+
+impl Messages {
+    /// The response, which is a failure's when that is all there is to tell.
+    pub(crate) async fn answer(mut self) -> ApiResult {
+        match self.0.recv().await {
+            Some(Item::Failed(error, _)) => Err(error.into()),
+            first => Ok(self.stream(first)),
+        }
+    }
+
+    /// The response as a stream whatever comes.
+    pub(crate) fn response(self) -> Response {
+        self.stream(None)
+    }
+
+    fn stream(self, first: Option<Item>) -> Response {
+        let lines = futures_util::stream::unfold((first, self.0), |(first, mut receiver)| async {
+            let item = match first {
+                Some(item) => item,
+                None => receiver.recv().await?,
+            };
+            // Wire types are plain data, which always serialise.
+            let mut line = serde_json::to_vec(&item.into_message()).unwrap_or_default();
+            line.extend_from_slice(b"\r\n");
+            Some((Ok::<_, Infallible>(line), (None, receiver)))
+        });
         let mut response = Body::from_stream(lines).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        (Self(sender), response)
+        response
+    }
+}
+
+impl MessageStream {
+    /// Both sides of a stream.
+    pub(crate) fn new() -> (Self, Messages) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), Messages(receiver))
     }
 
     pub(crate) fn send(&self, message: Message) {
         // A client that went away needs no messages.
-        let _ = self.0.send(message);
+        let _ = self.0.send(Item::News(Box::new(message)));
     }
 
     /// A message that is a line of text.
@@ -47,10 +92,9 @@ impl MessageStream {
     }
 
     /// The last message of a failed operation.
-    pub(crate) fn error(&self, error: &Error, code: i64) {
-        let message = error.full();
-        let error_detail = Some(ErrorDetail { code, message: message.clone() });
-        self.send(Message { error_detail, error: message, ..Message::default() });
+    pub(crate) fn error(&self, error: Error, code: i64) {
+        // As above.
+        let _ = self.0.send(Item::Failed(error, code));
     }
 
     /// News of the image service.

@@ -34,13 +34,13 @@ pub(crate) async fn create(
     body: Body,
 ) -> ApiResult {
     if let Some(source) = params.get("fromSrc") {
-        return import(api, source.to_owned(), &params, body);
+        return import(api, source.to_owned(), &params, body).await;
     }
     let name =
         params.get("fromImage").ok_or_else(|| ApiError::bad_request("missing parameter: fromImage"))?;
     let wanted = reference(name, params.get("tag"))?;
     let (platform, credentials) = (platform(&params)?, credentials(&headers)?);
-    let (stream, response) = MessageStream::new();
+    let (stream, messages) = MessageStream::new();
     tokio::spawn(async move {
         let pull = api.images.pull(&wanted, platform.as_ref(), credentials, stream.sink());
         let result = tokio::select! {
@@ -49,10 +49,10 @@ pub(crate) async fn create(
         };
         match result {
             Ok(_) => publish_pull(&api, &wanted.or_latest().familiar()),
-            Err(e) => stream.error(&e, 0),
+            Err(e) => stream.error(e, 0),
         }
     });
-    Ok(response)
+    messages.answer().await
 }
 
 fn publish_pull(api: &Api, name: &str) {
@@ -61,7 +61,7 @@ fn publish_pull(api: &Api, name: &str) {
     }
 }
 
-fn import(api: Api, source: String, params: &Params, body: Body) -> ApiResult {
+async fn import(api: Api, source: String, params: &Params, body: Body) -> ApiResult {
     let tag = params.get("repo").map(|repo| reference(repo, params.get("tag"))).transpose()?;
     let changes: Vec<String> = params.all("changes").iter().map(ToString::to_string).collect();
     let import = Import {
@@ -73,17 +73,17 @@ fn import(api: Api, source: String, params: &Params, body: Body) -> ApiResult {
         config: apply_changes(Default::default(), &changes)?,
         platform: platform(params)?,
     };
-    let (stream, response) = MessageStream::new();
+    let (stream, messages) = MessageStream::new();
     tokio::spawn(async move {
         match import_from(&api, &source, body, import).await {
             Ok(image) => {
                 publish(&api, "import", &image.id, image.id.as_str());
                 stream.status(image.id.as_str());
             }
-            Err(e) => stream.error(&e, 0),
+            Err(e) => stream.error(e, 0),
         }
     });
-    Ok(response)
+    messages.answer().await
 }
 
 /// The tar is the request's body, or a document of the web.
@@ -105,7 +105,7 @@ async fn import_from(
 pub(super) fn push(api: Api, name: &str, params: &Params, headers: &HeaderMap) -> ApiResult {
     let wanted = reference(name, params.get("tag"))?;
     let credentials = credentials(headers)?;
-    let (stream, response) = MessageStream::new();
+    let (stream, messages) = MessageStream::new();
     tokio::spawn(async move {
         let push = api.images.push(&wanted, credentials, stream.sink());
         let result = tokio::select! {
@@ -119,22 +119,22 @@ pub(super) fn push(api: Api, name: &str, params: &Params, headers: &HeaderMap) -
                     publish(&api, "push", &image.id, &name);
                 }
             }
-            Err(e) => stream.error(&e, 0),
+            Err(e) => stream.error(e, 0),
         }
     });
-    Ok(response)
+    Ok(messages.response())
 }
 
 /// `POST /images/load`.
 pub(crate) async fn load(State(api): State<Api>, body: Body) -> ApiResult {
-    let (stream, response) = MessageStream::new();
+    let (stream, messages) = MessageStream::new();
     tokio::spawn(async move {
         match api.images.load(reader(body), stream.sink()).await {
             Ok(images) => images.iter().for_each(|i| publish(&api, "load", &i.id, i.id.as_str())),
-            Err(e) => stream.error(&e, 0),
+            Err(e) => stream.error(e, 0),
         }
     });
-    Ok(response)
+    Ok(messages.response())
 }
 
 pub(super) fn save(api: Api, names: Vec<String>) -> Response {
@@ -161,14 +161,17 @@ pub(crate) async fn save_many(State(api): State<Api>, params: Params) -> ApiResu
 /// `POST /images/prune`.
 pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&["dangling", "label", "label!", "until"])?;
-    let all = filters.values("dangling").iter().any(|v| matches!(v.as_str(), "0" | "false"));
+    let all = filters.flag("dangling")? == Some(false);
+    let until = filters.until()?;
     let worker = api.clone();
     let pruned = tokio::task::spawn_blocking(move || {
         let before = worker.images.disk_usage()?;
         let mut removed = Vec::new();
         for listed in worker.images.list() {
             let unnamed = listed.tags.is_empty() && !listed.has_children;
-            let wanted = (all || unnamed) && filters.labels(&listed.image.config.config.labels);
+            let wanted = (all || unnamed)
+                && filters.labels(&listed.image.config.config.labels)
+                && until.is_none_or(|t| super::describe::created_ns(&listed.image) < t);
             if !wanted || in_use(&worker, &listed.image.id).is_some() {
                 continue;
             }
@@ -182,6 +185,7 @@ pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
     });
     let (removed, space_reclaimed) =
         pruned.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;
-    let images_deleted = Some(removed.iter().map(wire_removed).collect());
+    let images_deleted =
+        Some(removed.iter().map(wire_removed).collect()).filter(|list: &Vec<_>| !list.is_empty());
     Ok(Json(PruneResponse { images_deleted, space_reclaimed }).into_response())
 }

@@ -259,7 +259,9 @@ impl Actor {
         if exit.oom_killed {
             self.shared.publish("oom", &self.record, &[]);
         }
-        self.shared.publish("die", &self.record, &[("exitCode", exit.code.to_string())]);
+        let seconds = (lasted.max(0) / 1_000_000_000).to_string();
+        let outcome = [("execDuration", seconds), ("exitCode", exit.code.to_string())];
+        self.shared.publish("die", &self.record, &outcome);
         (self.kill_at, self.give_up_at) = (None, None);
         self.plan_restart(lasted);
         let goes = self.record.spec.auto_remove && self.record.status == Status::Exited;
@@ -429,7 +431,7 @@ impl Actor {
         let name = name.strip_prefix('/').unwrap_or(&name).to_owned();
         if !is_valid_name(&name) {
             return Err(Error::invalid(format!(
-                "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+                "Error when allocating new name: Invalid container name (/{name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
             )));
         }
         if name == self.record.name {

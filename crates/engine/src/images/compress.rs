@@ -25,6 +25,11 @@ pub(super) fn unwrap<R: Read + Send + 'static>(inner: R) -> io::Result<(Compress
     Ok((compression, unwrap_as(compression, reader)?))
 }
 
+/// An archive as it was before it was compressed with gzip or zstd, if it was.
+pub fn plain<R: Read + Send + 'static>(inner: R) -> io::Result<Box<dyn Read + Send>> {
+    Ok(unwrap(inner)?.1)
+}
+
 fn unwrap_as<R: BufRead + Send + 'static>(
     compression: Compression,
     inner: R,

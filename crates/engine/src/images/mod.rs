@@ -30,6 +30,7 @@ mod unpack;
 mod tests;
 
 pub use commit::NewImage;
+pub use compress::plain;
 pub use container::Commit;
 pub use import::Import;
 pub use progress::{Event, Progress};

@@ -44,7 +44,7 @@ impl Images {
     /// Finds an image by name, `sha256:` id or the beginning of an id. A name wins over an id.
     pub fn resolve(&self, name: &str) -> Result<Arc<Image>> {
         let table = self.table();
-        let absent = || Error::not_found(format!("No such image: {name}"));
+        let absent = || Error::not_found(format!("No such image: {}", whole(name)));
         if let Ok(reference) = name.parse::<Reference>() {
             let reference = reference.or_latest();
             // `name:tag@digest` means the digest.
@@ -141,5 +141,13 @@ impl Images {
         }
         lines.reverse();
         Ok(lines)
+    }
+}
+
+/// A name with the tag that is meant where none is given; an id stays what it is.
+fn whole(name: &str) -> String {
+    match name.parse::<Reference>() {
+        Ok(reference) if !name.starts_with("sha256:") => reference.or_latest().familiar(),
+        _ => name.to_owned(),
     }
 }

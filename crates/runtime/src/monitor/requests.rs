@@ -85,9 +85,11 @@ impl Monitor<'_> {
 
     fn resize(&self, exec: Option<&str>, rows: u16, columns: u16) -> Result<()> {
         let session = self.sessions.iter().find(|s| s.id.as_deref() == exec);
-        let terminal = session.and_then(|s| s.terminal.as_ref());
-        let terminal = terminal.ok_or_else(|| Error::setup("there is no terminal to resize"))?;
-        console::resize(terminal, rows, columns).doing("resize the terminal")
+        match session.and_then(|s| s.terminal.as_ref()) {
+            Some(terminal) => console::resize(terminal, rows, columns).doing("resize the terminal"),
+            // As with Docker, whose clients resize before they know.
+            None => Ok(()),
+        }
     }
 }
 

@@ -272,10 +272,15 @@ impl Launcher for MonitorLauncher {
     async fn freeze(&self, id: &ContainerId, cgroup: &str, frozen: bool) -> Result<()> {
         let (cgroup, id) = (self.cgroup(cgroup)?, id.short().to_owned());
         blocking(move || {
+            let ended = || Error::conflict(format!("container {id} is not running"));
             if !cgroup.exists() {
-                return Err(Error::conflict(format!("container {id} is not running")));
+                return Err(ended());
             }
-            cgroup.freeze(frozen).map_err(|e| internal(if frozen { "pause" } else { "unpause" }, e))
+            match cgroup.freeze(frozen) {
+                // It ended, and its cgroup went, while the kernel was asked.
+                Err(_) if !cgroup.exists() => Err(ended()),
+                done => done.map_err(|e| internal(if frozen { "pause" } else { "unpause" }, e)),
+            }
         })
         .await
     }
