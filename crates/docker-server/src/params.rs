@@ -89,6 +89,29 @@ fn parse_time(text: &str) -> Option<i128> {
     Some(seconds * 1_000_000_000 + digits.parse::<i128>().ok()?)
 }
 
+/// A duration as Go writes it, such as `1h30m`.
+fn duration_ns(text: &str) -> Option<i128> {
+    let mut total = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (value, after) = rest.split_at(number);
+        let unit = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let scale = match &after[..unit] {
+            "h" => 3_600e9,
+            "m" => 60e9,
+            "s" => 1e9,
+            "ms" => 1e6,
+            "us" | "µs" => 1e3,
+            "ns" => 1.0,
+            _ => return None,
+        };
+        total += value.parse::<f64>().ok()? * scale;
+        rest = &after[unit..];
+    }
+    (!text.is_empty()).then_some(total as i128)
+}
+
 /// Filters: each name with the values of which one must match.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Filters(BTreeMap<String, Vec<String>>);
@@ -128,6 +151,19 @@ impl Filters {
     pub(crate) fn allows(&self, name: &str, satisfies: impl FnMut(&String) -> bool) -> bool {
         let values = self.values(name);
         values.is_empty() || values.iter().any(satisfies)
+    }
+
+    /// `until`: a point in time, or how long ago it was. Nanoseconds since the epoch.
+    pub(crate) fn until(&self) -> ApiResult<Option<i128>> {
+        let text = match self.values("until") {
+            [] => return Ok(None),
+            [text] => text,
+            _ => return Err(ApiError::bad_request("more than one until filter specified")),
+        };
+        let ago = || Some(wharf_engine::clock::now_ns() - duration_ns(text)?);
+        parse_time(text).or_else(ago).map(Some).ok_or_else(|| {
+            ApiError::bad_request(format!("invalid filter 'until={text}': a time or a duration is expected"))
+        })
     }
 
     /// `label=key` and `label=key=value`; all must hold.
@@ -174,6 +210,13 @@ mod tests {
         }
         assert!(Filters::parse(r#"{"nope":["x"]}"#, &["name"]).is_err());
         assert!(Filters::parse("[", &["name"]).is_err());
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration_ns("1h30m"), Some(5_400_000_000_000));
+        assert_eq!(duration_ns("1.5s"), Some(1_500_000_000));
+        assert_eq!((duration_ns("soon"), duration_ns("5"), duration_ns("")), (None, None, None));
     }
 
     #[test]

@@ -77,9 +77,10 @@ pub(crate) async fn update(State(api): State<Api>, Path(id): Path<String>, body:
         "" => None,
         _ => Some(convert::restart(&request.restart_policy)?),
     };
+    let ports = request.port_bindings.clone().map(convert::ports).transpose()?;
     let handle = api.containers.find(&id)?;
     let origin = updated(&handle.record().spec.origin, &request)?;
-    let update = Update { resources, restart, origin };
+    let update = Update { resources, restart, ports, origin };
     handle.ask(|reply| Command::Update(Box::new(update), reply)).await?;
     Ok(Json(UpdateResponse { warnings: None }).into_response())
 }
@@ -148,10 +149,11 @@ pub(crate) async fn unlink(
 
 pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&["label", "label!", "until"])?;
+    let until = filters.until()?.unwrap_or_else(now_ns);
     let (mut deleted, mut reclaimed) = (Vec::new(), 0);
     for handle in api.containers.list() {
         let record = handle.record();
-        let ended = !record.status.is_running() && record.created_ns < now_ns();
+        let ended = !record.status.is_running() && record.created_ns < until;
         if !ended || !filters.labels(&record.spec.labels) {
             continue;
         }

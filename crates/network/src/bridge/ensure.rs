@@ -26,6 +26,7 @@ impl BridgeNetwork {
         state.check(spec)?;
         let index = match spec.driver {
             Driver::Bridge => self.ensure_bridge(spec)?,
+            Driver::Macvlan(_) | Driver::Ipvlan(..) => self.ensure_parent(spec)?,
             Driver::Host | Driver::None => 0,
         };
         self.dns.update(|directory| directory.set_network(spec));
@@ -142,7 +143,7 @@ impl BridgeNetwork {
     fn start_dns(&self, spec: &NetworkSpec) -> Option<Server> {
         let runtime = self.runtime.as_ref()?;
         let gateways: Vec<IpAddr> = spec.subnets.iter().map(|subnet| subnet.gateway).collect();
-        if gateways.is_empty() {
+        if gateways.is_empty() || spec.driver != Driver::Bridge {
             return None;
         }
         match Server::start(runtime, &self.dns, &spec.id, &gateways) {
@@ -162,6 +163,10 @@ impl BridgeNetwork {
             return Err(Error::conflict(format!("network {} has active endpoints", network.spec.name)));
         }
         let bridge = network.spec.bridge.clone();
+        if network.spec.driver.has_parent() {
+            let is_shared = |n: &NetworkState| n.spec.id != *id && n.spec.parent == network.spec.parent;
+            self.remove_parent(&network.spec, state.networks.values().any(is_shared))?;
+        }
         if network.spec.driver == Driver::Bridge {
             lock(&self.table)
                 .remove_bridge(&bridge)

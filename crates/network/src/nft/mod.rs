@@ -19,6 +19,7 @@
 pub(crate) mod content;
 mod expression;
 pub(crate) mod foreign;
+pub(crate) mod resolver;
 mod ruleset;
 pub(crate) mod table;
 mod transaction;

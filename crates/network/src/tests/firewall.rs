@@ -186,7 +186,7 @@ fn sweep_removes_what_nobody_knows() {
         drop(first);
         let second = engine("wharf");
         second.ensure(&spec(1)).unwrap();
-        second.adopt(&kept.endpoint, &published).unwrap();
+        second.adopt(&kept.endpoint, &published, kept.netns.as_fd()).unwrap();
         second.sweep(&[spec(1)], std::slice::from_ref(&kept.endpoint)).unwrap();
         let (mut links, _) = leftovers("wharf");
         links.sort();

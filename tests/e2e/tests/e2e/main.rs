@@ -14,6 +14,8 @@ mod links;
 mod logging;
 mod network;
 mod oci;
+mod parents;
+mod ports;
 mod registry;
 mod run;
 mod security;
