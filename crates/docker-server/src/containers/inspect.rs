@@ -271,7 +271,9 @@ fn ports(record: &ContainerRecord) -> BTreeMap<String, Option<Vec<PortBinding>>>
         .chain(record.spec.exposed.iter().map(ToString::to_string));
     ports.extend(exposed.map(|p| (p, None)));
     for p in &record.published {
-        let binding = PortBinding { host_ip: p.host_ip.to_string(), host_port: p.host_port.to_string() };
+        // Reached by the container's own address: no port of the host.
+        let host_port = if p.host_port == 0 { String::new() } else { p.host_port.to_string() };
+        let binding = PortBinding { host_ip: p.host_ip.to_string(), host_port };
         ports.entry(p.container.to_string()).or_default().get_or_insert_default().push(binding);
     }
     ports

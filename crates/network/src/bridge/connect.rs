@@ -15,7 +15,7 @@ use wharf_model::ports::PublishedPort;
 
 impl BridgeNetwork {
     pub(super) fn connect_endpoint(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()> {
-        let (spec, bridge_index) = {
+        let (spec, bridge_index, serves_inside) = {
             let state = lock(&self.state);
             if !state.endpoints.contains_key(&(endpoint.network.clone(), endpoint.container.clone())) {
                 return Err(Error::not_found(format!(
@@ -24,7 +24,7 @@ impl BridgeNetwork {
                 )));
             }
             let network = state.network(&endpoint.network)?;
-            (network.spec.clone(), network.index)
+            (network.spec.clone(), network.index, network.serves_inside())
         };
         match spec.driver {
             // The namespace is the host's own: nothing to do in it.
@@ -50,8 +50,10 @@ impl BridgeNetwork {
         link::create_veth(&mut lock(&self.route), &wish).map_err(|errno| {
             kernel(format!("create interface {} on bridge {bridge}", endpoint.interface), errno)
         })?;
-        if let Err(errno) = configure(endpoint, netns) {
-            let error = kernel(format!("configure interface {}", endpoint.interface), errno);
+        let configured = configure(endpoint, netns)
+            .map_err(|errno| kernel(format!("configure interface {}", endpoint.interface), errno))
+            .and_then(|()| if serves_inside { self.settle_inside(endpoint, netns) } else { Ok(()) });
+        if let Err(error) = configured {
             return Err(match link::delete(&mut lock(&self.route), &endpoint.host_interface) {
                 Ok(()) => error,
                 Err(errno) => Error::wrap(
@@ -69,7 +71,7 @@ impl BridgeNetwork {
         self.create_child(endpoint, spec, netns)?;
         let configured = configure(endpoint, netns)
             .map_err(|errno| kernel(format!("configure interface {}", endpoint.interface), errno))
-            .and_then(|()| self.settle_inside(endpoint, netns, true));
+            .and_then(|()| self.settle_inside(endpoint, netns));
         if let Err(error) = configured {
             return Err(match delete_inside(&endpoint.interface, netns) {
                 Ok(()) => error,
@@ -113,7 +115,7 @@ impl BridgeNetwork {
             state.network(&endpoint.network)?.serves_inside()
         };
         if serves_inside {
-            self.settle_inside(endpoint, netns, true)?;
+            self.settle_inside(endpoint, netns)?;
         }
         self.dns.update(|directory| directory.add(endpoint));
         self.adopt_ports(endpoint, published)

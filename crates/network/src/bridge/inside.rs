@@ -27,19 +27,14 @@ pub(super) struct Inside {
 
 impl BridgeNetwork {
     /// Remembers the namespace of an endpoint and serves names in it.
-    pub(super) fn settle_inside(
-        &self,
-        endpoint: &Endpoint,
-        netns: BorrowedFd<'_>,
-        serves: bool,
-    ) -> Result<()> {
+    pub(super) fn settle_inside(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()> {
         let table = format!("wharf-dns-{}", endpoint.network.short());
         let kept = netns
             .try_clone_to_owned()
             .map_err(|e| kernel("keep a network namespace", Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
         let asker = endpoint.ipv4.map(|(ip, _)| IpAddr::from(ip)).or(endpoint.ipv6.map(|(ip, _)| ip.into()));
         let server = match (&self.runtime, asker) {
-            (Some(runtime), Some(asker)) if serves => {
+            (Some(runtime), Some(asker)) => {
                 let sockets = within(netns, || {
                     let sockets = server::bind_both(SocketAddr::from((ADDRESS, 0)))?;
                     let port = |fd: &OwnedFd| -> Result<u16, Errno> {

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use wharf_model::error::{Error, Result};
 use wharf_model::ids::{ContainerId, NetworkId};
 use wharf_model::network::parent::IpvlanLayer;
-use wharf_model::network::{Driver, Endpoint, EndpointRequest, NetworkSpec, Subnet};
+use wharf_model::network::{Driver, Endpoint, EndpointRequest, GatewayMode, NetworkSpec, Subnet};
 
 /// Random bytes in the name of a veth: with the prefix, 15 characters, which is all an interface may have.
 const NAME_BYTES: usize = 6;
@@ -148,6 +148,7 @@ impl NetworkState {
     /// Whether containers are served names in their own namespaces, as they do not reach the host.
     pub(super) fn serves_inside(&self) -> bool {
         self.spec.driver.has_parent()
+            || (self.spec.driver == Driver::Bridge && self.spec.gateway_modes.0 == GatewayMode::Isolated)
     }
 
     /// The gateway that containers are given.
