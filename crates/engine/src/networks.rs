@@ -320,7 +320,12 @@ impl Networks {
                 Ok(endpoint) => reserved.push(endpoint),
                 Err(e) => {
                     self.release(&reserved, &[])?;
-                    return Err(e);
+                    return Err(match e.kind() {
+                        ErrorKind::Conflict => {
+                            Error::wrap(e.kind(), "failed to set up container networking", e)
+                        }
+                        _ => e,
+                    });
                 }
             }
         }
@@ -353,6 +358,13 @@ impl Networks {
             names,
             default_route,
             extras: extras(wish)?,
+        });
+        let endpoint = endpoint.map_err(|e| match e.kind() {
+            ErrorKind::Invalid => Error::invalid(format!(
+                "invalid config for network {}: invalid endpoint settings:\n{e}",
+                network.spec.name
+            )),
+            _ => e,
         })?;
         Ok((network.spec.name, endpoint))
     }

@@ -12,6 +12,7 @@ mod hung;
 mod leaks;
 mod links;
 mod logging;
+mod netopts;
 mod network;
 mod oci;
 mod parents;
