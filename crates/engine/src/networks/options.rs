@@ -122,7 +122,7 @@ fn bridge(wish: &NewNetwork, spec: &mut NetworkSpec) -> Result<()> {
 
 fn mode(wish: &NewNetwork, key: &str) -> Result<GatewayMode> {
     let mode = match wish.options.get(key).map_or("", String::as_str) {
-        // What Docker's `nat-unprotected` opens further stays closed here.
+        // `nat-unprotected` is refused: what is not published stays closed.
         "" | "nat" => GatewayMode::Nat,
         "routed" => GatewayMode::Routed,
         "isolated" => GatewayMode::Isolated,
