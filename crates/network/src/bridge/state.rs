@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use wharf_model::error::{Error, Result};
 use wharf_model::ids::{ContainerId, NetworkId};
-use wharf_model::network::parent::IpvlanLayer;
+use wharf_model::network::parent::{IpvlanLayer, MacvlanMode};
 use wharf_model::network::{Driver, Endpoint, EndpointRequest, GatewayMode, NetworkSpec, Subnet};
 
 /// Random bytes in the name of a veth: with the prefix, 15 characters, which is all an interface may have.
@@ -85,7 +85,8 @@ impl State {
         let ipv6 = ipv6.map(|address| (address, prefix(false)));
         let is_bridge = network.spec.driver == Driver::Bridge;
         let has_interface = is_bridge || network.spec.driver.has_parent();
-        let shares_mac = matches!(network.spec.driver, Driver::Ipvlan(..));
+        let shares_mac =
+            matches!(network.spec.driver, Driver::Ipvlan(..) | Driver::Macvlan(MacvlanMode::Passthru));
         let endpoint = Endpoint {
             network: request.network.clone(),
             container: request.container.clone(),
