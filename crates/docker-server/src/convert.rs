@@ -16,7 +16,6 @@ use wharf_model::container::{
     RestartPolicy, SeccompSpec, VolumesFrom,
 };
 use wharf_model::health::{self, ON_UNHEALTHY_LABEL};
-use wharf_model::network::Endpoint;
 use wharf_model::ports::{ContainerPort, PortMapping};
 use wharf_oci::image_config::Healthcheck;
 use wharf_oci::runtime_spec::{
@@ -176,7 +175,7 @@ fn port(text: &str) -> ApiResult<ContainerPort> {
     Ok(text.parse()?)
 }
 
-fn ports(bindings: BTreeMap<String, Option<Vec<PortBinding>>>) -> ApiResult<Vec<PortMapping>> {
+pub(crate) fn ports(bindings: BTreeMap<String, Option<Vec<PortBinding>>>) -> ApiResult<Vec<PortMapping>> {
     let mut mappings = Vec::new();
     for (container, hosts) in bindings {
         let container = port(&container)?;
@@ -493,13 +492,6 @@ fn parse_mac(text: &str) -> ApiResult<Option<[u8; 6]>> {
 /// `02:42:ac:11:00:02`
 pub(crate) fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|b| format!("{b:02x}")).join(":")
-}
-
-/// An id for an endpoint, which the engine itself names by container and network.
-pub(crate) fn endpoint_id(endpoint: &Endpoint) -> String {
-    wharf_oci::digest::Digest::sha256(format!("{} {}", endpoint.container, endpoint.network).as_bytes())
-        .hex()
-        .to_owned()
 }
 
 fn mounts(host: &HostConfig, anonymous: impl Iterator<Item = String>) -> ApiResult<Vec<MountSpec>> {

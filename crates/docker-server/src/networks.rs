@@ -1,5 +1,7 @@
 //! `/networks`.
 
+pub(crate) mod block;
+
 use crate::Api;
 use crate::convert::{endpoint, mac_text};
 use crate::error::{ApiError, ApiResult};
@@ -9,21 +11,24 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use wharf_docker_api::types::network::{
     ConnectRequest, CreateRequest, CreateResponse, DisconnectRequest, EndpointResource, Inspect, Ipam,
     IpamConfig, PruneResponse,
 };
 use wharf_engine::clock::rfc3339;
 use wharf_engine::containers::Command;
-use wharf_engine::networks::{NetworkRecord, NewNetwork, driver_name};
-use wharf_model::network::Subnet;
+use wharf_engine::networks::{NetworkRecord, NewNetwork, driver_name, endpoint_id};
+use wharf_model::network::{GatewayMode, Subnet};
+
+/// Characters of an id in texts.
+const SHORT_ID: usize = 12;
 
 fn wire(api: &Api, record: &NetworkRecord, with_containers: bool) -> Inspect {
     let config = record.spec.subnets.iter().map(|s| IpamConfig {
         subnet: format!("{}/{}", s.base, s.prefix),
         ip_range: s.range.map(|(base, prefix)| format!("{base}/{prefix}")).unwrap_or_default(),
-        gateway: s.gateway.to_string(),
+        gateway: shown_gateway(record, s),
         auxiliary_addresses: Some(s.auxiliary.iter().map(|(n, a)| (n.clone(), a.to_string())).collect())
             .filter(|all: &std::collections::BTreeMap<_, _>| !all.is_empty()),
     });
@@ -34,15 +39,30 @@ fn wire(api: &Api, record: &NetworkRecord, with_containers: bool) -> Inspect {
         created: rfc3339(record.created_ns),
         scope: "local".to_owned(),
         driver: driver_name(&record.spec.driver).to_owned(),
-        enable_ipv4: true,
+        enable_ipv4: !record.without_ipv4,
         enable_ipv6: record.spec.subnets.iter().any(|s| s.base.is_ipv6()),
-        ipam: Ipam { driver: "default".to_owned(), options: None, config: Some(config.collect()) },
+        ipam: Ipam {
+            driver: "default".to_owned(),
+            options: None,
+            // As Docker: networks without addresses have none, not an empty list.
+            config: Some(config.collect::<Vec<_>>()).filter(|config| !config.is_empty()),
+        },
         internal: record.spec.internal,
         attachable: record.attachable,
         containers,
         options: record.options.clone(),
         labels: record.labels.clone(),
         ..Inspect::default()
+    }
+}
+
+/// Docker shows a gateway that was asked for, or that came with a block it chose itself.
+fn shown_gateway(record: &NetworkRecord, subnet: &Subnet) -> String {
+    let mode = if subnet.base.is_ipv4() { record.spec.gateway_modes.0 } else { record.spec.gateway_modes.1 };
+    if mode == GatewayMode::Isolated || record.chosen_gateways.contains(&subnet.gateway) {
+        String::new()
+    } else {
+        subnet.gateway.to_string()
     }
 }
 
@@ -53,7 +73,7 @@ fn members(api: &Api, network: &NetworkRecord) -> std::collections::BTreeMap<Str
             let address = |a: Option<(String, u8)>| a.map(|(a, p)| format!("{a}/{p}")).unwrap_or_default();
             let resource = EndpointResource {
                 name: record.name.clone(),
-                endpoint_id: crate::convert::endpoint_id(e),
+                endpoint_id: endpoint_id(e),
                 mac_address: mac_text(e.mac),
                 ipv4_address: address(e.ipv4.map(|(a, p)| (a.to_string(), p))),
                 ipv6_address: address(e.ipv6.map(|(a, p)| (a.to_string(), p))),
@@ -66,18 +86,35 @@ fn members(api: &Api, network: &NetworkRecord) -> std::collections::BTreeMap<Str
 
 pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
-    let predefined = |name: &str| matches!(name, "bridge" | "host" | "none");
+    let is_flag = |v: &String| matches!(v.as_str(), "1" | "true" | "0" | "false");
+    if !filters.values("dangling").iter().all(is_flag) {
+        return Err(ApiError::bad_request(
+            "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")",
+        ));
+    }
+    if let Some(other) = filters.values("type").iter().find(|v| !matches!(v.as_str(), "builtin" | "custom")) {
+        let text = format!("invalid filter: 'type'='{other}'");
+        return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, text));
+    }
     let wanted = api.networks.list().into_iter().filter(|r| {
         filters.allows("name", |v| r.spec.name.contains(v.as_str()))
             && filters.allows("id", |v| r.spec.id.as_str().starts_with(v.as_str()))
             && filters.allows("driver", |v| driver_name(&r.spec.driver) == v)
             && filters.allows("scope", |v| v == "local")
-            && filters.allows("type", |v| (v == "builtin") == predefined(&r.spec.name))
-            && filters
-                .allows("dangling", |v| matches!(v.as_str(), "1" | "true") == members(&api, r).is_empty())
+            && filters.allows("type", |v| (v == "builtin") == is_predefined(&r.spec.name))
+            && filters.allows("dangling", |v| matches!(v.as_str(), "1" | "true") == is_dangling(&api, r))
             && filters.labels(&r.labels)
     });
     Ok(Json(wanted.map(|r| wire(&api, &r, false)).collect::<Vec<_>>()).into_response())
+}
+
+fn is_predefined(name: &str) -> bool {
+    matches!(name, "bridge" | "host" | "none")
+}
+
+/// Nobody is in it, and it is one that may go.
+fn is_dangling(api: &Api, record: &NetworkRecord) -> bool {
+    !is_predefined(&record.spec.name) && members(api, record).is_empty()
 }
 
 pub(crate) async fn inspect(State(api): State<Api>, Path(id): Path<String>) -> ApiResult {
@@ -85,61 +122,30 @@ pub(crate) async fn inspect(State(api): State<Api>, Path(id): Path<String>) -> A
     Ok(Json(wire(&api, &record, true)).into_response())
 }
 
-/// `10.0.0.0/24` as its base address and length.
-pub(crate) fn parse_block(text: &str) -> ApiResult<(IpAddr, u8)> {
-    let invalid = || {
-        ApiError::bad_request(format!(
-            "invalid subnet {text:?}: an address and a length are expected, such as 10.1.0.0/24"
-        ))
-    };
-    let (address, prefix) = text.split_once('/').ok_or_else(invalid)?;
-    let address: IpAddr = address.parse().map_err(|_| invalid())?;
-    let prefix: u8 = prefix.parse().map_err(|_| invalid())?;
-    if prefix > if address.is_ipv4() { 32 } else { 128 } {
-        return Err(invalid());
-    }
-    Ok((masked(address, prefix), prefix))
-}
-
-fn masked(address: IpAddr, prefix: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(a) => {
-            IpAddr::V4((u32::from(a) & u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)).into())
-        }
-        IpAddr::V6(a) => {
-            IpAddr::V6((u128::from(a) & u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0)).into())
-        }
-    }
-}
-
-/// A block with its gateway: as given, or the first address.
-pub(crate) fn subnet(config: &IpamConfig) -> ApiResult<Subnet> {
-    let (base, prefix) = parse_block(&config.subnet)?;
-    let gateway = match config.gateway.split('/').next().unwrap_or_default() {
-        "" => match base {
-            IpAddr::V4(a) => IpAddr::V4((u32::from(a) | 1).into()),
-            IpAddr::V6(a) => IpAddr::V6((u128::from(a) | 1).into()),
-        },
-        text => text.parse().map_err(|_| ApiError::bad_request(format!("invalid gateway {text:?}")))?,
-    };
-    let range = if config.ip_range.is_empty() { None } else { Some(parse_block(&config.ip_range)?) };
-    let mut auxiliary = std::collections::BTreeMap::new();
-    for (name, text) in config.auxiliary_addresses.iter().flatten() {
-        let address = text.parse().map_err(|_| {
-            ApiError::bad_request(format!(
-                "invalid auxiliary address {text:?} of {name:?}: an IP address is expected"
-            ))
-        })?;
-        auxiliary.insert(name.clone(), address);
-    }
-    Ok(Subnet { base, prefix, gateway, range, auxiliary })
+/// What is wrong with the blocks of a network, all of it, as Docker says it.
+fn invalid_config(faults: &[String]) -> ApiError {
+    ApiError::bad_request(format!("invalid network config:\n{}", faults.join("\n")))
 }
 
 pub(crate) async fn create(State(api): State<Api>, body: Body) -> ApiResult {
     let request: CreateRequest = json(body).await?;
-    let blocks = request.ipam.and_then(|i| i.config).unwrap_or_default();
-    let subnets =
-        blocks.iter().filter(|c| !c.subnet.is_empty()).map(subnet).collect::<ApiResult<Vec<_>>>()?;
+    check(&request)?;
+    let ipam = request.ipam.unwrap_or_default();
+    let mut faults = Vec::new();
+    let mut subnets = Vec::new();
+    let mut chosen_gateways = BTreeSet::new();
+    for config in ipam.config.iter().flatten().filter(|c| !c.subnet.is_empty()) {
+        match block::subnet(config) {
+            Ok(subnet) => {
+                chosen_gateways.extend(Some(subnet.gateway).filter(|_| config.gateway.is_empty()));
+                subnets.push(subnet);
+            }
+            Err(found) => faults.extend(found),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(invalid_config(&faults));
+    }
     let wish = NewNetwork {
         name: request.name,
         driver: request.driver,
@@ -150,6 +156,8 @@ pub(crate) async fn create(State(api): State<Api>, body: Body) -> ApiResult {
         options: request.options.unwrap_or_default(),
         ipv6: request.enable_ipv6.unwrap_or(false),
         attachable: request.attachable,
+        without_ipv4: request.enable_ipv4 == Some(false),
+        chosen_gateways,
     };
     let networks = api.networks.clone();
     let made = tokio::task::spawn_blocking(move || networks.create(wish)).await;
@@ -159,12 +167,52 @@ pub(crate) async fn create(State(api): State<Api>, body: Body) -> ApiResult {
     Ok((StatusCode::CREATED, Json(response)).into_response())
 }
 
+/// Refuses what this engine has not.
+fn check(request: &CreateRequest) -> ApiResult<()> {
+    let refused = |status, text: &str| Err(ApiError::new(status, text));
+    if request.scope == "swarm" {
+        return refused(
+            StatusCode::FORBIDDEN,
+            "cannot create a swarm scoped network when swarm is not active",
+        );
+    }
+    if request.config_only || request.config_from.as_ref().is_some_and(|from| !from.network.is_empty()) {
+        return refused(
+            StatusCode::NOT_IMPLEMENTED,
+            "configuration-only networks are not supported: give each network its own options",
+        );
+    }
+    match request.ipam.as_ref().map_or("", |ipam| ipam.driver.as_str()) {
+        "" | "default" => Ok(()),
+        other => refused(StatusCode::NOT_FOUND, &format!("plugin {other:?} not found")),
+    }
+}
+
 pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>) -> ApiResult {
+    let record = api.networks.find(&id)?;
     let networks = api.networks.clone();
     let removed = tokio::task::spawn_blocking(move || networks.remove(&id)).await;
-    removed
-        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
+    let removed = removed
+        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))?;
+    removed.map_err(|e| in_use(&api, &record, e))?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Who keeps a network from being removed, in Docker's words.
+fn in_use(api: &Api, network: &NetworkRecord, error: wharf_model::Error) -> ApiError {
+    let members = members(api, network);
+    if members.is_empty() || is_predefined(&network.spec.name) {
+        return error.into();
+    }
+    let short = |id: &str| id.chars().take(SHORT_ID).collect::<String>();
+    let shown: Vec<String> =
+        members.values().map(|m| format!("name:{:?} id:{:?}", m.name, short(&m.endpoint_id))).collect();
+    let text = format!(
+        "error while removing network: network {} has active endpoints ({})",
+        network.spec.name,
+        shown.join(", ")
+    );
+    ApiError::new(StatusCode::FORBIDDEN, text)
 }
 
 pub(crate) async fn connect(State(api): State<Api>, Path(id): Path<String>, body: Body) -> ApiResult {
@@ -189,7 +237,7 @@ pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
     let mut deleted = Vec::new();
     for record in api.networks.list() {
         let name = &record.spec.name;
-        let wanted = !matches!(name.as_str(), "bridge" | "host" | "none")
+        let wanted = !is_predefined(name)
             && filters.labels(&record.labels)
             && until.is_none_or(|t| record.created_ns < t);
         if wanted && api.networks.remove(record.spec.id.as_str()).is_ok() {
@@ -198,18 +246,4 @@ pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
     }
     Ok(Json(PruneResponse { networks_deleted: Some(deleted).filter(|list| !list.is_empty()) })
         .into_response())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_have_a_gateway() {
-        let config = IpamConfig { subnet: "10.9.8.7/24".into(), ..IpamConfig::default() };
-        let s = subnet(&config).unwrap();
-        assert_eq!((s.base.to_string(), s.gateway.to_string()), ("10.9.8.0".into(), "10.9.8.1".into()));
-        assert!(parse_block("10.0.0.0/33").is_err());
-        assert!(parse_block("nonsense").is_err());
-    }
 }

@@ -73,7 +73,7 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
         driver_status: vec![["Backing".to_owned(), "unpacked layers".to_owned()]],
         plugins: Plugins {
             volume: names(&["local"]),
-            network: names(&["bridge", "host", "null"]),
+            network: names(&["bridge", "host", "ipvlan", "macvlan", "null"]),
             authorization: None,
             log: names(&wharf_model::logging::DRIVERS),
         },

@@ -1,13 +1,15 @@
 //! Networks: the engine's own bridge, users' bridges, and containers' places in them.
 
 mod live;
+mod options;
+mod republish;
 
 use crate::clock::now_ns;
 use crate::events::Events;
 use crate::random;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::AsFd;
 use std::sync::{Arc, PoisonError, RwLock};
 use wharf_model::container::{ContainerRecord, ContainerSpec, EndpointSpec, NetworkMode};
@@ -33,6 +35,12 @@ pub struct NetworkRecord {
     pub ipv6: bool,
     /// Containers may join it by hand (swarm); only shown.
     pub attachable: bool,
+    /// It has no IPv4.
+    #[serde(default)]
+    pub without_ipv4: bool,
+    /// Gateways that the engine chose in blocks that the user gave. Docker does not show them.
+    #[serde(default)]
+    pub chosen_gateways: BTreeSet<IpAddr>,
 }
 
 /// A wish for a network.
@@ -40,7 +48,7 @@ pub struct NetworkRecord {
 pub struct NewNetwork {
     /// Its name.
     pub name: String,
-    /// `bridge`, or empty for it.
+    /// `bridge`, or empty for it; `macvlan`, `ipvlan`.
     pub driver: String,
     /// Address blocks; without any the engine chooses one.
     pub subnets: Vec<Subnet>,
@@ -56,6 +64,10 @@ pub struct NewNetwork {
     pub ipv6: bool,
     /// Only shown.
     pub attachable: bool,
+    /// Addresses of IPv6 only.
+    pub without_ipv4: bool,
+    /// Gateways in `subnets` that nobody asked for.
+    pub chosen_gateways: BTreeSet<IpAddr>,
 }
 
 /// The engine's own bridge.
@@ -124,20 +136,26 @@ impl Networks {
             name: name.to_owned(),
             driver,
             bridge: if is_bridge { own.interface.clone() } else { String::new() },
+            parent: String::new(),
             subnets: subnet.filter(|_| is_bridge).into_iter().collect(),
             internal: false,
             icc: true,
             masquerade: true,
             mtu: 0,
+            gateway_modes: Default::default(),
+            binding: None,
         };
+        let options = if is_bridge { options::shown(&spec) } else { BTreeMap::new() };
         let created_ns = existing.as_ref().map_or_else(now_ns, |r| r.created_ns);
         let record = NetworkRecord {
             spec,
             labels: BTreeMap::new(),
-            options: BTreeMap::new(),
+            options,
             created_ns,
             ipv6: false,
             attachable: false,
+            without_ipv4: false,
+            chosen_gateways: BTreeSet::new(),
         };
         if existing.as_ref() == Some(&record) { Ok(()) } else { self.keep(record) }
     }
@@ -190,44 +208,16 @@ impl Networks {
                 format!("operation is not permitted on predefined {} network", wish.name),
             ));
         }
-        if !matches!(wish.driver.as_str(), "" | "bridge" | "default") {
-            return Err(Error::unsupported(format!(
-                "network driver {:?} is not supported yet: bridge is",
-                wish.driver
-            )));
-        }
+        let id = NetworkId::from_bytes(random::bytes()?);
+        let mut spec = options::spec(&wish, id)?;
         if self.list().iter().any(|r| r.spec.name == wish.name) {
             return Err(Error::conflict(format!("network with name {} already exists", wish.name)));
         }
-        let id = NetworkId::from_bytes(random::bytes()?);
-        let mut subnets = wish.subnets;
-        if !subnets.iter().any(|s| s.base.is_ipv4()) {
-            subnets.insert(0, self.driver.free_subnet()?);
+        if !wish.without_ipv4 && !spec.subnets.iter().any(|s| s.base.is_ipv4()) {
+            spec.subnets.insert(0, self.driver.free_subnet()?);
         }
-        if wish.ipv6 && !subnets.iter().any(|s| s.base.is_ipv6()) {
-            subnets.push(local_ipv6(&id)?);
-        }
-        let option = |key: &str| wish.options.get(key).map(String::as_str);
-        let mtu = option("com.docker.network.driver.mtu").map(str::parse).transpose();
-        let spec = NetworkSpec {
-            bridge: option("com.docker.network.bridge.name")
-                .map_or_else(|| format!("wh{}", &id.as_str()[..12]), str::to_owned),
-            name: wish.name,
-            driver: Driver::Bridge,
-            subnets,
-            internal: wish.internal,
-            icc: !wish.isolated && option("com.docker.network.bridge.enable_icc") != Some("false"),
-            masquerade: option("com.docker.network.bridge.enable_ip_masquerade") != Some("false"),
-            mtu: mtu
-                .map_err(|e| Error::wrap(ErrorKind::Invalid, "com.docker.network.driver.mtu", e))?
-                .unwrap_or(0),
-            id,
-        };
-        if spec.bridge.len() > 15 {
-            return Err(Error::invalid(format!(
-                "bridge name {:?} is longer than the 15 bytes of the kernel",
-                spec.bridge
-            )));
+        if wish.ipv6 && !spec.subnets.iter().any(|s| s.base.is_ipv6()) {
+            spec.subnets.push(local_ipv6(&spec.id)?);
         }
         let record = NetworkRecord {
             spec,
@@ -236,12 +226,19 @@ impl Networks {
             created_ns: now_ns(),
             ipv6: wish.ipv6,
             attachable: wish.attachable,
+            without_ipv4: wish.without_ipv4,
+            chosen_gateways: wish.chosen_gateways,
         };
         // Intent first: a crash after this line makes the bridge at the next start.
         self.keep(record.clone())?;
         if let Err(e) = self.driver.ensure(&record.spec) {
             self.drop_record(&record)?;
-            return Err(e);
+            return Err(match e.kind() {
+                ErrorKind::Conflict if e.to_string().starts_with("Pool overlaps") => {
+                    Error::new(ErrorKind::Forbidden, format!("invalid pool request: {e}"))
+                }
+                _ => e,
+            });
         }
         self.publish("create", &record, None);
         Ok(record)
@@ -323,7 +320,12 @@ impl Networks {
                 Ok(endpoint) => reserved.push(endpoint),
                 Err(e) => {
                     self.release(&reserved, &[])?;
-                    return Err(e);
+                    return Err(match e.kind() {
+                        ErrorKind::Conflict => {
+                            Error::wrap(e.kind(), "failed to set up container networking", e)
+                        }
+                        _ => e,
+                    });
                 }
             }
         }
@@ -356,6 +358,13 @@ impl Networks {
             names,
             default_route,
             extras: extras(wish)?,
+        });
+        let endpoint = endpoint.map_err(|e| match e.kind() {
+            ErrorKind::Invalid => Error::invalid(format!(
+                "invalid config for network {}: invalid endpoint settings:\n{e}",
+                network.spec.name
+            )),
+            _ => e,
         })?;
         Ok((network.spec.name, endpoint))
     }
@@ -378,11 +387,8 @@ impl Networks {
             return Ok(Vec::new());
         };
         self.driver.publish(endpoint, &mappings).map_err(|e| {
-            Error::wrap(
-                e.kind(),
-                format!("failed to set up container networking: driver failed programming external connectivity on endpoint {}", record.name),
-                e,
-            )
+            let what = unpublished(record, endpoint);
+            Error::wrap(e.kind(), format!("failed to set up container networking: {what}"), e)
         })
     }
 
@@ -403,9 +409,13 @@ impl Networks {
 
     /// Takes over the places of a running container of an earlier process.
     pub fn adopt(&self, record: &ContainerRecord) -> Result<()> {
+        if record.endpoints.is_empty() {
+            return Ok(());
+        }
+        let namespace = live::namespace_of(record)?;
         for (number, (_, endpoint)) in record.endpoints.iter().enumerate() {
             let published: &[PublishedPort] = if number == 0 { &record.published } else { &[] };
-            self.driver.adopt(endpoint, published)?;
+            self.driver.adopt(endpoint, published, namespace.as_fd())?;
         }
         Ok(())
     }
@@ -414,6 +424,12 @@ impl Networks {
     pub fn sweep(&self, endpoints: &[Endpoint]) -> Result<()> {
         let specs: Vec<NetworkSpec> = self.list().into_iter().map(|r| r.spec).collect();
         self.driver.sweep(&specs, endpoints)
+    }
+
+    /// The host as containers reach it, whatever network they are in: the address of the engine's own bridge.
+    pub fn host_gateway(&self) -> Option<IpAddr> {
+        let subnets = self.find("bridge").ok()?.spec.subnets;
+        subnets.iter().map(|subnet| subnet.gateway).find(IpAddr::is_ipv4)
     }
 
     /// The resolver of a container's first network; `None` without one.
@@ -473,12 +489,30 @@ fn extras(wish: &EndpointSpec) -> Result<Extras> {
     })
 }
 
+/// What has failed where a port could not be published, in Docker's words.
+fn unpublished(record: &ContainerRecord, endpoint: &Endpoint) -> String {
+    format!(
+        "driver failed programming external connectivity on endpoint {} ({})",
+        record.name,
+        endpoint_id(endpoint)
+    )
+}
+
+/// An id for an endpoint, which the engine itself names by container and network.
+pub fn endpoint_id(endpoint: &Endpoint) -> String {
+    wharf_oci::digest::Digest::sha256(format!("{} {}", endpoint.container, endpoint.network).as_bytes())
+        .hex()
+        .to_owned()
+}
+
 /// The driver's name on the wire.
 pub fn driver_name(driver: &Driver) -> &'static str {
     match driver {
         Driver::Bridge => "bridge",
         Driver::Host => "host",
         Driver::None => "null",
+        Driver::Macvlan(_) => "macvlan",
+        Driver::Ipvlan(..) => "ipvlan",
     }
 }
 

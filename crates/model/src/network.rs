@@ -1,6 +1,7 @@
 //! The `Network` seam: bridges, endpoints, published ports, names.
 //!
-//! *Network*: a bridge of the host with its subnets, or a driver without one (`host`, `none`).
+//! *Network*: a bridge of the host with its subnets, an interface of the host that containers sit on (`macvlan`,
+//! `ipvlan`), or a driver without either (`host`, `none`).
 //! *Endpoint*: one container's place in a network: interface, addresses, names. Lifecycle: `ensure` makes the
 //! kernel agree with a network's specification (at creation and after every restart, idempotent); `connect`
 //! gives a network namespace an endpoint; `publish` leads host ports to it; `unpublish` and `disconnect` undo
@@ -11,10 +12,12 @@
 
 pub mod conformance;
 pub mod fake;
+pub mod parent;
 
 use crate::error::Result;
 use crate::ids::{ContainerId, NetworkId};
 use crate::ports::{PortMapping, PublishedPort};
+use parent::{IpvlanFlag, IpvlanLayer, MacvlanMode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -46,6 +49,30 @@ pub enum Driver {
     Host,
     /// A namespace with nothing but loopback.
     None,
+    /// Interfaces with MAC addresses of their own on an interface of the host.
+    Macvlan(MacvlanMode),
+    /// Interfaces that share the MAC address of an interface of the host.
+    Ipvlan(IpvlanLayer, IpvlanFlag),
+}
+
+impl Driver {
+    /// Whether containers sit on an interface of the host.
+    pub fn has_parent(&self) -> bool {
+        matches!(self, Self::Macvlan(_) | Self::Ipvlan(..))
+    }
+}
+
+/// How a bridge's containers are reached from beyond it (`com.docker.network.bridge.gateway_mode_ipv4`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GatewayMode {
+    /// By published ports of the host; what they send carries the host's address.
+    #[default]
+    Nat,
+    /// By their own addresses, at the ports that are published; nothing is translated.
+    Routed,
+    /// Not at all: the bridge of an internal network has no address.
+    Isolated,
 }
 
 /// A network as the user wants it.
@@ -59,7 +86,11 @@ pub struct NetworkSpec {
     pub driver: Driver,
     /// Name of the bridge interface, at most 15 bytes. Empty unless the driver is a bridge.
     pub bridge: String,
-    /// IPv4 first. Empty unless the driver is a bridge.
+    /// The interface of the host that containers sit on; empty unless the driver has one. The engine makes it where
+    /// it is missing: a VLAN's by its name `eth0.50`, one without anything behind it by a name of the engine's own.
+    #[serde(default)]
+    pub parent: String,
+    /// IPv4 first. Empty for `host` and `none`.
     pub subnets: Vec<Subnet>,
     /// No way out of the bridge, no published ports.
     pub internal: bool,
@@ -69,6 +100,12 @@ pub struct NetworkSpec {
     pub masquerade: bool,
     /// Largest packet in bytes; 0 leaves the kernel's default.
     pub mtu: u32,
+    /// How IPv4 and IPv6 are reached from beyond a bridge.
+    #[serde(default)]
+    pub gateway_modes: (GatewayMode, GatewayMode),
+    /// Where ports are published that name no address; `None` is every address of both families.
+    #[serde(default)]
+    pub binding: Option<IpAddr>,
 }
 
 /// A wish for an endpoint.
@@ -115,17 +152,17 @@ pub struct Endpoint {
     pub container: ContainerId,
     /// Name of the interface inside.
     pub interface: String,
-    /// Name of the host's end of the veth pair.
+    /// Name of the host's end of the veth pair; empty without one.
     pub host_interface: String,
     /// IPv4 address and prefix length.
     pub ipv4: Option<(Ipv4Addr, u8)>,
     /// IPv6 address and prefix length.
     pub ipv6: Option<(Ipv6Addr, u8)>,
-    /// MAC address.
+    /// MAC address; zeros where it is the parent's.
     pub mac: [u8; 6],
-    /// IPv4 gateway.
+    /// IPv4 gateway; unspecified where the default route leads through the interface itself.
     pub gateway4: Option<Ipv4Addr>,
-    /// IPv6 gateway.
+    /// IPv6 gateway; unspecified where the default route leads through the interface itself.
     pub gateway6: Option<Ipv6Addr>,
     /// Names that the network's DNS answers with this endpoint.
     pub names: Vec<String>,
@@ -162,8 +199,8 @@ pub trait Network: Send + Sync {
     /// happens where it is so already.
     fn route(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>, on: bool) -> Result<()>;
     /// Takes over an endpoint and its published ports that an earlier process made: addresses stay reserved,
-    /// host ports are held again, missing rules are restored.
-    fn adopt(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()>;
+    /// host ports are held again, missing rules are restored. `netns` is where its interface is.
+    fn adopt(&self, endpoint: &Endpoint, published: &[PublishedPort], netns: BorrowedFd<'_>) -> Result<()>;
 
     /// Leads host ports to an endpoint, all of them or none. Without an explicit address, one entry for
     /// IPv4 and, where the host has IPv6, one for IPv6 with the same port.

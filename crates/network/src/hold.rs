@@ -139,6 +139,13 @@ impl HeldPorts {
             }
             let socket = bind(host).map_err(|errno| match errno {
                 Errno::ADDRINUSE => taken(host),
+                // Docker's words.
+                Errno::ADDRNOTAVAIL => Error::internal(format!(
+                    "failed to bind host port for {}:{}/{}: cannot assign requested address",
+                    SocketAddr::new(host.ip, host.port),
+                    SocketAddr::from(*target),
+                    host.protocol
+                )),
                 errno => failed(host, errno),
             })?;
             sockets.insert(host, Held::new(*target, socket));

@@ -92,14 +92,13 @@ impl Pool {
     pub(crate) fn take(&mut self, address: IpAddr) -> Result<()> {
         let Some(offset) = self.offset(address) else {
             return Err(Error::invalid(format!(
-                "address {address} is not in the network's subnet {}/{}",
-                self.subnet.base, self.subnet.prefix
+                "no configured subnet or ip-range contain the IP address {address}"
             )));
         };
         if self.used.insert(offset) {
             Ok(())
         } else {
-            Err(Error::conflict(format!("address already in use: {address}")))
+            Err(Error::conflict(format!("Address already in use: {address}")))
         }
     }
 

@@ -1,5 +1,7 @@
 //! Links, addresses and routes of the kernel, as requests of rtnetlink(7).
 
+pub(crate) mod child;
+
 use crate::netlink::message::{
     ACK, Batch, CREATE, DUMP, EXCL, REQUEST, attribute, attributes, read_u32, text,
 };
@@ -23,6 +25,7 @@ const RTM_GETROUTE: u16 = 26;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
@@ -53,6 +56,7 @@ const RTA_GATEWAY: u16 = 5;
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_BOOT: u8 = 3;
 const RTN_UNICAST: u8 = 1;
+const RT_SCOPE_LINK: u8 = 253;
 const IFF_UP: u32 = 1;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -205,10 +209,7 @@ pub(crate) fn configure_inside(socket: &mut Socket, wish: &InsideWish<'_>) -> Re
         add_address(&mut batch, link.index, *address, *prefix);
     }
     for gateway in wish.gateways {
-        batch
-            .message(RTM_NEWROUTE, REQUEST | ACK | CREATE | EXCL, &route_header(*gateway))
-            .attr(RTA_GATEWAY, &octets(*gateway))
-            .u32(RTA_OIF, link.index);
+        default_route(&mut batch, RTM_NEWROUTE, REQUEST | ACK | CREATE | EXCL, *gateway, link.index);
     }
     all(socket.each(&batch)?)
 }
@@ -226,10 +227,7 @@ pub(crate) fn default_routes(
         if on { (RTM_NEWROUTE, CREATE | EXCL, Errno::EXIST) } else { (RTM_DELROUTE, 0, Errno::SRCH) };
     let mut batch = Batch::default();
     for gateway in gateways {
-        batch
-            .message(kind, REQUEST | ACK | flags, &route_header(*gateway))
-            .attr(RTA_GATEWAY, &octets(*gateway))
-            .u32(RTA_OIF, link.index);
+        default_route(&mut batch, kind, REQUEST | ACK | flags, *gateway, link.index);
     }
     all(socket.each(&batch)?.into_iter().filter(|r| r.errno != so_already))
 }
@@ -370,6 +368,18 @@ fn address_header(index: u32, address: IpAddr, prefix: u8) -> [u8; 8] {
 fn route_header(gateway: IpAddr) -> [u8; 12] {
     let family = if gateway.is_ipv6() { AF_INET6 } else { AF_INET };
     [family, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0]
+}
+
+/// A default route; with an unspecified gateway one through the interface itself.
+fn default_route(batch: &mut Batch, kind: u16, flags: u16, gateway: IpAddr, interface: u32) {
+    let mut header = route_header(gateway);
+    if gateway.is_unspecified() {
+        header[6] = RT_SCOPE_LINK;
+        batch.message(kind, flags, &header);
+    } else {
+        batch.message(kind, flags, &header).attr(RTA_GATEWAY, &octets(gateway));
+    }
+    batch.u32(RTA_OIF, interface);
 }
 
 /// The bytes of an address in network order.

@@ -18,19 +18,21 @@ pub(crate) fn publish(text: &str, published: &mut Published) -> Result<(), Strin
     };
     let (rest, protocol) = split_protocol(text)?;
     let (ip, host, container) = split(rest, text)?;
-    let invalid_container = || format!("invalid containerPort: {container}");
+    let invalid_container = || format!("Invalid containerPort: {container}");
     let (first, last) = range(container).ok_or_else(invalid_container)?;
     let count = u32::from(last) - u32::from(first) + 1;
     let host_range = match host {
         "" => None,
-        host => Some(range(host).ok_or_else(|| format!("invalid hostPort: {host}"))?),
+        // Any port, as without one.
+        "0" => None,
+        host => Some(range(host).ok_or_else(|| format!("Invalid hostPort: {host}"))?),
     };
     if let Some((low, high)) = host_range {
         let hosts = u32::from(high) - u32::from(low) + 1;
         // One container port may have a range to choose from.
         if hosts != count && count != 1 {
             return Err(format!(
-                "invalid ranges specified for container and host Ports: {container} and {host}"
+                "Invalid ranges specified for container and host Ports: {container} and {host}"
             ));
         }
     }
@@ -44,6 +46,36 @@ pub(crate) fn publish(text: &str, published: &mut Published) -> Result<(), Strin
         let binding = PortBinding { host_ip: ip.to_owned(), host_port };
         published.entry(format!("{port}/{protocol}")).or_default().push(binding);
     }
+    Ok(())
+}
+
+/// Takes what a `-p` value names out again. A mapping whose host port the engine chose is also named by that port; `actual` is
+/// what is published. Without a host port, all of the container's port are meant; without an address, those of every one.
+pub(crate) fn unpublish(text: &str, published: &mut Published, actual: &Published) -> Result<(), String> {
+    let mut wanted = Published::new();
+    publish(text, &mut wanted)?;
+    for (port, bindings) in wanted {
+        for binding in bindings {
+            let list = published.get_mut(&port).map(|list| (list.len(), list));
+            let is_meant = |known: &PortBinding| {
+                let chosen = matches!(known.host_port.as_str(), "" | "0") || known.host_port.contains('-');
+                let has = |b: &PortBinding| b.host_port == binding.host_port;
+                let by_choice = chosen && actual.get(&port).is_some_and(|all| all.iter().any(has));
+                let same_port = binding.host_port.is_empty() || has(known) || by_choice;
+                same_port && (binding.host_ip.is_empty() || binding.host_ip == known.host_ip)
+            };
+            match list {
+                Some((before, list)) => {
+                    list.retain(|known| !is_meant(known));
+                    if list.len() == before {
+                        return Err(format!("{text} is not published"));
+                    }
+                }
+                None => return Err(format!("{text} is not published")),
+            }
+        }
+    }
+    published.retain(|_, list| !list.is_empty());
     Ok(())
 }
 
@@ -139,8 +171,29 @@ mod tests {
         assert_eq!(parse("8000-9000:80").unwrap(), one("80/tcp", "", "8000-9000"));
         assert_eq!(parse("8080-8081:80-81").unwrap().len(), 2);
         assert_eq!(parse("80-81").unwrap().len(), 2);
+        assert_eq!(parse("0:80").unwrap(), one("80/tcp", "", ""));
         assert_eq!(parse("target=80,published=8080,protocol=udp").unwrap(), one("80/udp", "", "8080"));
         assert_eq!(expose("80-81/udp").unwrap(), ["80/udp", "81/udp"]);
+    }
+
+    #[test]
+    fn taken_out_again() {
+        let all = |texts: &[&str]| {
+            let mut published = Published::new();
+            texts.iter().for_each(|text| publish(text, &mut published).unwrap());
+            published
+        };
+        let after = |texts: &[&str], gone: &str, actual: &[&str]| {
+            let mut published = all(texts);
+            unpublish(gone, &mut published, &all(actual)).map(|()| published.into_values().flatten().count())
+        };
+        assert_eq!(after(&["8080:80", "8081:80"], "8080:80", &[]), Ok(1));
+        assert_eq!(after(&["8080:80", "8081:80"], "80", &[]), Ok(0));
+        assert_eq!(after(&["127.0.0.1:8080:80", "8080:80/udp"], "8080:80", &[]), Ok(1));
+        assert_eq!(after(&["80"], "32768:80", &["32768:80"]), Ok(0));
+        assert_eq!(after(&["8000-8001:80-81"], "8000-8001:80-81", &[]), Ok(0));
+        assert!(after(&["8080:80"], "8081:80", &[]).is_err());
+        assert!(after(&["8080:80"], "127.0.0.1:8080:80", &[]).is_err());
     }
 
     #[test]

@@ -299,6 +299,9 @@ wire! { "PascalCase":
     /// `POST /containers/{id}/update`.
     pub struct UpdateRequest {
         pub restart_policy: RestartPolicy,
+        /// Beyond Docker: what is published from now on, all of it, as in `POST /containers/create`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub port_bindings: Option<Map<Option<Vec<PortBinding>>>>,
     } with {
         pub resources: Resources,
     }

@@ -1,7 +1,7 @@
 //! `GET /containers/{id}/json`.
 
 use crate::Api;
-use crate::convert::{endpoint_id, health_config, mac_text};
+use crate::convert::{health_config, mac_text};
 use crate::error::ApiResult;
 use crate::params::Params;
 use axum::Json;
@@ -16,6 +16,7 @@ use wharf_docker_api::types::container::{
 use wharf_docker_api::types::host_config::HostConfig;
 use wharf_docker_api::types::network::{EndpointIpam, EndpointSettings};
 use wharf_engine::clock::rfc3339;
+use wharf_engine::networks::endpoint_id;
 use wharf_model::container::{ContainerRecord, Link, NetworkMode};
 use wharf_model::health::Health;
 use wharf_model::network::Endpoint;
@@ -208,13 +209,13 @@ fn propagation(options: &[String]) -> &str {
 
 fn endpoint(record: &ContainerRecord, name: &str, e: &Endpoint) -> EndpointSettings {
     EndpointSettings {
-        mac_address: mac_text(e.mac),
+        mac_address: if e.mac == [0; 6] { String::new() } else { mac_text(e.mac) },
         network_id: e.network.to_string(),
         endpoint_id: endpoint_id(e),
-        gateway: e.gateway4.map(|g| g.to_string()).unwrap_or_default(),
+        gateway: e.gateway4.filter(|g| !g.is_unspecified()).map(|g| g.to_string()).unwrap_or_default(),
         ip_address: e.ipv4.map(|(a, _)| a.to_string()).unwrap_or_default(),
         ip_prefix_len: e.ipv4.map_or(0, |(_, p)| p.into()),
-        ipv6_gateway: e.gateway6.map(|g| g.to_string()).unwrap_or_default(),
+        ipv6_gateway: e.gateway6.filter(|g| !g.is_unspecified()).map(|g| g.to_string()).unwrap_or_default(),
         global_ipv6_address: e.ipv6.map(|(a, _)| a.to_string()).unwrap_or_default(),
         global_ipv6_prefix_len: e.ipv6.map_or(0, |(_, p)| p.into()),
         dns_names: Some(e.names.clone()),
@@ -291,7 +292,9 @@ fn ports(record: &ContainerRecord) -> BTreeMap<String, Option<Vec<PortBinding>>>
         .chain(record.spec.exposed.iter().map(ToString::to_string));
     ports.extend(exposed.map(|p| (p, None)));
     for p in &record.published {
-        let binding = PortBinding { host_ip: p.host_ip.to_string(), host_port: p.host_port.to_string() };
+        // Reached by the container's own address: no port of the host.
+        let host_port = if p.host_port == 0 { String::new() } else { p.host_port.to_string() };
+        let binding = PortBinding { host_ip: p.host_ip.to_string(), host_port };
         ports.entry(p.container.to_string()).or_default().get_or_insert_default().push(binding);
     }
     ports

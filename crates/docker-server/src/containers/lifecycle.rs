@@ -83,9 +83,10 @@ pub(crate) async fn update(State(api): State<Api>, Path(id): Path<String>, body:
         "" => None,
         _ => Some(convert::restart(&request.restart_policy)?),
     };
+    let ports = request.port_bindings.clone().map(convert::ports).transpose()?;
     let handle = api.containers.find(&id)?;
     let origin = updated(&handle.record().spec.origin, &request)?;
-    let update = Update { resources, restart, origin };
+    let update = Update { resources, restart, ports, origin };
     handle.ask(|reply| Command::Update(Box::new(update), reply)).await?;
     Ok(Json(UpdateResponse { warnings: None }).into_response())
 }

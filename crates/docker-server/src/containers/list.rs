@@ -179,6 +179,7 @@ fn ports(record: &ContainerRecord) -> Vec<Port> {
     let mut ports: Vec<Port> = record
         .published
         .iter()
+        .filter(|p| p.host_port != 0)
         .map(|p| Port {
             ip: p.host_ip.to_string(),
             private_port: p.container.port,
@@ -190,7 +191,10 @@ fn ports(record: &ContainerRecord) -> Vec<Port> {
         let image = record.image_config.exposed_ports.iter().filter_map(|p| p.parse::<ContainerPort>().ok());
         let exposed: std::collections::BTreeSet<ContainerPort> =
             record.spec.exposed.iter().copied().chain(image).collect();
-        for port in exposed.iter().filter(|p| !record.published.iter().any(|q| q.container == **p)) {
+        for port in exposed
+            .iter()
+            .filter(|p| !record.published.iter().any(|q| q.container == **p && q.host_port != 0))
+        {
             ports.push(Port {
                 ip: String::new(),
                 private_port: port.port,

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use wharf_model::container::{ContainerRecord, EndpointSpec, RestartPolicy};
 use wharf_model::ids::is_valid_name;
 use wharf_model::launcher::{ExitStatus, MonitorEvent, StreamSet, Watch};
+use wharf_model::ports::PortMapping;
 use wharf_model::records::{Change, Durability, RecordKind};
 use wharf_model::state::{Event, Status, step};
 use wharf_model::{Error, ErrorKind, Result};
@@ -26,6 +27,8 @@ pub struct Update {
     pub resources: Resources,
     /// What happens when it ends, if that shall be different.
     pub restart: Option<RestartPolicy>,
+    /// What is published from now on, if that shall be different.
+    pub ports: Option<Vec<PortMapping>>,
     /// What the edge was asked for, in place of [`wharf_model::container::ContainerSpec::origin`].
     pub origin: serde_json::Value,
 }
@@ -453,8 +456,12 @@ impl Actor {
     }
 
     async fn update(&mut self, update: Update) -> Result<()> {
-        let Update { resources: mut changes, restart, origin } = update;
+        let Update { resources: mut changes, restart, ports, origin } = update;
         swap_with_memory(&self.record.spec.resources, &mut changes)?;
+        // First what may be refused for want of a free port: then nothing else has changed.
+        if let Some(ports) = ports {
+            self.republish(ports).await?;
+        }
         if self.record.status.is_running() {
             self.shared.launcher.update(&self.shared.cgroup_of(&self.record), &changes).await?;
         }

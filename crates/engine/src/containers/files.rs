@@ -27,7 +27,7 @@ impl Collaborators {
             _ => {}
         }
         let resolver = self.networks.resolver(record)?;
-        let gateway = record.endpoints.iter().find_map(|(_, e)| e.gateway4.map(IpAddr::V4));
+        let gateway = self.networks.host_gateway();
         let files = [
             ("hostname", "/etc/hostname", format!("{}\n", hostname(record))),
             ("hosts", "/etc/hosts", hosts(record, gateway, linked)?),

@@ -4,6 +4,7 @@ use super::actor::Actor;
 use super::blocking;
 use wharf_model::container::{EndpointSpec, NetworkMode};
 use wharf_model::network::Driver;
+use wharf_model::ports::PortMapping;
 use wharf_model::state::Status;
 use wharf_model::{Error, ErrorKind, Result};
 
@@ -79,6 +80,26 @@ impl Actor {
         }
         let followed = self.shared.rewrite_files(&before, &self.record);
         left.and(self.commit()).and(followed)
+    }
+
+    /// Publishes other ports than before: at once when it runs, else with the next start. On failure the old ones stay.
+    pub(super) async fn republish(&mut self, ports: Vec<PortMapping>) -> Result<()> {
+        let mut record = self.record.clone();
+        record.spec.ports = ports;
+        if matches!(record.status, Status::Running | Status::Paused) {
+            let (networks, before) = (self.shared.networks.clone(), self.record.clone());
+            let (changed, result) = blocking(move || {
+                let result = networks.republish(&before, &mut record);
+                Ok((record, result))
+            })
+            .await?;
+            // Where the old state could not be had back, what is true is kept.
+            self.record.published = changed.published.clone();
+            result?;
+            record = changed;
+        }
+        self.record.spec.ports = record.spec.ports;
+        self.commit()
     }
 
     async fn change_live(&mut self, name: &str, join: bool) -> Result<()> {

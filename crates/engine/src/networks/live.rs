@@ -99,13 +99,13 @@ fn leads_out(endpoint: &Endpoint) -> bool {
     endpoint.gateway4.is_some() || endpoint.gateway6.is_some()
 }
 
-fn namespace_of(record: &ContainerRecord) -> Result<File> {
+pub(super) fn namespace_of(record: &ContainerRecord) -> Result<File> {
     File::open(format!("/proc/{}/ns/net", record.pid))
         .map_err(|e| Error::wrap(ErrorKind::Internal, "open the container's network namespace", e))
 }
 
 /// Mappings to the same host ports. Without an address a mapping stands for both families.
-fn again(published: &[PublishedPort]) -> Vec<PortMapping> {
+pub(super) fn again(published: &[PublishedPort]) -> Vec<PortMapping> {
     let mut mappings: Vec<PortMapping> = Vec::new();
     for port in published {
         let mapping = PortMapping {

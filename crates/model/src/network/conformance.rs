@@ -27,6 +27,7 @@ pub fn spec(n: u8) -> NetworkSpec {
         name: format!("net{n}"),
         driver: Driver::Bridge,
         bridge: format!("cf{n}"),
+        parent: String::new(),
         subnets: vec![Subnet {
             base: Ipv4Addr::new(10, 231, n, 0).into(),
             prefix: 24,
@@ -38,6 +39,8 @@ pub fn spec(n: u8) -> NetworkSpec {
         icc: true,
         masquerade: true,
         mtu: 0,
+        gateway_modes: Default::default(),
+        binding: None,
     }
 }
 
@@ -201,8 +204,8 @@ fn a_successor_adopts(make: &dyn Fn() -> Box<dyn Network>, netns: &dyn Fn() -> O
     drop(first);
     let successor = make();
     successor.ensure(&spec(1)).expect("ensure");
-    successor.adopt(&endpoint, &published).expect("adopt");
-    successor.adopt(&endpoint, &published).expect("adopt is idempotent");
+    successor.adopt(&endpoint, &published, inside.as_fd()).expect("adopt");
+    successor.adopt(&endpoint, &published, inside.as_fd()).expect("adopt is idempotent");
     successor.sweep(&[spec(1)], std::slice::from_ref(&endpoint)).expect("sweep");
     successor.traffic(&endpoint).expect("the interface is still there");
     let other = successor.reserve(&request(1, 2)).expect("reserve");

@@ -226,7 +226,7 @@ impl Network for FakeNetwork {
         Ok(())
     }
 
-    fn adopt(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
+    fn adopt(&self, endpoint: &Endpoint, published: &[PublishedPort], _netns: BorrowedFd<'_>) -> Result<()> {
         let mut state = self.begin("adopt")?;
         state.network(&endpoint.network)?;
         let key = (endpoint.network.clone(), endpoint.container.clone());

@@ -1,5 +1,6 @@
 //! Giving a network namespace an endpoint, and taking it back.
 
+use super::parent::delete_inside;
 use super::state::addresses;
 use super::{BridgeNetwork, kernel, lock};
 use crate::link::{self, InsideWish, VethWish};
@@ -7,14 +8,14 @@ use crate::namespace::within;
 use crate::netlink::socket::Socket;
 use crate::remove::remove;
 use std::net::IpAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use wharf_model::error::{Error, Result};
-use wharf_model::network::{Driver, Endpoint, Traffic};
+use wharf_model::network::{Driver, Endpoint, NetworkSpec, Traffic};
 use wharf_model::ports::PublishedPort;
 
 impl BridgeNetwork {
     pub(super) fn connect_endpoint(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()> {
-        let (driver, bridge, bridge_index, isolated, mtu) = {
+        let (spec, bridge_index, serves_inside) = {
             let state = lock(&self.state);
             if !state.endpoints.contains_key(&(endpoint.network.clone(), endpoint.container.clone())) {
                 return Err(Error::not_found(format!(
@@ -23,24 +24,25 @@ impl BridgeNetwork {
                 )));
             }
             let network = state.network(&endpoint.network)?;
-            let spec = &network.spec;
-            (spec.driver.clone(), spec.bridge.clone(), network.index, !spec.icc, spec.mtu)
+            (network.spec.clone(), network.index, network.serves_inside())
         };
-        match driver {
+        match spec.driver {
             // The namespace is the host's own: nothing to do in it.
             Driver::Host => return Ok(()),
             Driver::None => {
                 return within(netns, || link::loopback_only(&mut Socket::route()?))
                     .map_err(|errno| kernel("bring loopback up", errno));
             }
+            Driver::Macvlan(_) | Driver::Ipvlan(..) => return self.connect_child(endpoint, &spec, netns),
             Driver::Bridge => {}
         }
+        let bridge = &spec.bridge;
         let wish = VethWish {
             host_name: &endpoint.host_interface,
             alias: &self.mark,
             bridge: bridge_index,
-            isolated,
-            mtu,
+            isolated: !spec.icc,
+            mtu: spec.mtu,
             peer_name: &endpoint.interface,
             peer_mac: endpoint.mac,
             netns,
@@ -48,8 +50,10 @@ impl BridgeNetwork {
         link::create_veth(&mut lock(&self.route), &wish).map_err(|errno| {
             kernel(format!("create interface {} on bridge {bridge}", endpoint.interface), errno)
         })?;
-        if let Err(errno) = configure(endpoint, netns) {
-            let error = kernel(format!("configure interface {}", endpoint.interface), errno);
+        let configured = configure(endpoint, netns)
+            .map_err(|errno| kernel(format!("configure interface {}", endpoint.interface), errno))
+            .and_then(|()| if serves_inside { self.settle_inside(endpoint, netns) } else { Ok(()) });
+        if let Err(error) = configured {
             return Err(match link::delete(&mut lock(&self.route), &endpoint.host_interface) {
                 Ok(()) => error,
                 Err(errno) => Error::wrap(
@@ -57,6 +61,21 @@ impl BridgeNetwork {
                     format!("{error} (and {} was left behind: {errno})", endpoint.host_interface),
                     error,
                 ),
+            });
+        }
+        self.dns.update(|directory| directory.add(endpoint));
+        Ok(())
+    }
+
+    fn connect_child(&self, endpoint: &Endpoint, spec: &NetworkSpec, netns: BorrowedFd<'_>) -> Result<()> {
+        self.create_child(endpoint, spec, netns)?;
+        let configured = configure(endpoint, netns)
+            .map_err(|errno| kernel(format!("configure interface {}", endpoint.interface), errno))
+            .and_then(|()| self.settle_inside(endpoint, netns));
+        if let Err(error) = configured {
+            return Err(match delete_inside(&endpoint.interface, netns) {
+                Ok(()) => error,
+                Err(second) => Error::wrap(error.kind(), format!("{error} (and {second})"), error),
             });
         }
         self.dns.update(|directory| directory.add(endpoint));
@@ -71,6 +90,12 @@ impl BridgeNetwork {
 
     pub(super) fn disconnect_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
         self.dns.update(|directory| directory.remove(&endpoint.network, &endpoint.container));
+        // An interface on a parent has no end on the host to remove it by.
+        if let Some(netns) = self.leave_inside(endpoint)?
+            && endpoint.host_interface.is_empty()
+        {
+            delete_inside(&endpoint.interface, netns.as_fd())?;
+        }
         let removed =
             if endpoint.host_interface.is_empty() { Ok(()) } else { remove(&endpoint.host_interface) };
         removed.map_err(|errno| kernel(format!("remove interface {}", endpoint.host_interface), errno))?;
@@ -78,13 +103,28 @@ impl BridgeNetwork {
         Ok(())
     }
 
-    pub(super) fn adopt_endpoint(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
-        lock(&self.state).adopt(endpoint)?;
+    pub(super) fn adopt_endpoint(
+        &self,
+        endpoint: &Endpoint,
+        published: &[PublishedPort],
+        netns: BorrowedFd<'_>,
+    ) -> Result<()> {
+        let serves_inside = {
+            let mut state = lock(&self.state);
+            state.adopt(endpoint)?;
+            state.network(&endpoint.network)?.serves_inside()
+        };
+        if serves_inside {
+            self.settle_inside(endpoint, netns)?;
+        }
         self.dns.update(|directory| directory.add(endpoint));
         self.adopt_ports(endpoint, published)
     }
 
     pub(super) fn endpoint_traffic(&self, endpoint: &Endpoint) -> Result<Traffic> {
+        if let Some(traffic) = self.child_traffic(endpoint)? {
+            return Ok(traffic);
+        }
         let name = &endpoint.host_interface;
         let link = link::find(&mut lock(&self.route), name)
             .map_err(|errno| kernel(format!("read the counters of {name}"), errno))?
@@ -101,6 +141,24 @@ impl BridgeNetwork {
             tx_errors: host.rx_errors,
             tx_dropped: host.rx_dropped,
         })
+    }
+}
+
+impl BridgeNetwork {
+    /// The counters of an interface that has no other end on the host.
+    fn child_traffic(&self, endpoint: &Endpoint) -> Result<Option<Traffic>> {
+        let netns = {
+            let state = lock(&self.state);
+            let inside = state.insides.get(&(endpoint.network.clone(), endpoint.container.clone()));
+            match inside.filter(|_| endpoint.host_interface.is_empty()) {
+                Some(inside) => inside.netns.try_clone(),
+                None => return Ok(None),
+            }
+        };
+        let failed = |errno| kernel(format!("read the counters of {}", endpoint.interface), errno);
+        let netns = netns.map_err(|e| failed(errno_of(e)))?;
+        let link = within(netns.as_fd(), || link::find(&mut Socket::route()?, &endpoint.interface));
+        Ok(link.map_err(failed)?.map(|link| link.traffic))
     }
 }
 

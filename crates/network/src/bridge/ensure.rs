@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::{fs, io};
 use wharf_model::error::{Error, ErrorKind, Result};
 use wharf_model::ids::NetworkId;
-use wharf_model::network::{Driver, NetworkSpec};
+use wharf_model::network::{Driver, GatewayMode, NetworkSpec, Subnet};
 
 /// Longest name of an interface in bytes (IFNAMSIZ less the zero byte).
 const MAX_NAME: usize = 15;
@@ -26,6 +26,7 @@ impl BridgeNetwork {
         state.check(spec)?;
         let index = match spec.driver {
             Driver::Bridge => self.ensure_bridge(spec)?,
+            Driver::Macvlan(_) | Driver::Ipvlan(..) => self.ensure_parent(spec)?,
             Driver::Host | Driver::None => 0,
         };
         self.dns.update(|directory| directory.set_network(spec));
@@ -83,7 +84,8 @@ impl BridgeNetwork {
             allow_forwarding(spec)?;
         }
         let mac = random_mac()?;
-        let wish = BridgeWish { name, alias: &self.mark, mac, mtu: spec.mtu, subnets: &spec.subnets };
+        let own = with_gateway(spec);
+        let wish = BridgeWish { name, alias: &self.mark, mac, mtu: spec.mtu, subnets: &own };
         let mut route = lock(&self.route);
         let failed = |what: &str, errno| kernel(format!("{what} bridge {name}"), errno);
         let mut created = false;
@@ -116,15 +118,17 @@ impl BridgeNetwork {
         if !created {
             let addresses = link::addresses(&mut route).map_err(|e| failed("list addresses of", e))?;
             for (_, ip, prefix) in addresses.into_iter().filter(|(index, ..)| *index == bridge.index) {
-                if !is_link_local(ip) && !spec.subnets.iter().any(|s| s.gateway == ip && s.prefix == prefix) {
+                if !is_link_local(ip) && !own.iter().any(|s| s.gateway == ip && s.prefix == prefix) {
                     link::remove_address(&mut route, bridge.index, ip, prefix)
                         .map_err(|e| failed("remove an old address of", e))?;
                 }
             }
         }
+        let modes = [spec.gateway_modes.0, spec.gateway_modes.1];
         let rules = BridgeRules {
             internal: spec.internal,
-            masquerade: spec.masquerade,
+            masquerade: modes.map(|mode| spec.masquerade && mode == GatewayMode::Nat),
+            routed: modes.map(|mode| mode == GatewayMode::Routed),
             closed: !spec.icc,
             subnets: spec.subnets.iter().map(|subnet| (subnet.base, subnet.prefix)).collect(),
         };
@@ -141,8 +145,8 @@ impl BridgeNetwork {
     /// Serves names on the gateways. A port 53 that is taken costs the names, not the network.
     fn start_dns(&self, spec: &NetworkSpec) -> Option<Server> {
         let runtime = self.runtime.as_ref()?;
-        let gateways: Vec<IpAddr> = spec.subnets.iter().map(|subnet| subnet.gateway).collect();
-        if gateways.is_empty() {
+        let gateways: Vec<IpAddr> = with_gateway(spec).iter().map(|subnet| subnet.gateway).collect();
+        if gateways.is_empty() || spec.driver != Driver::Bridge {
             return None;
         }
         match Server::start(runtime, &self.dns, &spec.id, &gateways) {
@@ -162,6 +166,10 @@ impl BridgeNetwork {
             return Err(Error::conflict(format!("network {} has active endpoints", network.spec.name)));
         }
         let bridge = network.spec.bridge.clone();
+        if network.spec.driver.has_parent() {
+            let is_shared = |n: &NetworkState| n.spec.id != *id && n.spec.parent == network.spec.parent;
+            self.remove_parent(&network.spec, state.networks.values().any(is_shared))?;
+        }
         if network.spec.driver == Driver::Bridge {
             lock(&self.table)
                 .remove_bridge(&bridge)
@@ -172,6 +180,15 @@ impl BridgeNetwork {
         self.dns.update(|directory| directory.remove_network(id));
         Ok(())
     }
+}
+
+/// The subnets in which the bridge has an address.
+fn with_gateway(spec: &NetworkSpec) -> Vec<Subnet> {
+    let isolated = |s: &Subnet| {
+        let mode = if s.base.is_ipv4() { spec.gateway_modes.0 } else { spec.gateway_modes.1 };
+        mode == GatewayMode::Isolated
+    };
+    spec.subnets.iter().filter(|s| !isolated(s)).cloned().collect()
 }
 
 /// The host's firewall has the last word about forwarded packets; a policy that drops them is said, since

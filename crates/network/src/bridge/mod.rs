@@ -1,7 +1,9 @@
-//! The `Network` seam over bridges, veth pairs, nftables and DNS.
+//! The `Network` seam over bridges, veth pairs, macvlan, ipvlan, nftables and DNS.
 
 mod connect;
 mod ensure;
+mod inside;
+mod parent;
 mod publish;
 mod state;
 mod subnet;
@@ -120,8 +122,8 @@ impl Network for BridgeNetwork {
         self.disconnect_endpoint(endpoint)
     }
 
-    fn adopt(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
-        self.adopt_endpoint(endpoint, published)
+    fn adopt(&self, endpoint: &Endpoint, published: &[PublishedPort], netns: BorrowedFd<'_>) -> Result<()> {
+        self.adopt_endpoint(endpoint, published, netns)
     }
 
     fn publish(&self, endpoint: &Endpoint, mappings: &[PortMapping]) -> Result<Vec<PublishedPort>> {
@@ -141,7 +143,9 @@ impl Network for BridgeNetwork {
         let state = lock(&self.state);
         let network = state.network(network)?;
         let mut nameservers = Vec::new();
-        if network.server.is_some() {
+        if self.runtime.is_some() && network.serves_inside() {
+            nameservers.push(inside::ADDRESS.into());
+        } else if network.server.is_some() {
             nameservers.extend(network.spec.subnets.iter().map(|subnet| subnet.gateway));
         }
         // Should the daemon be down, names of the world still resolve. Loopback is another one inside.

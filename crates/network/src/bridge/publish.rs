@@ -7,7 +7,7 @@ use crate::nft::content::{HostPort, Target};
 use crate::relay::host_has_ipv6;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wharf_model::error::{Error, Result};
-use wharf_model::network::{Driver, Endpoint};
+use wharf_model::network::{Driver, Endpoint, GatewayMode, NetworkSpec};
 use wharf_model::ports::{PortMapping, Protocol, PublishedPort};
 
 impl BridgeNetwork {
@@ -19,21 +19,25 @@ impl BridgeNetwork {
         if mappings.is_empty() {
             return Ok(Vec::new());
         }
-        {
-            let state = lock(&self.state);
-            let spec = &state.network(&endpoint.network)?.spec;
-            // As everywhere: nothing is published into an internal network, nor where there is no bridge.
-            if spec.internal || spec.driver != Driver::Bridge {
-                return Ok(Vec::new());
-            }
+        let spec = lock(&self.state).network(&endpoint.network)?.spec.clone();
+        // As everywhere: nothing is published into an internal network, nor where there is no bridge.
+        if spec.internal || spec.driver != Driver::Bridge {
+            return Ok(Vec::new());
         }
         let mut ports = lock(&self.ports);
         let mut published = Vec::new();
         let undo = |published: &[PublishedPort], ports: &mut HeldPorts| {
-            published.iter().for_each(|port| ports.release(&host_port(port)));
+            published
+                .iter()
+                .filter(|port| port.host_port != 0)
+                .for_each(|port| ports.release(&host_port(port)));
         };
         for mapping in mappings {
-            let taken = self.ways(endpoint, mapping).and_then(|ways| {
+            let opened = opened(endpoint, &spec, mapping);
+            let taken = self.ways(endpoint, &spec, mapping, opened.is_empty()).and_then(|ways| {
+                if ways.is_empty() {
+                    return Ok((ways, 0));
+                }
                 let protocol = mapping.container.protocol;
                 let port = match mapping.host_ports {
                     Some(range) => ports.take_in(&ways, protocol, range),
@@ -43,6 +47,7 @@ impl BridgeNetwork {
             });
             match taken {
                 Ok((ways, host_port)) => {
+                    published.extend(opened);
                     published.extend(ways.into_iter().map(|(host_ip, _)| PublishedPort {
                         container: mapping.container,
                         host_ip,
@@ -59,7 +64,8 @@ impl BridgeNetwork {
         let Err(error) = added else { return Ok(published) };
         undo(&published, &mut ports);
         let hosts: Vec<HostPort> = published.iter().map(host_port).collect();
-        match lock(&self.table).unpublish(&hosts) {
+        let mut table = lock(&self.table);
+        match table.shut(&open_ports(endpoint, &published)).and_then(|()| table.unpublish(&hosts)) {
             Ok(()) => Err(error),
             Err(errno) => {
                 let what = format!("{error} (and rules were left behind: {errno})");
@@ -75,16 +81,17 @@ impl BridgeNetwork {
             .map(host_port)
             .filter(|port| target_ip(endpoint, port.ip).is_some_and(|ip| ports.is_for(port, ip)))
             .collect();
-        lock(&self.table).unpublish(&ours).map_err(|errno| {
-            kernel(format!("remove ports from nftables table {}", self.table_name), errno)
-        })?;
+        let mut table = lock(&self.table);
+        table.shut(&open_ports(endpoint, published)).and_then(|()| table.unpublish(&ours)).map_err(
+            |errno| kernel(format!("remove ports from nftables table {}", self.table_name), errno),
+        )?;
         ours.iter().for_each(|port| ports.release(port));
         forget_flows(ours.into_iter())
     }
 
     pub(super) fn adopt_ports(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
         let mut ports = lock(&self.ports);
-        for port in published {
+        for port in published.iter().filter(|port| port.host_port != 0) {
             let host = host_port(port);
             let target = target(endpoint, host.ip, port.container.port)?;
             ports.adopt(host, target)?;
@@ -96,18 +103,30 @@ impl BridgeNetwork {
     /// Relays what the kernel cannot lead: TCP over IPv6, of which `::1` never goes through the rules.
     fn relay(&self, ports: &mut HeldPorts, published: &[PublishedPort]) -> Result<()> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
-        let relayed = published.iter().map(host_port).filter(is_relayed);
+        let held = published.iter().filter(|port| port.host_port != 0);
+        let relayed = held.map(host_port).filter(is_relayed);
         relayed.into_iter().try_for_each(|port| ports.relay(&port, runtime))
     }
 
     /// The host addresses that a mapping means, each with where it leads.
-    fn ways(&self, endpoint: &Endpoint, mapping: &PortMapping) -> Result<Vec<(IpAddr, Target)>> {
+    /// None at all is an error where `required`.
+    fn ways(
+        &self,
+        endpoint: &Endpoint,
+        spec: &NetworkSpec,
+        mapping: &PortMapping,
+        required: bool,
+    ) -> Result<Vec<(IpAddr, Target)>> {
         let port = mapping.container.port;
         let is_possible = |ip: IpAddr, target: IpAddr| {
             let host = HostPort { ip, protocol: mapping.container.protocol, port };
             ip.is_ipv4() == target.is_ipv4() || (self.runtime.is_some() && is_relayed(&host))
         };
-        if let Some(ip) = mapping.host_ip {
+        let is_nat = |ip: IpAddr| mode(spec, ip) == GatewayMode::Nat;
+        if let Some(ip) = bound_to(spec, mapping) {
+            if !required && !is_nat(ip) {
+                return Ok(Vec::new());
+            }
             let target = target(endpoint, ip, port)?;
             return if is_possible(ip, target.0) { Ok(vec![(ip, target)]) } else { Err(no_address(ip)) };
         }
@@ -118,9 +137,10 @@ impl BridgeNetwork {
         let ways: Vec<_> = every
             .into_iter()
             .filter_map(|ip| Some((ip, (target_ip(endpoint, ip)?, port))))
-            .filter(|(ip, target)| is_possible(*ip, target.0))
+            // What is routed is not passed on from another family either.
+            .filter(|(ip, target)| is_possible(*ip, target.0) && is_nat(*ip) && is_nat(target.0))
             .collect();
-        if ways.is_empty() {
+        if ways.is_empty() && required {
             return Err(Error::invalid("a container without an address cannot have published ports"));
         }
         Ok(ways)
@@ -129,16 +149,56 @@ impl BridgeNetwork {
     fn add_rules(&self, endpoint: &Endpoint, published: &[PublishedPort]) -> Result<()> {
         let entries = published
             .iter()
+            .filter(|port| port.host_port != 0)
             .map(|port| Ok((host_port(port), target(endpoint, port.host_ip, port.container.port)?)))
             .collect::<Result<Vec<_>>>()?;
         // The rest is relayed.
         let entries: Vec<_> =
             entries.into_iter().filter(|(host, target)| host.ip.is_ipv4() == target.0.is_ipv4()).collect();
-        lock(&self.table)
+        let mut table = lock(&self.table);
+        table
             .publish(&entries)
+            .and_then(|()| table.open(&open_ports(endpoint, published)))
             .map_err(|errno| kernel(format!("add ports to nftables table {}", self.table_name), errno))?;
         forget_flows(entries.into_iter().map(|(host, _)| host))
     }
+}
+
+/// How containers of a network are reached by the family of an address.
+fn mode(spec: &NetworkSpec, ip: IpAddr) -> GatewayMode {
+    if ip.is_ipv4() { spec.gateway_modes.0 } else { spec.gateway_modes.1 }
+}
+
+/// The address of the host that a mapping means; `None` for every one.
+fn bound_to(spec: &NetworkSpec, mapping: &PortMapping) -> Option<IpAddr> {
+    mapping.host_ip.or(spec.binding.filter(|ip| !ip.is_unspecified()))
+}
+
+/// What of a mapping is reached by the container's own addresses. No port of the host belongs to it: it is written as 0.
+fn opened(endpoint: &Endpoint, spec: &NetworkSpec, mapping: &PortMapping) -> Vec<PublishedPort> {
+    let own = super::state::addresses(endpoint);
+    let is_meant = |ip: &IpAddr| mapping.host_ip.is_none_or(|host| host.is_ipv4() == ip.is_ipv4());
+    own.filter(|ip| mode(spec, *ip) == GatewayMode::Routed && is_meant(ip))
+        .map(|ip| PublishedPort {
+            container: mapping.container,
+            host_ip: if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() },
+            host_port: 0,
+        })
+        .collect()
+}
+
+/// The container's own ports that `opened` means.
+fn open_ports(endpoint: &Endpoint, published: &[PublishedPort]) -> Vec<HostPort> {
+    let own: Vec<IpAddr> = super::state::addresses(endpoint).collect();
+    let of_family = |ip: IpAddr| own.iter().copied().find(|own| own.is_ipv4() == ip.is_ipv4());
+    published
+        .iter()
+        .filter(|port| port.host_port == 0)
+        .filter_map(|port| {
+            let ip = of_family(port.host_ip)?;
+            Some(HostPort { ip, protocol: port.container.protocol, port: port.container.port })
+        })
+        .collect()
 }
 
 /// Flows of UDP ports that began under other rules must begin anew.

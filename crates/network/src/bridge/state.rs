@@ -1,12 +1,15 @@
 //! What the engine knows of its networks and endpoints: bookkeeping without the kernel.
 
+use super::inside::Inside;
+use super::parent::check_parent;
 use crate::dns::server::Server;
 use crate::ipam::{Pool, overlap};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use wharf_model::error::{Error, Result};
 use wharf_model::ids::{ContainerId, NetworkId};
-use wharf_model::network::{Driver, Endpoint, EndpointRequest, NetworkSpec};
+use wharf_model::network::parent::{IpvlanLayer, MacvlanMode};
+use wharf_model::network::{Driver, Endpoint, EndpointRequest, GatewayMode, NetworkSpec, Subnet};
 
 /// Random bytes in the name of a veth: with the prefix, 15 characters, which is all an interface may have.
 const NAME_BYTES: usize = 6;
@@ -16,6 +19,8 @@ const NAME_BYTES: usize = 6;
 pub(super) struct State {
     pub(super) networks: HashMap<NetworkId, NetworkState>,
     pub(super) endpoints: HashMap<(NetworkId, ContainerId), Endpoint>,
+    /// Places in containers' namespaces that the engine holds on to.
+    pub(super) insides: HashMap<(NetworkId, ContainerId), Inside>,
 }
 
 /// A network as it stands.
@@ -41,6 +46,7 @@ impl State {
     pub(super) fn check(&self, spec: &NetworkSpec) -> Result<()> {
         for other in self.networks.values().filter(|other| other.spec.id != spec.id) {
             let other = &other.spec;
+            check_parent(spec, other)?;
             if !spec.bridge.is_empty() && other.bridge == spec.bridge {
                 return Err(Error::conflict(format!(
                     "bridge {} already belongs to network {}",
@@ -73,17 +79,21 @@ impl State {
         let (ipv4, ipv6) = network.allocate(request)?;
         let find = |ipv4: bool| network.spec.subnets.iter().find(|s| s.base.is_ipv4() == ipv4);
         // Nothing lies beyond the gateway of an internal network.
-        let gateway = |ipv4: bool| find(ipv4).filter(|_| !network.spec.internal).map(|s| s.gateway);
+        let gateway = |ipv4: bool| find(ipv4).filter(|_| !network.spec.internal).map(|s| network.way_out(s));
         let prefix = |ipv4: bool| find(ipv4).map_or(0, |subnet| subnet.prefix);
         let ipv4 = ipv4.map(|address| (address, prefix(true)));
         let ipv6 = ipv6.map(|address| (address, prefix(false)));
         let is_bridge = network.spec.driver == Driver::Bridge;
+        let has_interface = is_bridge || network.spec.driver.has_parent();
+        let shares_mac =
+            matches!(network.spec.driver, Driver::Ipvlan(..) | Driver::Macvlan(MacvlanMode::Passthru));
         let endpoint = Endpoint {
             network: request.network.clone(),
             container: request.container.clone(),
-            interface: if is_bridge { request.interface.clone() } else { String::new() },
+            interface: if has_interface { request.interface.clone() } else { String::new() },
             host_interface: if is_bridge { veth_name()? } else { String::new() },
             mac: match (request.mac, ipv4) {
+                _ if shares_mac => [0; 6],
                 (Some(mac), _) => mac,
                 (None, Some((address, _))) => mac_of(address),
                 (None, None) => random_mac()?,
@@ -136,6 +146,25 @@ impl State {
 }
 
 impl NetworkState {
+    /// Whether containers are served names in their own namespaces, as they do not reach the host.
+    pub(super) fn serves_inside(&self) -> bool {
+        self.spec.driver.has_parent()
+            || (self.spec.driver == Driver::Bridge && self.spec.gateway_modes.0 == GatewayMode::Isolated)
+    }
+
+    /// The gateway that containers are given.
+    fn way_out(&self, subnet: &Subnet) -> IpAddr {
+        match (&self.spec.driver, subnet.base) {
+            (Driver::Ipvlan(IpvlanLayer::L3 | IpvlanLayer::L3s, _), IpAddr::V4(_)) => {
+                Ipv4Addr::UNSPECIFIED.into()
+            }
+            (Driver::Ipvlan(IpvlanLayer::L3 | IpvlanLayer::L3s, _), IpAddr::V6(_)) => {
+                std::net::Ipv6Addr::UNSPECIFIED.into()
+            }
+            _ => subnet.gateway,
+        }
+    }
+
     /// Addresses for a request, all or none.
     fn allocate(
         &mut self,

@@ -10,7 +10,7 @@ impl BridgeNetwork {
     pub(super) fn sweep_leftovers(&self, networks: &[NetworkSpec], endpoints: &[Endpoint]) -> Result<()> {
         let known: HashSet<&str> = networks
             .iter()
-            .map(|network| network.bridge.as_str())
+            .flat_map(|network| [network.bridge.as_str(), network.parent.as_str()])
             .chain(endpoints.iter().map(|endpoint| endpoint.host_interface.as_str()))
             .collect();
         let failures = self.delete_links(|name| !known.contains(name))?;

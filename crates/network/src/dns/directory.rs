@@ -164,11 +164,14 @@ pub(super) mod tests {
             name: name.into(),
             driver: Driver::Bridge,
             bridge: format!("br{byte}"),
+            parent: String::new(),
             subnets: vec![],
             internal,
             icc: true,
             masquerade: true,
             mtu: 0,
+            gateway_modes: Default::default(),
+            binding: None,
         }
     }
 

@@ -4,9 +4,11 @@ use super::answer::{Decision, Transport, decide, failure};
 use super::directory::Directory;
 use super::resolv_conf::ResolvConf;
 use super::upstream::{ask, read_message, write_message};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -92,21 +94,43 @@ impl Server {
         network: &NetworkId,
         gateways: &[IpAddr],
     ) -> io::Result<Self> {
-        let _context = runtime.enter();
         let mut server = Self { tasks: Vec::new(), listeners: Vec::new() };
         for gateway in gateways {
-            let address = SocketAddr::new(*gateway, PORT);
-            let udp = UdpSocket::from_std(bind(address, SocketType::DGRAM)?.into())?;
-            let listener = bind(address, SocketType::STREAM)?;
-            rustix::net::listen(&listener, BACKLOG)?;
-            let tcp = Arc::new(TcpListener::from_std(listener.into())?);
-            server.listeners.push(Arc::clone(&tcp));
-            let (shared_udp, shared_tcp) = (Arc::clone(shared), Arc::clone(shared));
-            let (network_udp, network_tcp) = (network.clone(), network.clone());
-            server.tasks.push(runtime.spawn(serve_udp(shared_udp, network_udp, udp)));
-            server.tasks.push(runtime.spawn(serve_tcp(shared_tcp, network_tcp, tcp)));
+            let sockets = bind_both(SocketAddr::new(*gateway, PORT))?;
+            server.add(runtime, shared, network, sockets, None)?;
         }
         Ok(server)
+    }
+
+    /// Serves bound sockets. What they are asked counts as asked by `asker`, where it is given.
+    pub(crate) fn with(
+        runtime: &Handle,
+        shared: &Arc<Shared>,
+        network: &NetworkId,
+        sockets: (OwnedFd, OwnedFd),
+        asker: Option<IpAddr>,
+    ) -> io::Result<Self> {
+        let mut server = Self { tasks: Vec::new(), listeners: Vec::new() };
+        server.add(runtime, shared, network, sockets, asker)?;
+        Ok(server)
+    }
+
+    fn add(
+        &mut self,
+        runtime: &Handle,
+        shared: &Arc<Shared>,
+        network: &NetworkId,
+        (udp, tcp): (OwnedFd, OwnedFd),
+        asker: Option<IpAddr>,
+    ) -> io::Result<()> {
+        let _context = runtime.enter();
+        let udp = UdpSocket::from_std(udp.into())?;
+        let tcp = Arc::new(TcpListener::from_std(tcp.into())?);
+        self.listeners.push(Arc::clone(&tcp));
+        let zone = || Zone { shared: Arc::clone(shared), network: network.clone(), asker };
+        self.tasks.push(runtime.spawn(serve_udp(zone(), udp)));
+        self.tasks.push(runtime.spawn(serve_tcp(zone(), tcp)));
+        Ok(())
     }
 }
 
@@ -124,7 +148,30 @@ impl Drop for Server {
     }
 }
 
-fn bind(address: SocketAddr, kind: SocketType) -> io::Result<std::os::fd::OwnedFd> {
+/// What a socket serves.
+#[derive(Debug, Clone)]
+struct Zone {
+    shared: Arc<Shared>,
+    network: NetworkId,
+    /// Who asks, where the source address does not tell.
+    asker: Option<IpAddr>,
+}
+
+impl Zone {
+    fn decide(&self, from: SocketAddr, query: &[u8], transport: Transport) -> Decision {
+        self.shared.decide(&self.network, self.asker.unwrap_or(from.ip()), query, transport)
+    }
+}
+
+/// A UDP socket and a listening TCP socket of an address, in the network namespace of the calling thread.
+pub(crate) fn bind_both(address: SocketAddr) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let udp = bind(address, SocketType::DGRAM)?;
+    let tcp = bind(address, SocketType::STREAM)?;
+    rustix::net::listen(&tcp, BACKLOG)?;
+    Ok((udp, tcp))
+}
+
+fn bind(address: SocketAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, kind, flags, None)?;
@@ -135,7 +182,7 @@ fn bind(address: SocketAddr, kind: SocketType) -> io::Result<std::os::fd::OwnedF
     Ok(socket)
 }
 
-async fn serve_udp(shared: Arc<Shared>, network: NetworkId, socket: UdpSocket) {
+async fn serve_udp(zone: Zone, socket: UdpSocket) {
     let socket = Arc::new(socket);
     let mut buffer = vec![0; MAX_QUERY_BYTES];
     loop {
@@ -147,12 +194,12 @@ async fn serve_udp(shared: Arc<Shared>, network: NetworkId, socket: UdpSocket) {
                 continue;
             }
         };
-        match shared.decide(&network, asker.ip(), &buffer[..len], Transport::Udp) {
+        match zone.decide(asker, &buffer[..len], Transport::Udp) {
             Decision::Ignore => {}
             Decision::Reply(answer) => send(&socket, &answer, asker).await,
             Decision::Forward => {
                 let (shared, socket, query) =
-                    (Arc::clone(&shared), Arc::clone(&socket), buffer[..len].to_vec());
+                    (Arc::clone(&zone.shared), Arc::clone(&socket), buffer[..len].to_vec());
                 tokio::spawn(async move {
                     if let Some(answer) = shared.forward(&query, Transport::Udp).await {
                         send(&socket, &answer, asker).await;
@@ -169,10 +216,10 @@ async fn send(socket: &UdpSocket, answer: &[u8], asker: SocketAddr) {
     }
 }
 
-async fn serve_tcp(shared: Arc<Shared>, network: NetworkId, listener: Arc<TcpListener>) {
+async fn serve_tcp(zone: Zone, listener: Arc<TcpListener>) {
     loop {
         // Nobody is accepted whom we could not serve.
-        let Ok(permit) = shared.connections.acquire().await else { return };
+        let Ok(permit) = zone.shared.connections.acquire().await else { return };
         let (stream, asker) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -183,28 +230,23 @@ async fn serve_tcp(shared: Arc<Shared>, network: NetworkId, listener: Arc<TcpLis
             }
         };
         permit.forget();
-        let (shared, network) = (Arc::clone(&shared), network.clone());
+        let zone = zone.clone();
         tokio::spawn(async move {
-            if let Err(error) = converse(&shared, &network, stream, asker).await {
+            if let Err(error) = converse(&zone, stream, asker).await {
                 tracing::debug!(%asker, %error, "DNS connection ended");
             }
-            shared.connections.add_permits(1);
+            zone.shared.connections.add_permits(1);
         });
     }
 }
 
-async fn converse(
-    shared: &Shared,
-    network: &NetworkId,
-    mut stream: TcpStream,
-    asker: SocketAddr,
-) -> io::Result<()> {
+async fn converse(zone: &Zone, mut stream: TcpStream, asker: SocketAddr) -> io::Result<()> {
     while let Ok(query) = timeout(IDLE_TIMEOUT, read_message(&mut stream)).await {
         let Some(query) = query? else { return Ok(()) };
-        let answer = match shared.decide(network, asker.ip(), &query, Transport::Tcp) {
+        let answer = match zone.decide(asker, &query, Transport::Tcp) {
             Decision::Ignore => None,
             Decision::Reply(answer) => Some(answer),
-            Decision::Forward => shared.forward(&query, Transport::Tcp).await,
+            Decision::Forward => zone.shared.forward(&query, Transport::Tcp).await,
         };
         let Some(answer) = answer else { return Ok(()) };
         timeout(IDLE_TIMEOUT, write_message(&mut stream, &answer)).await??;

@@ -1,7 +1,8 @@
 //! What the table's sets and maps hold, in memory, so that the table can be restored at any time.
 
 use super::ruleset::{
-    ADDR4, ADDR6, ANY4, ANY6, BRIDGES, CLOSED, HOME4, HOME6, IFNAME_LEN, INTERNAL, MASQUERADE, PAIRS,
+    ADDR4, ADDR6, ANY4, ANY6, BRIDGES, CLOSED, HOME4, HOME6, IFNAME_LEN, INTERNAL, MASQUERADE4, MASQUERADE6,
+    OPEN4, OPEN6, PAIRS, ROUTED4, ROUTED6,
 };
 use super::transaction::Element;
 use crate::link::octets;
@@ -13,7 +14,10 @@ use wharf_model::ports::Protocol;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BridgeRules {
     pub(crate) internal: bool,
-    pub(crate) masquerade: bool,
+    /// IPv4 and IPv6.
+    pub(crate) masquerade: [bool; 2],
+    /// Containers are reached by their own addresses of IPv4, of IPv6.
+    pub(crate) routed: [bool; 2],
     pub(crate) closed: bool,
     /// Base and prefix of its subnets.
     pub(crate) subnets: Vec<(IpAddr, u8)>,
@@ -36,13 +40,16 @@ pub(crate) type Target = (IpAddr, u16);
 pub(crate) struct Content {
     pub(crate) bridges: BTreeMap<String, BridgeRules>,
     pub(crate) ports: BTreeMap<HostPort, Target>,
+    /// Ports of containers that are reached by their own addresses.
+    pub(crate) open: BTreeSet<HostPort>,
 }
 
 impl Content {
     /// All elements, grouped by set.
     pub(super) fn elements(&self) -> BTreeSet<Element> {
         let bridges = self.bridges.iter().flat_map(|(name, rules)| bridge_elements(name, rules));
-        bridges.chain(self.ports.iter().map(|(host, target)| port_element(host, *target))).collect()
+        let ports = self.ports.iter().map(|(host, target)| port_element(host, *target));
+        bridges.chain(ports).chain(self.open.iter().map(open_element)).collect()
     }
 }
 
@@ -59,8 +66,12 @@ pub(super) fn bridge_elements(name: &str, rules: &BridgeRules) -> Vec<Element> {
     }
     if rules.internal {
         add(INTERNAL);
-    } else if rules.masquerade {
-        add(MASQUERADE);
+    } else {
+        let sets = [(rules.masquerade, [MASQUERADE4, MASQUERADE6]), (rules.routed, [ROUTED4, ROUTED6])];
+        sets.into_iter()
+            .flat_map(|(on, sets)| on.into_iter().zip(sets))
+            .filter(|(on, _)| *on)
+            .for_each(|(_, s)| add(s));
     }
     for (base, prefix) in &rules.subnets {
         let (set, last) = match base {
@@ -96,6 +107,14 @@ pub(super) fn port_element(host: &HostPort, (address, port): Target) -> Element 
     let mut data = octets(address);
     data.extend(service(port));
     Element { set, key, end: None, data: Some(data) }
+}
+
+/// The set element that lets others in to a port of a container.
+pub(super) fn open_element(port: &HostPort) -> Element {
+    let mut key = octets(port.ip);
+    key.extend([number(port.protocol), 0, 0, 0]);
+    key.extend(service(port.port));
+    Element { set: if port.ip.is_ipv4() { OPEN4 } else { OPEN6 }, key, end: None, data: None }
 }
 
 fn interface(name: &str) -> Vec<u8> {

@@ -86,6 +86,11 @@ pub(super) enum Expression {
         set: &'static str,
         register: u32,
     },
+    /// Puts a value into registers.
+    Load {
+        register: u32,
+        value: Vec<u8>,
+    },
     /// Loads what a map holds for the key; the rule ends where it holds nothing.
     Map {
         map: &'static str,
@@ -133,6 +138,10 @@ impl Expression {
             Self::NotIn { set, register } => expression(batch, "lookup", |b| {
                 const FLAG_INVERT: u32 = 1;
                 b.text(1, set).be32(2, *register).be32(5, FLAG_INVERT);
+            }),
+            Self::Load { register, value } => expression(batch, "immediate", |b| {
+                b.be32(1, *register);
+                self::value(b, 2, value);
             }),
             Self::Map { map, key, data } => expression(batch, "lookup", |b| {
                 b.text(1, map).be32(2, *key).be32(3, *data);

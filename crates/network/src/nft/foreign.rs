@@ -36,3 +36,20 @@ pub(crate) fn chains_that_drop_forwarded() -> Result<Vec<String>, Errno> {
     })?;
     Ok(found)
 }
+
+/// Makes a table as a host's firewall might have, whose chain drops every new TCP packet that is forwarded.
+#[cfg(test)]
+pub(crate) fn drop_forwarded(table: &str) -> Result<(), Errno> {
+    use super::expression::{Expression as E, Meta, REG, Verdict};
+    use super::transaction::{Hook, Transaction};
+    let mut transaction = Transaction::new(table);
+    transaction.add_table();
+    transaction.add_chain("forward", Some(&Hook { kind: "filter", number: 2, priority: 10 }));
+    let rule = [
+        E::Meta { key: Meta::Protocol, register: REG },
+        E::Equal { register: REG, value: vec![6] },
+        E::Verdict(Verdict::Drop),
+    ];
+    transaction.add_rule("forward", &rule);
+    transaction.commit(&mut Socket::netfilter()?)
+}

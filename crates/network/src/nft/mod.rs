@@ -7,7 +7,9 @@
 //! pairs       ifname . ifname                 each bridge with itself: traffic that turns round on it
 //! closed      ifname                          bridges whose containers may not talk to each other
 //! internal    ifname                          bridges without a way in or out
-//! masquerade  ifname                          bridges whose sources are rewritten on the way out
+//! masquerade4/masquerade6 ifname              bridges whose sources are rewritten on the way out
+//! routed4/routed6 ifname                      bridges whose containers are reached by their own addresses
+//! open4/open6 address . protocol . port       at these ports
 //! home4/home6 ifname . address                each bridge with its subnets
 //! addr4/addr6 address . protocol . port   →   container address . port
 //! any4/any6   protocol . port             →   container address . port
@@ -19,6 +21,7 @@
 pub(crate) mod content;
 mod expression;
 pub(crate) mod foreign;
+pub(crate) mod resolver;
 mod ruleset;
 pub(crate) mod table;
 mod transaction;

@@ -29,7 +29,12 @@ pub(super) const BRIDGES: &str = "bridges";
 pub(super) const PAIRS: &str = "pairs";
 pub(super) const CLOSED: &str = "closed";
 pub(super) const INTERNAL: &str = "internal";
-pub(super) const MASQUERADE: &str = "masquerade";
+pub(super) const MASQUERADE4: &str = "masquerade4";
+pub(super) const MASQUERADE6: &str = "masquerade6";
+pub(super) const ROUTED4: &str = "routed4";
+pub(super) const ROUTED6: &str = "routed6";
+pub(super) const OPEN4: &str = "open4";
+pub(super) const OPEN6: &str = "open6";
 pub(super) const HOME4: &str = "home4";
 pub(super) const HOME6: &str = "home6";
 pub(super) const ADDR4: &str = "addr4";
@@ -37,15 +42,25 @@ pub(super) const ADDR6: &str = "addr6";
 pub(super) const ANY4: &str = "any4";
 pub(super) const ANY6: &str = "any6";
 
-const SETS: [SetShape; 11] = [
+/// A set of names of interfaces.
+const fn interfaces(name: &'static str) -> SetShape {
+    SetShape { name, key_type: INTERFACE, key_len: IFNAME_LEN, data: None, ranges: &[], host_order: true }
+}
+
+/// A set of ports of addresses.
+const fn services(name: &'static str, address: u32, len: u32) -> SetShape {
     SetShape {
-        name: BRIDGES,
-        key_type: INTERFACE,
-        key_len: IFNAME_LEN,
+        name,
+        key_type: concat(&[address, PROTOCOL, SERVICE]),
+        key_len: len + 8,
         data: None,
         ranges: &[],
-        host_order: true,
-    },
+        host_order: false,
+    }
+}
+
+const SETS: [SetShape; 16] = [
+    interfaces(BRIDGES),
     SetShape {
         name: PAIRS,
         key_type: concat(&[INTERFACE, INTERFACE]),
@@ -54,30 +69,14 @@ const SETS: [SetShape; 11] = [
         ranges: &[],
         host_order: false,
     },
-    SetShape {
-        name: CLOSED,
-        key_type: INTERFACE,
-        key_len: IFNAME_LEN,
-        data: None,
-        ranges: &[],
-        host_order: true,
-    },
-    SetShape {
-        name: INTERNAL,
-        key_type: INTERFACE,
-        key_len: IFNAME_LEN,
-        data: None,
-        ranges: &[],
-        host_order: true,
-    },
-    SetShape {
-        name: MASQUERADE,
-        key_type: INTERFACE,
-        key_len: IFNAME_LEN,
-        data: None,
-        ranges: &[],
-        host_order: true,
-    },
+    interfaces(CLOSED),
+    interfaces(INTERNAL),
+    interfaces(MASQUERADE4),
+    interfaces(MASQUERADE6),
+    interfaces(ROUTED4),
+    interfaces(ROUTED6),
+    services(OPEN4, ADDRESS4, 4),
+    services(OPEN6, ADDRESS6, 16),
     SetShape {
         name: HOME4,
         key_type: concat(&[INTERFACE, ADDRESS4]),
@@ -177,7 +176,8 @@ fn incoming() -> Vec<Vec<E>> {
 }
 
 fn published() -> Vec<Vec<E>> {
-    // IPv6 has no way to route ::1 off the host. Refused at once, a client goes on to 127.0.0.1.
+    // IPv6 has no way to route ::1 off the host: answers that are translated back to it find no route, as it must be
+    // that of the interface they came in by, and no setting like IPv4's route_localnet says otherwise. Refused at once, a client goes on to 127.0.0.1.
     // ip6 daddr ::1 return
     let mut loopback = loopback6();
     loopback.push(E::Verdict(Verdict::Return));
@@ -238,13 +238,17 @@ fn leaving() -> Vec<Vec<E>> {
     let mut loopback = loopback4(Address::Source);
     loopback.extend(in_set(Meta::OutName, BRIDGES));
     loopback.push(E::Masquerade);
-    // iifname @masquerade oifname != @bridges masquerade
-    let mut out = in_set(Meta::InName, MASQUERADE);
-    out.push(E::Meta { key: Meta::OutName, register: REG });
-    out.push(E::NotIn { set: BRIDGES, register: REG });
-    out.push(E::Masquerade);
+    // meta nfproto ipv4 iifname @masquerade4 oifname != @bridges masquerade
+    let [out4, out6] = [(NFPROTO_IPV4, MASQUERADE4), (NFPROTO_IPV6, MASQUERADE6)].map(|(family, set)| {
+        let mut out = of_family(family);
+        out.extend(in_set(Meta::InName, set));
+        out.push(E::Meta { key: Meta::OutName, register: REG });
+        out.push(E::NotIn { set: BRIDGES, register: REG });
+        out.push(E::Masquerade);
+        out
+    });
     let [hairpin4, hairpin6] = hairpin;
-    vec![hairpin4, hairpin6, loopback, out]
+    vec![hairpin4, hairpin6, loopback, out4, out6]
 }
 
 fn forward() -> Vec<Vec<E>> {
@@ -280,7 +284,39 @@ fn forward() -> Vec<Vec<E>> {
     // oifname @bridges drop
     let mut unpublished = in_set(Meta::OutName, BRIDGES);
     unpublished.push(E::Verdict(Verdict::Drop));
-    vec![known, closed, pair, from_internal, to_internal, dnat, unpublished]
+    let mut rules = vec![known, closed, pair, from_internal, to_internal, dnat];
+    rules.extend(routed());
+    rules.push(unpublished);
+    rules
+}
+
+/// Containers that are reached by their own addresses: at published ports, and by ICMP, which carries the sizes of packets.
+fn routed() -> Vec<Vec<E>> {
+    let mut rules = Vec::new();
+    for (family, offset, len, open, bridges, icmp) in
+        [(NFPROTO_IPV4, 16, 4, OPEN4, ROUTED4, 1), (NFPROTO_IPV6, 24, 16, OPEN6, ROUTED6, 58)]
+    {
+        // ip daddr . meta l4proto . th dport @open4 accept
+        let after = REG + len / 4;
+        let mut port = of_family(family);
+        port.extend([
+            E::Payload { header: Header::Network, offset, len, register: REG },
+            E::Meta { key: Meta::Protocol, register: after },
+            E::Payload { header: Header::Transport, offset: 2, len: 2, register: after + 1 },
+            E::In { set: open, register: REG },
+            E::Verdict(Verdict::Accept),
+        ]);
+        // oifname @routed4 meta l4proto icmp accept
+        let mut ping = of_family(family);
+        ping.extend(in_set(Meta::OutName, bridges));
+        ping.extend([
+            E::Meta { key: Meta::Protocol, register: REG },
+            E::Equal { register: REG, value: vec![icmp] },
+            E::Verdict(Verdict::Accept),
+        ]);
+        rules.extend([port, ping]);
+    }
+    rules
 }
 
 #[derive(Debug, Clone, Copy)]

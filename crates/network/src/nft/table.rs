@@ -1,6 +1,6 @@
 //! The table as it stands in the kernel, kept equal to the content in memory.
 
-use super::content::{BridgeRules, Content, HostPort, Target, bridge_elements, port_element};
+use super::content::{BridgeRules, Content, HostPort, Target, bridge_elements, open_element, port_element};
 use super::ruleset;
 use super::transaction::{Element, Transaction, chain_exists};
 use crate::netlink::socket::Socket;
@@ -68,6 +68,22 @@ impl Table {
             ports.iter().filter_map(|host| Some((*host, self.content.ports.remove(host)?))).collect();
         let elements: Vec<Element> = gone.iter().map(|(host, target)| port_element(host, *target)).collect();
         self.apply(&elements, &[]).inspect_err(|_| self.content.ports.extend(gone))
+    }
+
+    /// Lets others in to ports of containers.
+    pub(crate) fn open(&mut self, ports: &[HostPort]) -> Result<(), Errno> {
+        let new: Vec<HostPort> =
+            ports.iter().filter(|port| self.content.open.insert(**port)).copied().collect();
+        let elements: Vec<Element> = new.iter().map(open_element).collect();
+        self.apply(&[], &elements).inspect_err(|_| self.content.open.retain(|port| !new.contains(port)))
+    }
+
+    /// Ends what `open` began; ports that are shut are left alone.
+    pub(crate) fn shut(&mut self, ports: &[HostPort]) -> Result<(), Errno> {
+        let gone: Vec<HostPort> =
+            ports.iter().filter(|port| self.content.open.remove(port)).copied().collect();
+        let elements: Vec<Element> = gone.iter().map(open_element).collect();
+        self.apply(&elements, &[]).inspect_err(|_| self.content.open.extend(gone))
     }
 
     /// Sends a difference; the content in memory already has it. Where the kernel disagrees about what was

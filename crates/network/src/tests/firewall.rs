@@ -11,8 +11,8 @@ use crate::nft::table::Table;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-use wharf_model::network::Network;
 use wharf_model::network::conformance::{mapping, request, spec};
+use wharf_model::network::{GatewayMode, Network, NetworkSpec, Subnet};
 
 #[test]
 fn ways_out() {
@@ -186,7 +186,7 @@ fn sweep_removes_what_nobody_knows() {
         drop(first);
         let second = engine("wharf");
         second.ensure(&spec(1)).unwrap();
-        second.adopt(&kept.endpoint, &published).unwrap();
+        second.adopt(&kept.endpoint, &published, kept.netns.as_fd()).unwrap();
         second.sweep(&[spec(1)], std::slice::from_ref(&kept.endpoint)).unwrap();
         let (mut links, _) = leftovers("wharf");
         links.sort();
@@ -196,5 +196,141 @@ fn sweep_removes_what_nobody_knows() {
         assert_eq!(seen_by(&own_netns(), ([127, 0, 0, 1], 8081), DOUBT), None);
         second.teardown().unwrap();
         assert_eq!(leftovers("wharf"), (vec![], false));
+    });
+}
+
+#[test]
+fn routed_containers_are_reached_by_their_own_addresses() {
+    on_a_host(|| {
+        let engine = engine("wharf");
+        network(&engine, 1, |spec| spec.gateway_modes.0 = GatewayMode::Routed);
+        let outside = neighbour("wire", ("192.0.2.1", 24), ("192.0.2.9", 24));
+        let web = Container::new(&engine, 1, 1);
+        let _server = serve(&web.netns, (Ipv4Addr::UNSPECIFIED, 80), 2);
+        assert_eq!(seen_by(&outside, (web.ip(), 80), DOUBT), None, "not published");
+        let published = engine.publish(&web.endpoint, &[mapping(80, Some(8080))]).unwrap();
+        assert!(published.iter().all(|port| port.host_port == 0), "{published:?}");
+        assert_eq!(seen_by(&outside, (web.ip(), 80), PATIENCE), Some("192.0.2.9".parse().unwrap()));
+        assert_eq!(seen_by(&outside, ([192, 0, 2, 1], 8080), DOUBT), None, "no port of the host");
+        let out = serve(&outside, (Ipv4Addr::UNSPECIFIED, 90), 1);
+        assert_eq!(seen_by(&web.netns, ([192, 0, 2, 9], 90), PATIENCE), Some(web.ip()), "not masqueraded");
+        out.join().unwrap();
+        let second = super::fixture::engine("wharf");
+        second.ensure(&network_spec(GatewayMode::Routed)).unwrap();
+        second.adopt(&web.endpoint, &published, web.netns.as_fd()).unwrap();
+        second.sweep(&[network_spec(GatewayMode::Routed)], std::slice::from_ref(&web.endpoint)).unwrap();
+        assert!(seen_by(&outside, (web.ip(), 80), PATIENCE).is_some(), "a successor keeps it open");
+        second.unpublish(&web.endpoint, &published).unwrap();
+        let _server = serve(&web.netns, (Ipv4Addr::UNSPECIFIED, 81), 1);
+        assert_eq!(seen_by(&outside, (web.ip(), 80), DOUBT), None);
+    });
+}
+
+fn network_spec(mode: GatewayMode) -> NetworkSpec {
+    NetworkSpec { gateway_modes: (mode, GatewayMode::Nat), ..spec(1) }
+}
+
+#[test]
+fn isolated_bridges_have_no_address() {
+    on_a_host(|| {
+        let engine = engine("wharf");
+        network(&engine, 1, |spec| {
+            spec.internal = true;
+            spec.gateway_modes.0 = GatewayMode::Isolated;
+        });
+        let [a, b] = [1, 2].map(|n| Container::new(&engine, 1, n));
+        let _server = serve(&a.netns, (Ipv4Addr::UNSPECIFIED, 80), 1);
+        let addresses = link::addresses(&mut Socket::route().unwrap()).unwrap();
+        assert!(addresses.iter().all(|(_, ip, _)| *ip != IpAddr::from([10, 231, 1, 1])));
+        assert_eq!(seen_by(&b.netns, (a.ip(), 80), PATIENCE), Some(b.ip()));
+    });
+}
+
+#[test]
+fn a_binding_is_where_ports_without_an_address_go() {
+    on_a_host(|| {
+        let engine = engine("wharf");
+        network(&engine, 1, |spec| spec.binding = Some(Ipv4Addr::LOCALHOST.into()));
+        let web = Container::new(&engine, 1, 1);
+        let published = engine.publish(&web.endpoint, &[mapping(80, Some(8080))]).unwrap();
+        assert_eq!(
+            published.iter().map(|p| p.host_ip).collect::<Vec<_>>(),
+            [IpAddr::from(Ipv4Addr::LOCALHOST)]
+        );
+    });
+}
+
+/// `nft flush ruleset` with hundreds of ports of both families, while an engine runs.
+#[test]
+fn a_large_table_is_restored_within_a_second() {
+    on_a_host(|| {
+        let runtime = runtime();
+        let engine = BridgeNetwork::new(Config {
+            table: "wharf".into(),
+            resolv_conf: "/dev/null".into(),
+            runtime: Some(runtime.handle().clone()),
+        })
+        .unwrap();
+        let ipv6 = Subnet {
+            base: "fd00:231::".parse().unwrap(),
+            prefix: 64,
+            gateway: "fd00:231::1".parse().unwrap(),
+            range: None,
+            auxiliary: Default::default(),
+        };
+        network(&engine, 1, |spec| spec.subnets.push(ipv6));
+        let outside = neighbour("wire", ("fd00:9::1", 64), ("fd00:9::9", 64));
+        let web = Container::new(&engine, 1, 1);
+        let mappings: Vec<_> = (0..400).map(|n| mapping(80, Some(20_000 + n))).collect();
+        engine.publish(&web.endpoint, &mappings).unwrap();
+        Table::new("wharf").unwrap().remove().unwrap();
+        let flushed = Instant::now();
+        while !leftovers("wharf").1 {
+            assert!(flushed.elapsed() < Duration::from_secs(1), "not within a second");
+            std::thread::yield_now();
+        }
+        let _server = serve(&web.netns, (std::net::Ipv6Addr::UNSPECIFIED, 80), 3);
+        assert!(seen_by(&own_netns(), ([127, 0, 0, 1], 20_399), PATIENCE).is_some());
+        let far = SocketAddr::new("fd00:9::1".parse().unwrap(), 20_200);
+        assert_eq!(seen_by(&outside, far, PATIENCE), Some("fd00:9::9".parse().unwrap()));
+        engine.teardown().unwrap();
+        drop(engine);
+        runtime.shutdown_timeout(Duration::from_secs(5));
+    });
+}
+
+#[test]
+fn what_was_flushed_while_no_engine_ran_comes_back_with_the_next() {
+    on_a_host(|| {
+        let first = engine("wharf");
+        network(&first, 1, |_| {});
+        let web = Container::new(&first, 1, 1);
+        let published = first.publish(&web.endpoint, &[mapping(80, Some(8080))]).unwrap();
+        let _server = serve(&web.netns, (Ipv4Addr::UNSPECIFIED, 80), 2);
+        drop(first);
+        assert!(seen_by(&own_netns(), ([127, 0, 0, 1], 8080), PATIENCE).is_some(), "no engine is needed");
+        Table::new("wharf").unwrap().remove().unwrap();
+        assert_eq!(seen_by(&own_netns(), ([127, 0, 0, 1], 8080), DOUBT), None);
+        let second = engine("wharf");
+        second.ensure(&spec(1)).unwrap();
+        second.adopt(&web.endpoint, &published, web.netns.as_fd()).unwrap();
+        assert!(seen_by(&own_netns(), ([127, 0, 0, 1], 8080), PATIENCE).is_some());
+    });
+}
+
+#[test]
+fn the_hosts_own_drop_is_obeyed() {
+    on_a_host(|| {
+        let engine = engine("wharf");
+        network(&engine, 1, |_| {});
+        let outside = neighbour("wire", ("192.0.2.1", 24), ("192.0.2.9", 24));
+        let web = Container::new(&engine, 1, 1);
+        engine.publish(&web.endpoint, &[mapping(80, Some(8080))]).unwrap();
+        let _server = serve(&web.netns, (Ipv4Addr::UNSPECIFIED, 80), 2);
+        assert!(seen_by(&outside, ([192, 0, 2, 1], 8080), PATIENCE).is_some());
+        crate::nft::foreign::drop_forwarded("host").unwrap();
+        assert_eq!(seen_by(&outside, ([192, 0, 2, 1], 8080), DOUBT), None);
+        Table::new("host").unwrap().remove().unwrap();
+        assert!(seen_by(&outside, ([192, 0, 2, 1], 8080), PATIENCE).is_some());
     });
 }

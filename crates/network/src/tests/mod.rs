@@ -5,5 +5,6 @@ mod firewall;
 mod fixture;
 mod golden;
 mod names;
+mod parents;
 mod published;
 mod timing;

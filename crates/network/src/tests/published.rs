@@ -6,6 +6,7 @@ use super::fixture::{
 };
 use crate::bridge::{BridgeNetwork, Config};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
 use wharf_model::network::conformance::{mapping, spec};
 use wharf_model::network::{Network, Subnet};
 use wharf_model::ports::{ContainerPort, PortMapping, Protocol};
@@ -182,7 +183,7 @@ fn ipv6_reaches_containers_without_it() {
         })
         .unwrap();
         successor.ensure(&spec(1)).unwrap();
-        successor.adopt(&web.endpoint, &again).unwrap();
+        successor.adopt(&web.endpoint, &again, web.netns.as_fd()).unwrap();
         assert!(seen_by(&own_netns(), at("::1"), PATIENCE).is_some(), "a successor relays again");
         successor.teardown().unwrap();
         drop(successor);

@@ -1,0 +1,134 @@
+//! Options of networks and of containers' places in them, and what the lists of networks show.
+
+use wharf_e2e::Engine;
+
+fn inside(e: &Engine, container: &str, script: &str) -> String {
+    e.run(&["exec", container, "sh", "-c", script]).ok()
+}
+
+#[test]
+fn places_have_options_of_their_own() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["network", "create", "--subnet", "10.213.94.0/24", "--ipv6", "--subnet", "fd00:94::/64", "n1"])
+        .ok();
+    e.run(&["network", "create", "--internal", "--subnet", "10.213.95.0/24", "n2"]).ok();
+    let place = "name=n1,alias=a,ip=10.213.94.9,ip6=fd00:94::9,mac-address=02:00:00:00:00:99";
+    let flags =
+        ["--network", place, "--network", "name=n2,alias=b", "--dns", "9.9.9.9", "--dns-search", "ex.org"];
+    let more = ["--dns-opt", "ndots:3", "--add-host", "x:host-gateway", "busybox", "sleep", "1000"];
+    e.run(&[&["run", "-d", "--name", "c1"][..], &flags, &more].concat()).ok();
+    let addresses = inside(&e, "c1", "ip addr");
+    for part in ["10.213.94.9/24", "fd00:94::9/64", "02:00:00:00:00:99", "10.213.95."] {
+        assert!(addresses.contains(part), "{part} in {addresses}");
+    }
+    let resolv = inside(&e, "c1", "cat /etc/resolv.conf");
+    for part in ["search ex.org", "options ndots:3", "9.9.9.9"] {
+        assert!(resolv.contains(part), "{part} in {resolv}");
+    }
+    let host =
+        e.run(&["network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", "bridge"]).ok();
+    assert!(inside(&e, "c1", "cat /etc/hosts").contains(&format!("{host}\tx\n")), "the engine's own bridge");
+    e.run(&["run", "--rm", "--network", "n2", "busybox", "ping", "-c", "1", "b"]).ok();
+    // An internal network has no way out, not even to the engine's other networks.
+    let route = e.run(&["run", "--rm", "--network", "n2", "busybox", "ip", "route"]).ok();
+    assert!(!route.contains("default"), "{route}");
+    let busy = e.run(&["run", "--rm", "--network", "n1", "--ip", "10.213.94.9", "busybox", "true"]);
+    assert!(
+        busy.err.contains("failed to set up container networking: Address already in use"),
+        "{}",
+        busy.err
+    );
+    let outside = e.run(&["run", "--rm", "--network", "n1", "--ip", "10.99.0.9", "busybox", "true"]);
+    assert!(
+        outside.err.contains("no configured subnet or ip-range contain the IP address 10.99.0.9"),
+        "{}",
+        outside.err
+    );
+}
+
+#[test]
+fn bridges_have_options() {
+    let Some(e) = Engine::start() else { return };
+    let option = |text: &'static str| ["-o", text];
+    let flags = [
+        option("com.docker.network.driver.mtu=1400"),
+        option("com.docker.network.bridge.enable_icc=false"),
+        option("com.docker.network.bridge.host_binding_ipv4=127.0.0.1"),
+    ]
+    .concat();
+    e.run(&[&["network", "create", "--subnet", "10.213.96.0/24"][..], &flags, &["n1"]].concat()).ok();
+    e.run(&["run", "-d", "--name", "c1", "--network", "n1", "-p", "80", "busybox", "sleep", "1000"]).ok();
+    assert!(inside(&e, "c1", "ip link show eth0").contains("mtu 1400"));
+    assert!(e.run(&["port", "c1"]).ok().starts_with("80/tcp -> 127.0.0.1:"));
+    let kept_apart =
+        e.run(&["run", "--rm", "--network", "n1", "busybox", "ping", "-c", "1", "-W", "1", "c1"]);
+    assert_ne!(kept_apart.code, 0);
+    let routed = option("com.docker.network.bridge.gateway_mode_ipv4=routed");
+    e.run(&[&["network", "create", "--subnet", "10.213.97.0/24"][..], &routed, &["n2"]].concat()).ok();
+    e.run(&["run", "-d", "--name", "c2", "--network", "n2", "-p", "8300:80", "busybox", "sleep", "1000"])
+        .ok();
+    assert_eq!(e.run(&["port", "c2"]).ok(), "80/tcp -> 0.0.0.0:");
+    let isolated = ["--internal", "-o", "com.docker.network.bridge.gateway_mode_ipv4=isolated"];
+    e.run(&[&["network", "create", "--subnet", "10.213.98.0/24"][..], &isolated, &["n3"]].concat()).ok();
+    e.run(&["run", "-d", "--name", "c3", "--network", "n3", "busybox", "sleep", "1000"]).ok();
+    e.run(&["run", "--rm", "--network", "n3", "busybox", "ping", "-c", "1", "c3"]).ok();
+    for (bad, words) in [
+        ("com.docker.network.bridge.enable_icc=zz", "(strconv.ParseBool: parsing \"zz\": invalid syntax)"),
+        ("com.docker.network.driver.mtu=zz", "(strconv.Atoi: parsing \"zz\": invalid syntax)"),
+        ("com.docker.network.bridge.gateway_mode_ipv4=isolated", "can only be used for an internal network"),
+    ] {
+        let refused = e.run(&["network", "create", "-o", bad, "x"]);
+        assert!(refused.code == 1 && refused.err.contains(words), "{}", refused.err);
+    }
+}
+
+#[test]
+fn lists_and_prune_obey_filters() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["network", "create", "--label", "a=b", "--subnet", "10.213.99.0/25", "n1"]).ok();
+    e.run(&["network", "create", "--subnet", "10.213.99.128/25", "n2"]).ok();
+    e.run(&["run", "-d", "--network", "n2", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    let names = |filters: &[&str]| {
+        let flags: Vec<&str> = filters.iter().flat_map(|f| ["--filter", *f]).collect();
+        e.run(&[&["network", "ls", "--format", "{{.Name}}"][..], &flags].concat()).ok().replace('\n', " ")
+    };
+    assert_eq!(names(&["type=custom"]), "n1 n2");
+    assert_eq!(names(&["dangling=true"]), "n1");
+    assert_eq!(names(&["driver=null"]), "none");
+    assert_eq!(names(&["label=a=b"]), "n1");
+    assert_eq!(names(&["name=n1", "name=n2"]), "n1 n2");
+    assert_eq!(names(&["scope=swarm"]), "");
+    for (filter, words) in [
+        ("bogus=1", "invalid filter 'bogus'"),
+        ("type=zz", "invalid filter: 'type'='zz'"),
+        (
+            "dangling=zz",
+            "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")",
+        ),
+    ] {
+        assert!(e.run(&["network", "ls", "--filter", filter]).err.contains(words), "{filter}");
+    }
+    e.run(&["network", "prune", "-f", "--filter", "until=1h"]).ok();
+    assert_eq!(names(&["type=custom"]), "n1 n2", "too young");
+    let overlap = e.run(&["network", "create", "--subnet", "10.213.99.0/26", "n3"]);
+    assert!(
+        overlap.err.contains("invalid pool request: Pool overlaps with other one on this address space"),
+        "{}",
+        overlap.err
+    );
+    e.run(&["network", "prune", "-f"]).ok();
+    assert_eq!(names(&["type=custom"]), "n2");
+    assert_eq!(e.run(&["network", "rm", "-f", "zzz"]).code, 0);
+    assert_eq!(e.run(&["network", "rm", "zzz"]).code, 1);
+    let shown =
+        e.run(&["network", "inspect", "--format", "{{json .IPAM.Config}} {{json .Options}}", "n2"]).ok();
+    assert_eq!(shown, "[{\"Subnet\":\"10.213.99.128/25\"}] {}");
+    let own = e.run(&[
+        "network",
+        "inspect",
+        "--format",
+        "{{index .Options \"com.docker.network.bridge.default_bridge\"}}",
+        "bridge",
+    ]);
+    assert_eq!(own.ok(), "true");
+}
