@@ -4,6 +4,7 @@
 
 mod build;
 mod clients;
+mod devices;
 mod disk;
 mod docker;
 mod exec;
@@ -12,6 +13,7 @@ mod hung;
 mod leaks;
 mod links;
 mod logging;
+mod mounts;
 mod network;
 mod oci;
 mod registry;
@@ -20,4 +22,5 @@ mod security;
 mod survive;
 mod tcp;
 mod terminal;
+mod userns;
 mod volumes;
