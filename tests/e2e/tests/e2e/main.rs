@@ -7,6 +7,7 @@ mod clients;
 mod devices;
 mod disk;
 mod docker;
+mod escape;
 mod exec;
 mod health;
 mod hung;
