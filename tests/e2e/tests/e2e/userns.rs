@@ -153,6 +153,12 @@ fn all_else_works() {
     .ok();
     assert!(e.run(&["top", "web"]).ok().contains("httpd"));
     assert!(e.run(&["stats", "--no-stream", "web"]).ok().contains("web"));
+    for args in
+        [&["run", "--rm", "-v", "vol:/v", "--device", "/dev/zero:/dev/x", "busybox"][..], &["exec", "web"]]
+    {
+        let list = e.run(&[args, &["ls", "/proc/self/fd"]].concat()).ok();
+        assert_eq!(list, "0\n1\n2\n3", "{args:?}: ls itself opens 3");
+    }
     e.run(&["restart", "-t", "0", "web"]).ok();
 }
 
