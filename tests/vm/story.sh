@@ -56,5 +56,32 @@ mkdir /tmp/ctx; printf 'FROM busybox\nRUN echo built > /x\nCMD ["cat", "/x"]\n' 
 wharf build -q -t b /tmp/ctx > /dev/null || fail build
 same built "$(wharf run --rm b)" "build"
 same "" "$(wharf ps -aq)" "nothing left"
+# User namespaces need id-mapped mounts below an overlay: Linux 5.19, and a file system that has them, as ext4 does.
+kill $! && wait $! || true
+for f in subuid subgid; do echo dockremap:100000:65536 > /etc/$f; done
+modprobe ext4 2> /dev/null || true
+mkdir /data/u && dd if=/dev/zero of=/data/image bs=1M count=0 seek=300 2> /dev/null && mke2fs -F /data/image > /dev/null 2>&1
+mount -t ext4 -o loop /data/image /data/u || fail "mount ext4"
+wharf daemon -H "$WHARF_HOST" --data-root /data/u/w --exec-root /run/u --userns-remap default --tell-ready > /tmp/ready 2>> /tmp/log &
+read -r word < /tmp/ready || word=refused
+major=$(uname -r | cut -d. -f1); minor=$(uname -r | cut -d. -f2)
+if [ "$major" -lt 5 ] || [ "$major" -eq 5 -a "$minor" -lt 19 ]; then
+  same refused "$word" "this kernel has no user namespaces for layers"
+  grep -q 'id-mapped mounts' /tmp/log || fail "the reason is said"
+  echo "story: all of it worked"; exit 0
+fi
+same ready "$word" "an engine that maps ids"
+wharf import /t/busybox.tar busybox > /dev/null || fail import
+same "100000 0" "$(wharf run --rm busybox sh -c 'echo $(awk "{print \$2}" /proc/self/uid_map) $(id -u)')" "a user namespace"
+same "67108864 20" "$(wharf run --rm -m 64m --pids-limit 20 busybox sh -c 'cd /sys/fs/cgroup; echo $(cat memory.max pids.max)')" "limits in it"
+wharf run -d --name c1 -v data:/v busybox sleep 1000 > /dev/null || fail "run -d"
+wharf exec c1 sh -c 'echo a > /a; chown 33:44 /a; echo v > /v/f; chown 5:6 /v/f; echo x > /dev/stdout' > /dev/null || fail exec
+echo copied > /tmp/f2; wharf cp /tmp/f2 c1:/in || fail cp
+same "33 44 5 6 0 0" "$(wharf exec c1 stat -c '%u %g' /a /v/f /in | xargs echo)" "owners in it"
+wharf commit c1 made > /dev/null || fail commit
+same "33 44" "$(wharf run --rm --userns host made stat -c '%u %g' /a)" "owners on the disk"
+same "c 5 0" "$(wharf run --rm -t busybox sh -c 'stat -c "%u" /dev/console > /dev/null && echo c 5 $(id -u)' | tr -d '\r')" "a terminal in it"
+same denied "$(wharf run --rm busybox sh -c 'mknod /x b 254 0 2> /dev/null || echo denied')" "no devices are made in it"
+wharf rm -f c1 > /dev/null || fail rm
 same "" "$(dmesg | grep 'unrecognized mount option')" "overlayfs was asked for nothing that it does not know"
 echo "story: all of it worked"

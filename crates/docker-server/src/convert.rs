@@ -1,29 +1,27 @@
 //! Wire to domain: what `POST /containers/create` asks for, as a specification.
 
+mod devices;
+mod mounts;
+mod security;
+
+use crate::About;
 use crate::error::{ApiError, ApiResult};
-use axum::http::StatusCode;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use wharf_docker_api::types::container::{CreateRequest, HealthConfig, PortBinding};
 use wharf_docker_api::types::host_config::{
-    DeviceMapping, HostConfig, LogConfig, Mount, Resources as WireResources, RestartPolicy as WireRestart,
-    ThrottleDevice as WireThrottle,
+    LogConfig, Resources as WireResources, RestartPolicy as WireRestart, ThrottleDevice as WireThrottle,
 };
 use wharf_docker_api::types::network::EndpointSettings;
-use wharf_engine::containers::spec::{capabilities, devices};
 use wharf_model::container::{
-    ContainerSpec, EndpointSpec, Link, LogSpec, MountSource, MountSpec, NamespaceMode, NetworkMode,
-    RestartPolicy, SeccompSpec, VolumesFrom,
+    ContainerSpec, EndpointSpec, Link, LogSpec, NetworkMode, RestartPolicy, VolumesFrom,
 };
 use wharf_model::health::{self, ON_UNHEALTHY_LABEL};
 use wharf_model::ports::{ContainerPort, PortMapping};
 use wharf_oci::image_config::Healthcheck;
-use wharf_oci::runtime_spec::{
-    BlockIo, Cpu, Device, DeviceRule, Memory, Pids, Resources, Rlimit, ThrottleDevice,
-};
+use wharf_oci::runtime_spec::{BlockIo, Cpu, Memory, Pids, Resources, Rlimit, ThrottleDevice};
 
 /// The specification that a request asks for. The request itself is kept in it, to be shown by inspect.
-pub(crate) fn spec(request: CreateRequest, own_log: &LogSpec) -> ApiResult<ContainerSpec> {
+pub(crate) fn spec(request: CreateRequest, about: &About) -> ApiResult<ContainerSpec> {
     let origin = serde_json::to_value(&request)
         .map_err(|e| ApiError::bad_request(format!("keep the request: {e}")))?;
     let CreateRequest { config, host_config: mut host, networking_config: networking } = request;
@@ -46,7 +44,7 @@ pub(crate) fn spec(request: CreateRequest, own_log: &LogSpec) -> ApiResult<Conta
         stdin_once: config.stdin_once,
         stop_signal: config.stop_signal,
         stop_timeout: config.stop_timeout,
-        mounts: mounts(&host, config.volumes.unwrap_or_default().into_keys())?,
+        mounts: mounts::all(&host, config.volumes.unwrap_or_default().into_keys())?,
         volumes_from: host
             .volumes_from
             .iter()
@@ -70,26 +68,28 @@ pub(crate) fn spec(request: CreateRequest, own_log: &LogSpec) -> ApiResult<Conta
         auto_remove: host.auto_remove,
         resources: resources(&host.resources)?,
         ulimits: host.resources.ulimits.iter().flatten().map(|u| rlimit(&u.name, u.hard, u.soft)).collect(),
-        cap_add: capability_list(host.cap_add.clone().unwrap_or_default().0)?,
-        cap_drop: capability_list(host.cap_drop.clone().unwrap_or_default().0)?,
+        cap_add: security::capability_list("CapAdd", host.cap_add.clone().unwrap_or_default().0)?,
+        cap_drop: security::capability_list("CapDrop", host.cap_drop.clone().unwrap_or_default().0)?,
         privileged: host.privileged,
         read_only: host.readonly_rootfs,
         init: host.init.unwrap_or(false),
         sysctls: host.sysctls.clone().unwrap_or_default(),
         shm_size: host.shm_size,
-        ipc: namespace("IPC", &host.ipc_mode)?,
-        pid: namespace("PID", &host.pid_mode)?,
-        uts: namespace("UTS", &host.uts_mode)?,
-        cgroup: namespace("cgroup namespace", &host.cgroupns_mode)?,
+        ipc: security::ipc(&host.ipc_mode)?,
+        shm: security::shm(&host.ipc_mode),
+        pid: security::pid(&host.pid_mode)?,
+        uts: security::own_or_host("UTS", &host.uts_mode)?,
+        cgroup: security::own_or_host("cgroup namespace", &host.cgroupns_mode)?,
+        host_users: host.userns_mode == "host",
         cgroup_parent: host.resources.cgroup_parent.clone(),
-        oom_score_adj: i32::try_from(host.oom_score_adj).unwrap_or(0),
-        log: log(&host.log_config, own_log)?,
+        oom_score_adj: security::oom_score_adj(host.oom_score_adj)?,
+        log: log(&host.log_config, &about.log)?,
         annotations: host.annotations.clone().unwrap_or_default(),
         health: config.healthcheck.map(healthcheck),
         origin,
         ..ContainerSpec::default()
     };
-    refuse(&host)?;
+    security::check(&host, &spec, about.remaps_users)?;
     if let Some(check) = &spec.health {
         health::validate(check)?;
     }
@@ -99,8 +99,9 @@ pub(crate) fn spec(request: CreateRequest, own_log: &LogSpec) -> ApiResult<Conta
     if config.network_disabled {
         spec.network = NetworkMode::None;
     }
-    (spec.devices, spec.device_rules) = devices_of(&host.resources)?;
-    security(&mut spec, &host)?;
+    (spec.devices, spec.device_rules) = devices::of(&host.resources)?;
+    spec.device_names = devices::names(&host.resources, &about.cdi_spec_dirs)?;
+    security::options(&mut spec, &host)?;
     match &spec.network {
         NetworkMode::Bridge => spec.links = links(host.links.as_deref())?,
         // Elsewhere they come with the endpoint.
@@ -150,25 +151,6 @@ pub(crate) fn health_config(check: &Healthcheck) -> HealthConfig {
         start_interval: check.start_interval,
         retries: check.retries,
     }
-}
-
-/// What is asked for and cannot be given, said clearly.
-fn refuse(host: &HostConfig) -> ApiResult<()> {
-    let no =
-        |what: &str| Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, format!("{what} is not supported yet")));
-    if host.resources.device_requests.as_ref().is_some_and(|r| !r.is_empty()) {
-        return no("--gpus and device requests");
-    }
-    if !matches!(host.userns_mode.as_str(), "" | "host") {
-        return no("--userns");
-    }
-    if host.storage_opt.as_ref().is_some_and(|s| !s.is_empty()) {
-        return no("--storage-opt");
-    }
-    if !matches!(host.runtime.as_str(), "" | "wharf" | "runc") {
-        return Err(ApiError::bad_request(format!("unknown or invalid runtime name: {}", host.runtime)));
-    }
-    Ok(())
 }
 
 fn port(text: &str) -> ApiResult<ContainerPort> {
@@ -236,25 +218,6 @@ fn network_mode(text: &str) -> NetworkMode {
     }
 }
 
-fn namespace(kind: &str, text: &str) -> ApiResult<NamespaceMode> {
-    Ok(match text {
-        "" | "private" | "shareable" | "none" => NamespaceMode::Private,
-        "host" => NamespaceMode::Host,
-        other => match other.strip_prefix("container:") {
-            Some(name) => NamespaceMode::Container(name.to_owned()),
-            None => return Err(ApiError::bad_request(format!("invalid {kind} mode: {other}"))),
-        },
-    })
-}
-
-fn capability_list(names: Vec<String>) -> ApiResult<Vec<String>> {
-    let normalise = |name: String| {
-        capabilities::normalise(&name)
-            .ok_or_else(|| ApiError::bad_request(format!("invalid capability: {name:?}")))
-    };
-    names.into_iter().map(normalise).collect()
-}
-
 pub(crate) fn rlimit(name: &str, hard: i64, soft: i64) -> Rlimit {
     // -1 is no limit, which the kernel writes as all ones.
     Rlimit { kind: format!("RLIMIT_{}", name.to_ascii_uppercase()), hard: hard as u64, soft: soft as u64 }
@@ -315,116 +278,11 @@ pub(crate) fn resources(wire: &WireResources) -> ApiResult<Resources> {
 
 fn throttle(list: &Option<Vec<WireThrottle>>) -> ApiResult<Vec<ThrottleDevice>> {
     let of = |d: &WireThrottle| {
-        let node = devices::node(std::path::Path::new(&d.path))
+        let node = wharf_engine::containers::spec::devices::node(std::path::Path::new(&d.path))
             .ok_or_else(|| ApiError::bad_request(format!("{} is no device", d.path)))?;
         Ok(ThrottleDevice { major: node.major, minor: node.minor, rate: d.rate })
     };
     list.iter().flatten().map(of).collect()
-}
-
-fn devices_of(wire: &WireResources) -> ApiResult<(Vec<Device>, Vec<DeviceRule>)> {
-    let (mut nodes, mut rules) = (Vec::new(), Vec::new());
-    for mapping in wire.devices.iter().flatten() {
-        for node in nodes_of(mapping)? {
-            rules.push(DeviceRule {
-                allow: true,
-                kind: node.kind.clone(),
-                major: Some(node.major),
-                minor: Some(node.minor),
-                access: if mapping.cgroup_permissions.is_empty() {
-                    "rwm".to_owned()
-                } else {
-                    mapping.cgroup_permissions.clone()
-                },
-            });
-            nodes.push(node);
-        }
-    }
-    for text in wire.device_cgroup_rules.iter().flatten() {
-        rules.push(
-            device_rule(text).ok_or_else(|| {
-                ApiError::bad_request(format!("invalid device cgroup rule format: '{text}'"))
-            })?,
-        );
-    }
-    Ok((nodes, rules))
-}
-
-/// One device, or all below a directory such as `/dev/snd`.
-fn nodes_of(mapping: &DeviceMapping) -> ApiResult<Vec<Device>> {
-    let host = std::path::Path::new(&mapping.path_on_host);
-    let inside =
-        if mapping.path_in_container.is_empty() { &mapping.path_on_host } else { &mapping.path_in_container };
-    let real = std::fs::canonicalize(host).map_err(|_| {
-        ApiError::bad_request(format!(
-            "error gathering device information while adding custom device \"{}\": no such file or directory",
-            mapping.path_on_host
-        ))
-    })?;
-    if let Some(node) = devices::node(&real) {
-        return Ok(vec![Device { path: inside.clone(), ..node }]);
-    }
-    let entries = std::fs::read_dir(&real).map_err(|_| {
-        ApiError::bad_request(format!(
-            "error gathering device information while adding custom device \"{}\": not a device node",
-            mapping.path_on_host
-        ))
-    })?;
-    Ok(entries
-        .flatten()
-        .filter_map(|e| {
-            devices::node(&e.path())
-                .map(|n| Device { path: format!("{inside}/{}", e.file_name().to_string_lossy()), ..n })
-        })
-        .collect())
-}
-
-/// `c 1:3 rwm`
-fn device_rule(text: &str) -> Option<DeviceRule> {
-    let parts: Vec<&str> = text.split_whitespace().collect();
-    let [kind, numbers, access] = parts[..] else { return None };
-    let (major, minor) = numbers.split_once(':')?;
-    let number = |n: &str| if n == "*" { Some(None) } else { n.parse().ok().map(Some) };
-    let valid = matches!(kind, "a" | "b" | "c") && access.chars().all(|c| "rwm".contains(c));
-    valid.then_some(())?;
-    Some(DeviceRule {
-        allow: true,
-        kind: kind.to_owned(),
-        major: number(major)?,
-        minor: number(minor)?,
-        access: access.to_owned(),
-    })
-}
-
-fn security(spec: &mut ContainerSpec, host: &HostConfig) -> ApiResult<()> {
-    if host.masked_paths.as_ref().is_some_and(Vec::is_empty)
-        && host.readonly_paths.as_ref().is_some_and(Vec::is_empty)
-    {
-        spec.unmask_paths = true;
-    }
-    for option in host.security_opt.iter().flatten() {
-        let (key, value) = option.split_once(['=', ':']).unwrap_or((option, ""));
-        match (key, value) {
-            ("no-new-privileges", "" | "true") => spec.no_new_privileges = true,
-            ("no-new-privileges", "false") => spec.no_new_privileges = false,
-            ("seccomp", "unconfined") => spec.seccomp = SeccompSpec::Unconfined,
-            ("seccomp", "builtin") => spec.seccomp = SeccompSpec::Default,
-            ("seccomp", profile) => {
-                let parsed = serde_json::from_str(profile)
-                    .map_err(|e| ApiError::bad_request(format!("decoding seccomp profile failed: {e}")))?;
-                spec.seccomp = SeccompSpec::Profile(Box::new(parsed));
-            }
-            ("systempaths", "unconfined") => spec.unmask_paths = true,
-            ("apparmor", "unconfined") | ("label", "disable") => {}
-            ("apparmor" | "label", _) => {
-                return Err(ApiError::bad_request(format!(
-                    "security option {option:?}: this host has no such security module in use"
-                )));
-            }
-            _ => return Err(ApiError::bad_request(format!("invalid --security-opt 2: {option:?}"))),
-        }
-    }
-    Ok(())
 }
 
 /// What a container asks of one network.
@@ -494,140 +352,9 @@ pub(crate) fn mac_text(mac: [u8; 6]) -> String {
     mac.map(|b| format!("{b:02x}")).join(":")
 }
 
-fn mounts(host: &HostConfig, anonymous: impl Iterator<Item = String>) -> ApiResult<Vec<MountSpec>> {
-    let mut mounts = Vec::new();
-    for bind in host.binds.iter().flatten() {
-        mounts.push(parse_bind(bind)?);
-    }
-    for mount in host.mounts.iter().flatten() {
-        mounts.push(from_mount(mount)?);
-    }
-    for (target, options) in host.tmpfs.iter().flatten() {
-        let options: Vec<String> = options.split(',').filter(|o| !o.is_empty()).map(str::to_owned).collect();
-        let read_only = options.iter().any(|o| o == "ro");
-        let options = options.into_iter().filter(|o| o != "ro" && o != "rw").collect();
-        mounts.push(MountSpec { source: MountSource::Tmpfs { options }, target: target.clone(), read_only });
-    }
-    for target in anonymous {
-        // Docker's CLI sends `-v name:/path` here in no form, and `-v /path` as a key.
-        if !mounts.iter().any(|m| m.target == target) {
-            mounts.push(MountSpec { source: volume(""), target, read_only: false });
-        }
-    }
-    let mut seen = std::collections::BTreeSet::new();
-    for mount in &mounts {
-        if !seen.insert(mount.target.trim_end_matches('/').to_owned()) {
-            return Err(ApiError::bad_request(format!("Duplicate mount point: {}", mount.target)));
-        }
-    }
-    Ok(mounts)
-}
-
-fn volume(name: &str) -> MountSource {
-    MountSource::Volume {
-        name: name.to_owned(),
-        no_copy: false,
-        subpath: String::new(),
-        labels: BTreeMap::new(),
-    }
-}
-
-/// `source:target[:options]`, where a source that begins with a slash is a path and another one a volume.
-fn parse_bind(text: &str) -> ApiResult<MountSpec> {
-    let invalid = || ApiError::bad_request(format!("invalid volume specification: '{text}'"));
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, options) = match parts[..] {
-        [source, target] => (source, target, ""),
-        [source, target, options] => (source, target, options),
-        _ => return Err(invalid()),
-    };
-    if source.is_empty() || target.is_empty() {
-        return Err(invalid());
-    }
-    let (mut read_only, mut propagation, mut no_copy) = (false, String::new(), false);
-    for option in options.split(',').filter(|o| !o.is_empty()) {
-        match option {
-            "ro" => read_only = true,
-            "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" => {}
-            "nocopy" => no_copy = true,
-            "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" => {
-                option.clone_into(&mut propagation);
-            }
-            _ => return Err(ApiError::bad_request(format!("invalid mode: {options}"))),
-        }
-    }
-    let source = if source.starts_with('/') {
-        MountSource::Bind { path: PathBuf::from(source), propagation, create: true, non_recursive: false }
-    } else {
-        MountSource::Volume {
-            name: source.to_owned(),
-            no_copy,
-            subpath: String::new(),
-            labels: BTreeMap::new(),
-        }
-    };
-    Ok(MountSpec { source, target: target.to_owned(), read_only })
-}
-
-fn from_mount(mount: &Mount) -> ApiResult<MountSpec> {
-    let source = match mount.kind.as_str() {
-        "bind" => {
-            let options = mount.bind_options.clone().unwrap_or_default();
-            MountSource::Bind {
-                path: PathBuf::from(&mount.source),
-                propagation: options.propagation,
-                create: options.create_mountpoint,
-                non_recursive: options.non_recursive,
-            }
-        }
-        "volume" => {
-            let options = mount.volume_options.clone().unwrap_or_default();
-            MountSource::Volume {
-                name: mount.source.clone(),
-                no_copy: options.no_copy,
-                subpath: options.subpath,
-                labels: options.labels.unwrap_or_default(),
-            }
-        }
-        "tmpfs" => {
-            let options = mount.tmpfs_options.clone().unwrap_or_default();
-            let mut list: Vec<String> =
-                options.options.unwrap_or_default().iter().map(|o| o.join("=")).collect();
-            if options.size_bytes > 0 {
-                list.push(format!("size={}", options.size_bytes));
-            }
-            if options.mode > 0 {
-                list.push(format!("mode={:o}", options.mode));
-            }
-            MountSource::Tmpfs { options: list }
-        }
-        other => {
-            return Err(ApiError::bad_request(format!(
-                "invalid mount config: mount type {other:?} is not supported yet: bind, volume and tmpfs are"
-            )));
-        }
-    };
-    Ok(MountSpec { source, target: mount.target.clone(), read_only: mount.read_only })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn binds() {
-        let bind = parse_bind("/host:/c:ro,rslave").unwrap();
-        assert!(bind.read_only && bind.target == "/c");
-        assert!(
-            matches!(bind.source, MountSource::Bind { create: true, ref propagation, .. } if propagation == "rslave")
-        );
-        assert!(
-            matches!(parse_bind("data:/c").unwrap().source, MountSource::Volume { ref name, .. } if name == "data")
-        );
-        for bad in ["", "/a", ":/b", "/a:/b:purple", "/a:/b:ro:x"] {
-            assert!(parse_bind(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn host_port_ranges() {

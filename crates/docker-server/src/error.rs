@@ -10,7 +10,7 @@ use wharf_model::{Error, ErrorKind};
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
-    message: String,
+    pub(crate) message: String,
 }
 
 /// What handlers return.

@@ -76,4 +76,8 @@ pub struct About {
     pub debug: bool,
     /// Where output of containers goes that do not say.
     pub log: wharf_model::container::LogSpec,
+    /// Containers run in user namespaces unless they ask for the host's.
+    pub remaps_users: bool,
+    /// Where devices are described that are asked for by name, the later one wins.
+    pub cdi_spec_dirs: Vec<PathBuf>,
 }

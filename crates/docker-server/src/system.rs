@@ -107,7 +107,8 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
         default_runtime: "wharf".to_owned(),
         live_restore_enabled: true,
         init_binary: "wharf".to_owned(),
-        security_options: vec!["name=seccomp,profile=builtin".to_owned(), "name=cgroupns".to_owned()],
+        security_options: security_options(api.about.remaps_users),
+        cdi_spec_dirs: api.about.cdi_spec_dirs.iter().map(|d| d.display().to_string()).collect(),
         swarm: wharf_docker_api::types::system::Swarm {
             local_node_state: "inactive".to_owned(),
             ..Default::default()
@@ -115,6 +116,16 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
         ..Info::default()
     };
     Ok(Json(info).into_response())
+}
+
+fn security_options(remaps_users: bool) -> Vec<String> {
+    let users = remaps_users.then_some("name=userns");
+    ["name=seccomp,profile=builtin"]
+        .into_iter()
+        .chain(users)
+        .chain(["name=cgroupns"])
+        .map(str::to_owned)
+        .collect()
 }
 
 fn operating_system() -> String {

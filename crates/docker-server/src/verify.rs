@@ -64,12 +64,6 @@ fn host(host: &HostConfig) -> ApiResult<()> {
     if host.shm_size < 0 {
         return refuse("SHM size can not be less than 0");
     }
-    if !(-1000..=1000).contains(&host.oom_score_adj) {
-        return refuse(format!(
-            "Invalid value {}, range for oom score adj is [-1000, 1000]",
-            host.oom_score_adj
-        ));
-    }
     if host.network_mode == "container:" {
         return refuse("invalid network mode: invalid container format container:<name|id>");
     }
@@ -215,7 +209,6 @@ mod tests {
                 serde_json::json!({"Image": "a", "HostConfig": {"ExtraHosts": ["x"]}}),
                 "bad format for add-host: \"x\"",
             ),
-            (serde_json::json!({"Image": "a", "HostConfig": {"OomScoreAdj": 5000}}), "[-1000, 1000]"),
             (serde_json::json!({"Image": "a", "HostConfig": {"Dns": ["x"]}}), "bad nameserver address x"),
         ] {
             assert!(check(json).unwrap_err().contains(text), "{text}");

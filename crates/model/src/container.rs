@@ -100,6 +100,10 @@ pub struct ContainerSpec {
     pub init: bool,
     /// Devices of the host.
     pub devices: Vec<Device>,
+    /// Devices by name, as the host's CDI specifications describe them.
+    pub device_names: Vec<String>,
+    /// Its cgroup can be written to.
+    pub writable_cgroups: bool,
     /// Access to devices beyond.
     pub device_rules: Vec<DeviceRule>,
     /// Kernel parameters.
@@ -108,12 +112,16 @@ pub struct ContainerSpec {
     pub shm_size: i64,
     /// The IPC namespace.
     pub ipc: NamespaceMode,
+    /// What `/dev/shm` is.
+    pub shm: Shm,
     /// The PID namespace.
     pub pid: NamespaceMode,
     /// The UTS namespace.
     pub uts: NamespaceMode,
     /// The cgroup namespace.
     pub cgroup: NamespaceMode,
+    /// Users are the host's even when the engine maps ids.
+    pub host_users: bool,
     /// Path below which its cgroup is made; empty is the engine's.
     pub cgroup_parent: String,
     /// OOM score adjustment.
@@ -189,6 +197,9 @@ pub enum MountSource {
         create: bool,
         /// Without what is mounted below.
         non_recursive: bool,
+        /// How far a read-only one goes.
+        #[serde(default)]
+        read_only: Depth,
     },
     /// A volume.
     Volume {
@@ -201,11 +212,44 @@ pub enum MountSource {
         /// Labels of a volume that is made.
         labels: BTreeMap<String, String>,
     },
+    /// The files of an image, read-only.
+    Image {
+        /// The image as the user named it.
+        name: String,
+        /// A path within it.
+        subpath: String,
+    },
     /// Memory.
     Tmpfs {
         /// Options of the file system, such as `size=64m`.
         options: Vec<String>,
     },
+}
+
+/// How far a read-only bind goes into what is mounted below it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Depth {
+    /// All the way where the kernel can (5.12).
+    #[default]
+    AllIfPossible,
+    /// All the way, or not at all.
+    All,
+    /// What is mounted below can be written to.
+    Alone,
+}
+
+/// What `/dev/shm` of a container is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shm {
+    /// Its own alone.
+    #[default]
+    Private,
+    /// Its own, and of those that share its IPC namespace.
+    Shareable,
+    /// None.
+    None,
 }
 
 /// How a container is connected.
@@ -382,7 +426,7 @@ impl ContainerRecord {
 /// A mount with its source found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResolvedMount {
-    /// `bind`, `volume` or `tmpfs`.
+    /// `bind`, `volume`, `image` or `tmpfs`.
     pub kind: String,
     /// The volume's name, else empty.
     pub name: String,
@@ -394,6 +438,12 @@ pub struct ResolvedMount {
     pub read_write: bool,
     /// Propagation, or options of a tmpfs.
     pub options: Vec<String>,
+    /// What of the source is mounted, if not all: a path that is looked up within it when it is mounted.
+    #[serde(default)]
+    pub subpath: String,
+    /// The image that an image mount shows.
+    #[serde(default)]
+    pub image: Option<Digest>,
     /// The engine made it without a name: it goes with `rm -v` and `--rm`.
     pub anonymous: bool,
 }
@@ -483,6 +533,19 @@ pub fn merge_env(earlier: &[String], later: &[String]) -> Vec<String> {
     merged
 }
 
+/// Whether a path is the root's, by its text.
+pub fn is_root(path: &str) -> bool {
+    let mut depth = 0u32;
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => depth = depth.saturating_sub(1),
+            _ => depth += 1,
+        }
+    }
+    depth == 0
+}
+
 /// Checks what can be checked without the engine's state.
 pub fn validate(spec: &ContainerSpec) -> Result<(), Error> {
     for mount in &spec.mounts {
@@ -492,7 +555,7 @@ pub fn validate(spec: &ContainerSpec) -> Result<(), Error> {
                 mount.target
             )));
         }
-        if mount.target.split('/').all(|part| part.is_empty() || part == ".") {
+        if is_root(&mount.target) {
             return Err(Error::invalid("invalid specification: destination can't be '/'"));
         }
     }

@@ -9,6 +9,7 @@ pub mod blobs;
 pub mod container;
 pub mod error;
 pub mod health;
+pub mod idmap;
 pub mod ids;
 pub mod launcher;
 pub mod logging;

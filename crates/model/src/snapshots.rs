@@ -20,6 +20,7 @@ pub mod fake;
 pub mod skeleton;
 
 use crate::error::Result;
+use crate::idmap::IdMap;
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
@@ -87,7 +88,16 @@ pub enum Tree<'a> {
     /// A layer with the layers below it.
     Layer(&'a ChainId),
     /// The root directory of a running container, with all that is mounted in it.
-    Live(BorrowedFd<'a>),
+    Live(Live<'a>),
+}
+
+/// A running container's files as they are seen from the host.
+#[derive(Debug, Clone, Copy)]
+pub struct Live<'a> {
+    /// The root directory.
+    pub root: BorrowedFd<'a>,
+    /// How its ids stand to the host's, when it is in a user namespace.
+    pub ids: Option<&'a IdMap>,
 }
 
 /// What is at a path of a tree.
@@ -177,13 +187,7 @@ pub trait Snapshots: Send + Sync {
     /// not be mounted by anyone else.
     fn write_tar(&self, key: &str, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()>;
     /// The same below the root directory of a running container, whose processes may change anything meanwhile.
-    fn write_live(
-        &self,
-        root: BorrowedFd<'_>,
-        at: &Path,
-        tar: &mut dyn Read,
-        options: WriteOptions,
-    ) -> Result<()>;
+    fn write_live(&self, live: Live<'_>, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()>;
     /// Copies the content of the directory `path` of a tree into the empty directory `target` of the host,
     /// with all attributes, and the directory's own. Nothing happens if `path` is not a directory.
     fn populate(&self, tree: Tree<'_>, path: &Path, target: &Path) -> Result<()>;

@@ -5,6 +5,7 @@ use crate::bundle;
 use crate::error::{Doing, Error, Result};
 use crate::init::membership::{ADMITTED, Membership};
 use crate::init::{self, Plan};
+use crate::userns::{self, Namespace};
 use rustix::fd::{AsFd, OwnedFd};
 use wharf_oci::runtime_spec::{NamespaceKind, Spec};
 use wharf_sys::cgroup::{Cgroup, Layout};
@@ -28,9 +29,8 @@ pub fn clone_flags(spec: &Spec) -> Result<u64> {
     for namespace in linux.namespaces.iter().filter(|n| n.path.is_empty()) {
         match namespace.kind {
             NamespaceKind::Cgroup => {}
-            NamespaceKind::User => {
-                return Err(Error::setup("a new user namespace is not supported yet: run without one"));
-            }
+            // Made before, and entered on the way.
+            NamespaceKind::User => {}
             NamespaceKind::Time => return Err(Error::setup("a new time namespace is not supported")),
             kind => flags |= init::flag_of(kind),
         }
@@ -74,6 +74,8 @@ pub fn start(
     ahead: Option<Ahead>,
 ) -> Result<Child> {
     let mut flags = clone_flags(plan.spec)?;
+    let linux = plan.spec.linux.as_ref();
+    let with_users = linux.is_some_and(|l| l.namespaces.iter().any(|n| n.kind == NamespaceKind::User));
     let joined = plan.spec.linux.as_ref().and_then(|l| {
         l.namespaces
             .iter()
@@ -81,7 +83,7 @@ pub fn start(
             .map(|n| n.path.clone())
     });
     let ahead = match ahead {
-        Some(mut ahead) if joined.is_none() && flags & Ahead::FLAGS == Ahead::FLAGS => {
+        Some(mut ahead) if joined.is_none() && !with_users && flags & Ahead::FLAGS == Ahead::FLAGS => {
             plan.stock = std::mem::take(&mut ahead.stock);
             Some(ahead)
         }
@@ -91,12 +93,16 @@ pub fn start(
         }
         None => None,
     };
+    let users = linux.map(|l| Namespace::of_spec(proof, l)).transpose()?.flatten();
+    plan.idmaps = userns::of_mounts(proof, plan.spec, users.is_some())?;
     let mut into = None;
+    let mut births = None;
     plan.membership = match joining {
         Joining::Never => Membership::Inside,
         Joining::Later => Membership::Awaited,
         Joining::AtOnce(cgroup) => {
             restrict_devices(plan.spec, cgroup)?;
+            births = cgroup.takes_births().then_some(cgroup);
             into = cgroup.clone_target().doing("open the cgroup")?;
             match into {
                 Some(_) => Membership::Inside,
@@ -105,6 +111,10 @@ pub fn start(
         }
     };
     let (ours, theirs) = socket::message_pair().doing("make a socket pair")?;
+    if let Some(users) = users {
+        let way = Way { users, pid: joined, flags, cgroup: births };
+        return start_in_user_namespace(proof, plan, &way, (ours, theirs));
+    }
     if let Some(path) = joined {
         return start_in_pid_namespace(proof, plan, &path, flags, into, (ours, theirs));
     }
@@ -143,21 +153,84 @@ fn start_in_pid_namespace(
     (ours, theirs): (OwnedFd, OwnedFd),
 ) -> Result<Child> {
     let namespace = std::fs::File::open(path).doing(format_args!("join namespace {path}"))?;
+    // Of its own: the real process speaks, too, and may be the faster one.
+    let (word, told) = socket::message_pair().doing("make a socket pair")?;
     match process::clone(proof, 0, None).doing("fork")? {
         Cloned::Child => {
-            drop(ours);
+            drop((ours, word));
             let cloned = process::setns(namespace.as_fd(), flag::NEWPID)
                 .and_then(|()| process::clone(proof, flags | flag::PARENT, into.as_ref().map(AsFd::as_fd)));
             match cloned {
                 Ok(Cloned::Child) => init::run(plan, theirs),
-                other => hand_over(other, &theirs, &format!("join namespace {path}")),
+                other => hand_over(other, &told, &format!("join namespace {path}")),
             }
         }
         Cloned::Parent { pid, .. } => {
-            drop(theirs);
-            await_sibling(pid, ours)
+            drop((theirs, told));
+            await_sibling(pid, &word, ours)
         }
     }
+}
+
+/// The way of a first process into a user namespace.
+struct Way<'a> {
+    users: Namespace,
+    /// The PID namespace that is joined.
+    pid: Option<String>,
+    /// What clone3 creates.
+    flags: u64,
+    /// The cgroup, if processes are born into it.
+    cgroup: Option<&'a Cgroup>,
+}
+
+/// An intermediate process does what needs the host's root, enters the user namespace and starts the real one as its
+/// sibling: so all other new namespaces belong to the user namespace.
+fn start_in_user_namespace(
+    proof: &SingleThreaded,
+    mut plan: Plan<'_>,
+    way: &Way<'_>,
+    (ours, theirs): (OwnedFd, OwnedFd),
+) -> Result<Child> {
+    let (word, told) = socket::message_pair().doing("make a socket pair")?;
+    match process::clone(proof, 0, None).doing("fork")? {
+        Cloned::Child => {
+            drop((ours, word));
+            let what = "create the namespaces in the user namespace";
+            let cloned = go_before(&mut plan, way).map(|()| {
+                let entered = way.users.enter();
+                entered.and_then(|()| process::clone(proof, way.flags | flag::PARENT, None))
+            });
+            match cloned {
+                Ok(Ok(Cloned::Child)) => init::run(plan, theirs),
+                Ok(other) => hand_over(other, &told, what),
+                Err(e) => {
+                    let said = init::tell(told.as_fd(), &init::Message::Failed(e.cut()), &[]);
+                    process::exit_now(i32::from(said.is_err()))
+                }
+            }
+        }
+        Cloned::Parent { pid, .. } => {
+            drop((theirs, told));
+            await_sibling(pid, &word, ours)
+        }
+    }
+}
+
+fn go_before(plan: &mut Plan<'_>, way: &Way<'_>) -> Result<()> {
+    let what = "join the cgroup";
+    match std::mem::replace(&mut plan.membership, Membership::Inside) {
+        Membership::Files(files) => init::join_cgroup(&files).doing(what)?,
+        Membership::Inside | Membership::Awaited => {}
+    }
+    if let Some(cgroup) = way.cgroup {
+        // 0 is whoever writes it.
+        cgroup.add(0).doing(what)?;
+    }
+    userns::go_before(plan, &way.users)?;
+    let Some(path) = &way.pid else { return Ok(()) };
+    let what = || format!("join namespace {path}");
+    let namespace = std::fs::File::open(path).doing(what())?;
+    process::setns(namespace.as_fd(), flag::NEWPID).doing(what())
 }
 
 /// The intermediate process's last act: tells the parent who the real one is.
@@ -172,8 +245,8 @@ pub(crate) fn hand_over(cloned: std::io::Result<Cloned>, sync: &OwnedFd, what: &
 }
 
 /// Reaps the intermediate process and learns of the real one.
-pub(crate) fn await_sibling(intermediate: i32, sync: OwnedFd) -> Result<Child> {
-    let heard = init::hear(sync.as_fd());
+fn await_sibling(intermediate: i32, word: &OwnedFd, sync: OwnedFd) -> Result<Child> {
+    let heard = init::hear(word.as_fd());
     reap(intermediate)?;
     match heard? {
         Some((init::Message::Pid(pid), _)) => {

@@ -22,5 +22,6 @@ mod sealed;
 pub mod spawner;
 pub mod sysctl;
 pub mod tenant;
+pub mod userns;
 
 pub use error::{Error, Result};

@@ -44,7 +44,7 @@ fn run() -> Result<()> {
         // The daemon's end is what ends the spawner, not the terminal's Ctrl-C.
         signals::ignore(signal);
     }
-    init::rootfs::probe();
+    init::overlay::probe();
     Layout::detect().doing("find the cgroup hierarchies")?;
     let proof = SingleThreaded::verify().doing("check for threads")?;
     let mut spare: Option<Spare> = None;

@@ -3,6 +3,7 @@
 use crate::error::{Doing, Error, Result};
 use crate::init::{self, Message, console, identity, streams};
 use crate::launch;
+use crate::userns::{self, Namespace};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use wharf_oci::runtime_spec::Process;
@@ -92,7 +93,10 @@ impl Starting {
 
 /// Begins to start the process. The caller hears what becomes of it.
 pub fn begin(proof: &SingleThreaded, plan: Plan<'_>) -> Result<Starting> {
+    let users = Namespace::of_pidfd(plan.container)?;
     let (files, into) = match plan.cgroup {
+        // From inside of its user namespace nobody may start a process into the cgroup: the intermediate one joins.
+        Some(cgroup) if users.is_some() && cgroup.takes_births() => (Vec::new(), None),
         Some(cgroup) => match cgroup.clone_target().doing("open the cgroup")? {
             Some(target) => (Vec::new(), Some(target)),
             None => (cgroup.membership_files().doing("open the cgroup")?, None),
@@ -103,7 +107,7 @@ pub fn begin(proof: &SingleThreaded, plan: Plan<'_>) -> Result<Starting> {
     match process::clone(proof, 0, None).doing("fork")? {
         Cloned::Child => {
             drop(ours);
-            intermediate(proof, plan, &files, into, theirs)
+            intermediate(proof, plan, users, &files, into, theirs)
         }
         Cloned::Parent { pid, .. } => {
             Ok(Starting { sync: ours, pid: None, terminal: None, intermediate: pid })
@@ -137,11 +141,19 @@ pub fn start(proof: &SingleThreaded, plan: Plan<'_>) -> Result<Tenant> {
 fn intermediate(
     proof: &SingleThreaded,
     plan: Plan<'_>,
+    users: Option<Namespace>,
     files: &[OwnedFd],
     into: Option<OwnedFd>,
     sync: OwnedFd,
 ) -> ! {
-    let all = flag::NEWNS | flag::NEWUTS | flag::NEWIPC | flag::NEWPID | flag::NEWNET | flag::NEWCGROUP;
+    let prepared = init::hide().and_then(|()| users.as_ref().map_or(Ok(()), |users| go_before(&plan, users)));
+    if let Err(e) = prepared {
+        let told = init::tell(sync.as_fd(), &Message::Failed(e.cut()), &[]);
+        process::exit_now(i32::from(told.is_err()))
+    }
+    let users = users.map_or(0, |_| flag::NEWUSER);
+    let all =
+        users | flag::NEWNS | flag::NEWUTS | flag::NEWIPC | flag::NEWPID | flag::NEWNET | flag::NEWCGROUP;
     let keep = files.iter().chain(&into).map(AsFd::as_fd).chain([plan.container]).chain(plan.kept(&sync));
     let cloned = process::close_others(&keep.collect::<Vec<_>>(), plan.preserve_fds)
         .and_then(|()| init::join_cgroup(files).map_err(std::io::Error::from))
@@ -150,7 +162,7 @@ fn intermediate(
     match cloned {
         Ok(Cloned::Child) => {
             drop(into);
-            let error = match become_program(plan, &sync) {
+            let error = match become_program(plan, users != 0, &sync) {
                 Err(e) => e,
                 Ok(never) => match never {},
             };
@@ -161,7 +173,26 @@ fn intermediate(
     }
 }
 
-fn become_program(plan: Plan<'_>, sync: &OwnedFd) -> Result<std::convert::Infallible> {
+/// What only the host's root may do, before the container's user namespace is entered.
+fn go_before(plan: &Plan<'_>, users: &Namespace) -> Result<()> {
+    if let Some(cgroup) = plan.cgroup.filter(|cgroup| cgroup.takes_births()) {
+        // 0 is whoever writes it.
+        cgroup.add(0).doing("join the cgroup")?;
+    }
+    match &plan.stdio {
+        Some(stdio) => users.give_streams(stdio.iter().map(AsFd::as_fd))?,
+        None => {
+            let own = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+            users.give_streams(own.into_iter())?;
+        }
+    }
+    userns::raise_ceilings(plan.process)
+}
+
+fn become_program(plan: Plan<'_>, in_users: bool, sync: &OwnedFd) -> Result<std::convert::Infallible> {
+    if in_users {
+        process::become_namespace_root().doing("become root of the user namespace")?;
+    }
     process::close_others(&plan.kept(sync).collect::<Vec<_>>(), plan.preserve_fds)
         .doing("close descriptors")?;
     process::default_signals();

@@ -38,7 +38,7 @@ use crate::janitor::Janitor;
 use archive::{Archiver, Times};
 use extract::{Extractor, Whiteouts, archive_error, extract};
 use hashing::{HashingReader, HashingWriter};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -46,8 +46,9 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wharf_model::idmap::IdMap;
 use wharf_model::records::{Change, Durability, RecordKind, Records};
-use wharf_model::snapshots::{Layer, PathChange, PathStat, RootMount, Snapshots, Tree, WriteOptions};
+use wharf_model::snapshots::{Layer, Live, PathChange, PathStat, RootMount, Snapshots, Tree, WriteOptions};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::{ChainId, DiffId};
 use wharf_oci::tar::Reader;
@@ -267,7 +268,7 @@ impl UnpackedSnapshots {
                 mount @ RootMount::Bind { .. } => return self.opened(merged::open(&mount, &self.scratch())),
                 RootMount::Overlay { lower, upper, .. } => [vec![upper], lower].concat(),
             },
-            Tree::Live(root) => return self.opened(root.try_clone_to_owned()),
+            Tree::Live(live) => return self.opened(live.root.try_clone_to_owned()),
             Tree::Layer(chain) => {
                 let mut lower = self.lower(&self.state(), Some(chain))?;
                 // An overlay without an upper directory wants two lower ones.
@@ -389,6 +390,13 @@ fn no_snapshot(key: &str) -> Error {
 
 fn broken(kind: &str, id: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::wrap(ErrorKind::Internal, format!("read the record of {kind} {id}"), error)
+}
+
+fn ids_of(tree: Tree<'_>) -> Option<&IdMap> {
+    match tree {
+        Tree::Live(live) => live.ids,
+        Tree::Snapshot(_) | Tree::Layer(_) => None,
+    }
 }
 
 impl Snapshots for UnpackedSnapshots {
@@ -515,7 +523,13 @@ impl Snapshots for UnpackedSnapshots {
     }
 
     fn stat(&self, tree: Tree<'_>, path: &Path, follow: bool) -> Result<Option<PathStat>> {
-        trees::stat(self.merged(tree)?.as_fd(), path, follow)
+        Ok(trees::stat(self.merged(tree)?.as_fd(), path, follow)?.map(|stat| match ids_of(tree) {
+            Some(ids) => {
+                let (uid, gid) = ids.inside((stat.uid, stat.gid));
+                PathStat { uid, gid, ..stat }
+            }
+            None => stat,
+        }))
     }
 
     fn read_file(&self, tree: Tree<'_>, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
@@ -523,21 +537,23 @@ impl Snapshots for UnpackedSnapshots {
     }
 
     fn read_tar(&self, tree: Tree<'_>, path: &Path, called: Option<&str>, out: &mut dyn Write) -> Result<()> {
-        trees::read_tar(self.merged(tree)?.as_fd(), path, called, out, Times::Nanoseconds)
+        trees::read_tar(self.merged(tree)?.as_fd(), path, called, out, ids_of(tree))
     }
 
     fn write_tar(&self, key: &str, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {
-        trees::write_tar(self.writable(key)?.as_fd(), at, tar, options)
+        trees::write_tar(self.writable(key)?.as_fd(), at, tar, options, None)
     }
 
-    fn write_live(
-        &self,
-        root: BorrowedFd<'_>,
-        at: &Path,
-        tar: &mut dyn Read,
-        options: WriteOptions,
-    ) -> Result<()> {
-        trees::write_tar(root, at, tar, options)
+    fn write_live(&self, live: Live<'_>, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {
+        let Some(ids) = live.ids else { return trees::write_tar(live.root, at, tar, options, None) };
+        let Some((uid, gid)) = ids.outside((0, 0)) else {
+            return Err(Error::internal("the container's user namespace has no root"));
+        };
+        // What is made must belong to somebody the container knows from the beginning on.
+        let wrote = wharf_sys::process::as_user_on_files(uid, gid, || {
+            trees::write_tar(live.root, at, tar, options, Some(ids))
+        });
+        wrote.map_err(|e| Error::wrap(ErrorKind::Internal, "act as the container's root", e))?
     }
 
     fn populate(&self, tree: Tree<'_>, path: &Path, target: &Path) -> Result<()> {

@@ -281,6 +281,61 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     check(unsafe { libc::setresuid(uid, uid, uid) })
 }
 
+/// Becomes root of the user namespace that was entered just now, without further groups. Where a namespace forbids to set
+/// groups (user_namespaces(7), "Defining user and group ID mappings") they stay.
+pub fn become_namespace_root() -> io::Result<()> {
+    // SAFETY: an empty list has no pointer to follow.
+    match check(unsafe { libc::setgroups(0, std::ptr::null()) }) {
+        Err(e) if e.raw_os_error() == Some(libc::EPERM) => {}
+        other => other?,
+    }
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::setresgid(0, 0, 0) })?;
+    // SAFETY: takes no pointers.
+    check(unsafe { libc::setresuid(0, 0, 0) })
+}
+
+/// Lets this thread work on files as somebody else, with all rights that it has; setfsuid(2), setfsgid(2).
+///
+/// # Errors
+/// When the rights on files, which leave with user 0 (capabilities(7)), cannot be taken up again.
+pub fn as_user_on_files<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> io::Result<T> {
+    struct Back;
+    impl Drop for Back {
+        fn drop(&mut self) {
+            set(0, 0);
+        }
+    }
+    fn set(uid: u32, gid: u32) {
+        // SAFETY: takes no pointers; both calls return the former id, and change this thread alone.
+        unsafe {
+            libc::setfsgid(gid);
+            libc::setfsuid(uid);
+        }
+    }
+    let rights = rustix::thread::capabilities(None)?;
+    let _back = Back;
+    set(uid, gid);
+    rustix::thread::set_capabilities(None, rights)?;
+    Ok(work())
+}
+
+/// Lifts the ceiling of a resource limit, prlimit(2), as far as this process may; the limit in force stays.
+pub fn raise_rlimit_ceiling(resource: u32, hard: u64) -> io::Result<()> {
+    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the struct outlives the call; `resource` out of range gives EINVAL.
+    check(unsafe { libc::getrlimit(resource as _, &raw mut now) })?;
+    if hard <= now.rlim_max {
+        return Ok(());
+    }
+    let wanted = libc::rlimit { rlim_max: hard, ..now };
+    // SAFETY: as above.
+    match check(unsafe { libc::setrlimit(resource as _, &raw const wanted) }) {
+        Err(e) if e.raw_os_error() == Some(libc::EPERM) => Ok(()),
+        other => other,
+    }
+}
+
 /// Sets host and domain name of the UTS namespace.
 pub fn set_hostname(name: &str) -> io::Result<()> {
     // SAFETY: pointer and length describe the string.

@@ -16,6 +16,11 @@ pub(crate) fn device(text: &str) -> Result<Device, String> {
     }
     let is_mode = |part: &str| !part.is_empty() && part.chars().all(|c| matches!(c, 'r' | 'w' | 'm'));
     let parts: Vec<&str> = text.split(':').collect();
+    if let [_, _, mode] = parts[..]
+        && !is_mode(mode)
+    {
+        return Err(format!("bad mode specified: {mode}"));
+    }
     let (host, inside, mode) = match parts.as_slice() {
         [host] => (*host, *host, "rwm"),
         [host, mode] if is_mode(mode) => (*host, *host, *mode),
@@ -24,7 +29,7 @@ pub(crate) fn device(text: &str) -> Result<Device, String> {
         _ => return Err(format!("invalid device specification: {text}")),
     };
     if !host.starts_with('/') || !inside.starts_with('/') {
-        return Err(format!("invalid device specification: {text}: paths must be absolute"));
+        return Err(format!("{} is not an absolute path", if host.starts_with('/') { inside } else { host }));
     }
     Ok(Device::Mapping(DeviceMapping {
         path_on_host: host.to_owned(),

@@ -30,7 +30,10 @@ pub(crate) fn mount(text: &str, current_dir: &Path) -> Result<Mount, String> {
                     "disabled" => options.non_recursive = true,
                     "writable" => options.read_only_non_recursive = true,
                     "readonly" => options.read_only_force_recursive = true,
-                    _ => return Err(invalid(&key, &value)),
+                    _ => {
+                        let words = "\"enabled\", \"disabled\", \"writable\", or \"readonly\"";
+                        return Err(format!("{} (must be {words})", invalid(&key, &value)));
+                    }
                 }
             }
             "volume-subpath" => mount.volume_options.get_or_insert_default().subpath = value,
@@ -60,6 +63,7 @@ pub(crate) fn mount(text: &str, current_dir: &Path) -> Result<Mount, String> {
         }
     }
     check(&mount)?;
+    check_recursion(&mount)?;
     if mount.kind == "bind" && mount.source.starts_with(['.', '~']) {
         mount.source = super::volume::absolute(&mount.source, current_dir);
     }
@@ -72,6 +76,19 @@ fn tmpfs(mount: &mut Mount) -> &mut TmpfsOptions {
 
 fn invalid(key: &str, value: &str) -> String {
     format!("invalid value for {key}: {value}")
+}
+
+fn check_recursion(mount: &Mount) -> Result<(), String> {
+    let Some(options) = &mount.bind_options else { return Ok(()) };
+    let needs = |value: &str, other: &str| {
+        Err(format!("option 'bind-recursive={value}' requires '{other}' to be specified in conjunction"))
+    };
+    match (options.read_only_non_recursive, options.read_only_force_recursive) {
+        (true, _) if !mount.read_only => needs("writable", "readonly"),
+        (_, true) if !mount.read_only => needs("readonly", "readonly"),
+        (_, true) if options.propagation != "rprivate" => needs("readonly", "bind-propagation=rprivate"),
+        _ => Ok(()),
+    }
 }
 
 fn check(mount: &Mount) -> Result<(), String> {
@@ -112,6 +129,9 @@ mod tests {
         for bad in [
             "type=bind,src=/a",
             "target=/a,x=y",
+            "type=bind,src=/a,target=/a,bind-recursive=readonly",
+            "type=bind,src=/a,target=/a,bind-recursive=readonly,ro",
+            "type=bind,src=/a,target=/a,bind-recursive=writable",
             "target=/a,tmpfs-size=1m",
             "target=/a,readonly=maybe",
             "target",

@@ -17,7 +17,7 @@ pub(crate) async fn create(
     let is_signal = |name: &str| api.containers.launcher().signal_number(name).is_some();
     let mut warnings = verify::create(&request, is_signal)?;
     let name = params.get("name").map(|n| n.strip_prefix('/').unwrap_or(n).to_owned());
-    let created = api.containers.create(name, convert::spec(request, &api.about.log)?).await?;
+    let created = api.containers.create(name, convert::spec(request, &api.about)?).await?;
     warnings.extend(created.warnings);
     let response = CreateResponse { id: created.handle.id().to_string(), warnings };
     Ok((StatusCode::CREATED, Json(response)).into_response())

@@ -191,9 +191,13 @@ pub(super) fn mounts(record: &ContainerRecord) -> Vec<MountPoint> {
         source: m.source.display().to_string(),
         destination: m.target.clone(),
         driver: if m.kind == "volume" { "local".to_owned() } else { String::new() },
-        mode: if m.read_write { String::new() } else { "ro".to_owned() },
+        mode: if m.read_write || m.kind == "image" { String::new() } else { "ro".to_owned() },
         rw: m.read_write,
-        propagation: if m.kind == "bind" { propagation(&m.options).to_owned() } else { String::new() },
+        propagation: if matches!(m.kind.as_str(), "bind" | "image") {
+            propagation(&m.options).to_owned()
+        } else {
+            String::new()
+        },
     };
     // What `--tmpfs` makes is in the host configuration alone.
     let asked: CreateRequest = serde_json::from_value(record.spec.origin.clone()).unwrap_or_default();

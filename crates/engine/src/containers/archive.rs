@@ -6,13 +6,27 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Component, Path, PathBuf};
 use wharf_model::container::{ContainerRecord, ResolvedMount};
-use wharf_model::snapshots::{PathStat, Tree, WriteOptions};
+use wharf_model::idmap::IdMap;
+use wharf_model::snapshots::{Live, PathStat, Tree, WriteOptions};
 use wharf_model::{Error, ErrorKind, Result};
+
+/// The root directory of a running container as its processes see it.
+pub(super) struct LiveRoot {
+    root: File,
+    /// How its ids stand to the host's.
+    ids: Option<IdMap>,
+}
+
+impl LiveRoot {
+    fn live(&self) -> Live<'_> {
+        Live { root: self.root.as_fd(), ids: self.ids.as_ref() }
+    }
+}
 
 /// Where a path of a container is found.
 struct Place<'a> {
     /// The root of a running container, or what is mounted around the path in another.
-    root: Option<File>,
+    root: Option<LiveRoot>,
     /// The path from there.
     path: PathBuf,
     /// What an archive calls it, when that is not the last part of the path.
@@ -56,7 +70,7 @@ impl Containers {
         }
         match (&place.root, place.read_only) {
             (_, Some(why)) => Err(Error::new(ErrorKind::Forbidden, why)),
-            (Some(root), None) => self.shared.snapshots.write_live(root.as_fd(), &place.path, tar, options),
+            (Some(root), None) => self.shared.snapshots.write_live(root.live(), &place.path, tar, options),
             (None, None) => self.shared.snapshots.write_tar(record.id.as_str(), &place.path, tar, options),
         }
     }
@@ -69,10 +83,8 @@ impl Containers {
         }
         match mounted_at(record, &path) {
             Some((mount, below)) => {
-                let root = File::open(&mount.source).map_err(|e| {
-                    let text = format!("open {}", mount.source.display());
-                    Error::wrap(ErrorKind::Internal, text, e)
-                })?;
+                let root = open_source(mount)?;
+                let root = LiveRoot { root, ids: None };
                 let last = mount.target.trim_end_matches('/').rsplit('/').next();
                 let called = last.filter(|_| below == Path::new("/"));
                 let read_only = (!mount.read_write).then_some("mounted volume is marked read-only");
@@ -86,7 +98,7 @@ impl Containers {
     }
 
     /// The root directory of a running container as its processes see it, mounts included; `None` when none runs.
-    pub(super) fn live_root(&self, record: &ContainerRecord) -> Result<Option<File>> {
+    pub(super) fn live_root(&self, record: &ContainerRecord) -> Result<Option<LiveRoot>> {
         if !record.status.is_running() {
             return Ok(None);
         }
@@ -99,7 +111,9 @@ impl Containers {
         let groups = std::fs::read_to_string(format!("{process}/cgroup")).map_err(failed)?;
         let cgroup = self.shared.cgroup_of(record);
         if groups.lines().any(|line| line.contains(&cgroup)) {
-            Ok(Some(root))
+            let map = |file| std::fs::read_to_string(format!("{process}/{file}")).map_err(failed);
+            let ids = IdMap::parse(&map("uid_map")?, &map("gid_map")?);
+            Ok(Some(LiveRoot { root, ids }))
         } else {
             Err(Error::conflict(format!("container {} is not running any more", record.name)))
         }
@@ -119,13 +133,30 @@ fn mounted_at<'a>(record: &'a ContainerRecord, path: &Path) -> Option<(&'a Resol
     }
     let around = |mount: &'a ResolvedMount| {
         let below = plain.strip_prefix(mount.target.trim_end_matches('/')).ok()?;
-        mount.source.is_dir().then(|| (mount, Path::new("/").join(below)))
+        (mount.image.is_none() && mount.source.is_dir()).then(|| (mount, Path::new("/").join(below)))
     };
     record.mounts.iter().filter_map(around).max_by_key(|(mount, _)| mount.target.trim_end_matches('/').len())
 }
 
-pub(super) fn tree<'a>(record: &'a ContainerRecord, live: Option<&'a File>) -> Tree<'a> {
-    live.map_or(Tree::Snapshot(record.id.as_str()), |root| Tree::Live(root.as_fd()))
+/// What a mount shows; no link within a volume leads out of it.
+fn open_source(mount: &ResolvedMount) -> Result<File> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+    let failed = |e: std::io::Error| {
+        let text = format!("open {}", mount.source.join(&mount.subpath).display());
+        Error::wrap(ErrorKind::Internal, text, e)
+    };
+    let root = File::open(&mount.source).map_err(failed)?;
+    if mount.subpath.is_empty() {
+        return Ok(root);
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let found = openat2(&root, mount.subpath.as_str(), flags, Mode::empty(), resolve);
+    Ok(found.map_err(|e| failed(e.into()))?.into())
+}
+
+pub(super) fn tree<'a>(record: &'a ContainerRecord, live: Option<&'a LiveRoot>) -> Tree<'a> {
+    live.map_or(Tree::Snapshot(record.id.as_str()), |root| Tree::Live(root.live()))
 }
 
 fn absent(record: &ContainerRecord, path: &Path) -> Error {

@@ -1,12 +1,14 @@
 //! Creating a container: record, name, snapshot, mounts; nothing runs yet.
 
 use super::actor::Actor;
-use super::{Containers, Handle, ImageView, blocking};
+use super::{Containers, Handle, ImageView, blocking, spec};
 use crate::clock::now_ns;
 use crate::random;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use wharf_model::container::{self, ContainerRecord, ContainerSpec, MountSource, MountSpec, ResolvedMount};
+use wharf_model::container::{
+    self, ContainerRecord, ContainerSpec, Depth, MountSource, MountSpec, ResolvedMount,
+};
 use wharf_model::ids::is_valid_name;
 use wharf_model::records::{Change, Durability, RecordKind};
 use wharf_model::snapshots::Tree;
@@ -175,6 +177,15 @@ impl super::Collaborators {
         Ok(record)
     }
 
+    /// The directories of an image's layers, topmost first.
+    pub(super) fn layers_of(&self, image: &ImageView) -> Result<Vec<std::path::PathBuf>> {
+        let chain = image.chain.as_ref();
+        chain.map_or_else(
+            || Err(Error::invalid("an image without layers cannot be mounted")),
+            |c| self.snapshots.view(c),
+        )
+    }
+
     fn resolve_mount(&self, id: &ContainerId, mount: MountSpec) -> Result<ResolvedMount> {
         let mut resolved = ResolvedMount {
             kind: String::new(),
@@ -183,10 +194,12 @@ impl super::Collaborators {
             target: mount.target,
             read_write: !mount.read_only,
             options: Vec::new(),
+            subpath: String::new(),
+            image: None,
             anonymous: false,
         };
         match mount.source {
-            MountSource::Bind { path, propagation, create, non_recursive } => {
+            MountSource::Bind { path, propagation, create, non_recursive, read_only } => {
                 if !path.is_absolute() {
                     return Err(Error::invalid(format!(
                         "invalid mount config for type \"bind\": invalid mount path: '{}' mount path must be absolute",
@@ -210,6 +223,14 @@ impl super::Collaborators {
                 if !propagation.is_empty() {
                     resolved.options.push(propagation);
                 }
+                if read_only == Depth::All && !spec::mounts::can_be_read_only_below() {
+                    return Err(Error::invalid(
+                        "read-only mounts with all below need Linux 5.12: ask for bind-recursive=writable",
+                    ));
+                }
+                if read_only == Depth::Alone {
+                    resolved.options.push("ro".to_owned());
+                }
             }
             MountSource::Volume { name, no_copy, subpath, labels } => {
                 let (name, path) = self.volumes.provide(&name, labels)?;
@@ -220,7 +241,17 @@ impl super::Collaborators {
                 }
                 "volume".clone_into(&mut resolved.kind);
                 resolved.name = name;
-                resolved.source = inside(&path, &subpath)?;
+                resolved.source = path;
+                resolved.subpath = subpath;
+            }
+            MountSource::Image { name, subpath } => {
+                let image = self.images.find(&name)?;
+                "image".clone_into(&mut resolved.kind);
+                resolved.source = self.layers_of(&image)?.into_iter().next().unwrap_or_default();
+                resolved.name = name;
+                resolved.subpath = subpath;
+                resolved.image = Some(image.id);
+                resolved.read_write = false;
             }
             MountSource::Tmpfs { options } => {
                 "tmpfs".clone_into(&mut resolved.kind);
@@ -228,23 +259,6 @@ impl super::Collaborators {
             }
         }
         Ok(resolved)
-    }
-}
-
-/// A directory within a volume. It must be there, and no link may lead out.
-fn inside(volume: &std::path::Path, subpath: &str) -> Result<std::path::PathBuf> {
-    if subpath.is_empty() {
-        return Ok(volume.to_owned());
-    }
-    let path = volume.join(subpath.trim_start_matches('/'));
-    let real = std::fs::canonicalize(&path)
-        .map_err(|e| Error::wrap(ErrorKind::Invalid, format!("open subpath {subpath:?} of the volume"), e))?;
-    let base =
-        std::fs::canonicalize(volume).map_err(|e| Error::wrap(ErrorKind::Internal, "open the volume", e))?;
-    if real.starts_with(&base) {
-        Ok(real)
-    } else {
-        Err(Error::invalid(format!("subpath {subpath:?} leads out of the volume")))
     }
 }
 

@@ -33,11 +33,19 @@ impl Collaborators {
             ("hosts", "/etc/hosts", hosts(record, gateway, linked)?),
             ("resolv.conf", "/etc/resolv.conf", resolv_conf(record, resolver)),
         ];
+        let owner =
+            self.remap.as_ref().filter(|_| !record.spec.host_users).and_then(|map| map.outside((0, 0)));
         let mut written = Vec::new();
         for (name, destination, text) in files {
             let path = directory.join(name);
             std::fs::write(&path, text)
                 .map_err(|e| Error::wrap(ErrorKind::Internal, format!("write {}", path.display()), e))?;
+            // Not by a mapped mount, as a volume: run directories are on tmpfs, which has those from Linux 6.3 on.
+            if let Some((uid, gid)) = owner {
+                std::os::unix::fs::chown(&path, Some(uid), Some(gid)).map_err(|e| {
+                    Error::wrap(ErrorKind::Internal, format!("set the owner of {}", path.display()), e)
+                })?;
+            }
             written.push((path, destination));
         }
         Ok(written)

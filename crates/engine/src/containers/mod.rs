@@ -36,6 +36,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use wharf_model::container::ContainerRecord;
+use wharf_model::idmap::IdMap;
 use wharf_model::launcher::{Launcher, LogFile, StreamSet};
 use wharf_model::records::Records;
 use wharf_model::snapshots::Snapshots;
@@ -81,6 +82,10 @@ pub struct Collaborators {
     pub directory: PathBuf,
     /// Path below which cgroups are made.
     pub cgroup_parent: String,
+    /// How ids of containers are mapped that do not share the host's users.
+    pub remap: Option<IdMap>,
+    /// Where devices are described that are asked for by name, the later one wins.
+    pub cdi_spec_dirs: Vec<PathBuf>,
 }
 
 /// What others see of a container.
@@ -254,7 +259,8 @@ impl Containers {
         self.registry.read(|handles| {
             handles.values().find_map(|h| {
                 let record = h.record();
-                (record.image == *image).then(|| (record.id.clone(), record.status.is_running()))
+                let mounts = record.mounts.iter().any(|m| m.image.as_ref() == Some(image));
+                (mounts || record.image == *image).then(|| (record.id.clone(), record.status.is_running()))
             })
         })
     }

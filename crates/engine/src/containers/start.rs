@@ -8,7 +8,7 @@ use crate::clock::now_ns;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use wharf_model::container::{ContainerRecord, NamespaceMode, NetworkMode, merge_env};
+use wharf_model::container::{ContainerRecord, NamespaceMode, NetworkMode, Shm, merge_env};
 use wharf_model::launcher::{FailedStage, LaunchSpec, MAX_ATTACHED, MonitorEvent, Watch};
 use wharf_model::snapshots::Tree;
 use wharf_model::state::{Event, Status};
@@ -254,15 +254,36 @@ fn launch_spec(
     namespaces: &BTreeMap<&'static str, i32>,
     root: wharf_model::snapshots::RootMount,
 ) -> Result<LaunchSpec> {
+    let mut record = std::borrow::Cow::Borrowed(record);
+    if shared.remap.is_some() && shares_with_host_users(namespaces) {
+        record.to_mut().spec.host_users = true;
+    }
+    let record = record.as_ref();
     let identity = identity_of(shared, record, Tree::Snapshot(record.id.as_str()))?;
     let linked = links::linked(registry, record)?;
     let files = shared.write_files(record, &linked)?;
     let cgroup = shared.cgroup_of(record);
-    let around = Surroundings { identity: &identity, cgroup: &cgroup, shared: namespaces, files: &files };
+    spec::propagation::check(record)?;
+    let mut layers = BTreeMap::new();
+    for mount in &record.mounts {
+        if let Some(image) = &mount.image {
+            let found = shared.images.find(image.as_str())?;
+            layers.insert(mount.target.clone(), shared.layers_of(&found)?);
+        }
+    }
+    let around = Surroundings {
+        identity: &identity,
+        cgroup: &cgroup,
+        shared: namespaces,
+        remap: shared.remap.as_ref(),
+        layers: &layers,
+        files: &files,
+    };
     let mut spec = spec::build(record, &around);
     if let Some(process) = spec.process.as_mut().filter(|_| !linked.is_empty()) {
         process.env = merge_env(&links::environment(registry, record)?, &process.env);
     }
+    spec::cdi::inject(&mut spec, &record.spec.device_names, &shared.cdi_spec_dirs)?;
     Ok(LaunchSpec {
         id: record.id.clone(),
         spec,
@@ -305,10 +326,30 @@ fn shared_namespaces(registry: &Registry, record: &ContainerRecord) -> Result<BT
     }
     for (file, mode) in [("ipc", &record.spec.ipc), ("pid", &record.spec.pid), ("uts", &record.spec.uts)] {
         if let NamespaceMode::Container(name) = mode {
+            if file == "ipc" {
+                check_shareable(&registry.find(name)?.record())?;
+            }
             join(file, name)?;
         }
     }
     Ok(shared)
+}
+
+/// Whether a container whose namespaces are joined has the host's users: who joins them has those, too.
+fn shares_with_host_users(namespaces: &BTreeMap<&'static str, i32>) -> bool {
+    let users = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/user"));
+    let Ok(own) = users("self") else { return false };
+    namespaces.values().any(|pid| users(&pid.to_string()).is_ok_and(|its| its == own))
+}
+
+fn check_shareable(donor: &ContainerRecord) -> Result<()> {
+    if donor.spec.ipc == NamespaceMode::Private && donor.spec.shm != Shm::Shareable {
+        return Err(Error::invalid(format!(
+            "failed to join IPC namespace: container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+            donor.id
+        )));
+    }
+    Ok(())
 }
 
 /// Lays changed limits over the ones there were.

@@ -1,10 +1,9 @@
 //! Snapshots in memory, for tests of what stands on the seam: trees are lists of paths, nothing is mounted.
 
-use super::{ChangeKind, Layer, PathChange, PathStat, RootMount, Snapshots, Tree, WriteOptions};
+use super::{ChangeKind, Layer, Live, PathChange, PathStat, RootMount, Snapshots, Tree, WriteOptions};
 use crate::error::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wharf_oci::digest::{ChainId, DiffId, Digest};
@@ -279,12 +278,12 @@ impl Snapshots for MemorySnapshots {
 
     fn write_live(
         &self,
-        root: BorrowedFd<'_>,
+        live: Live<'_>,
         _at: &Path,
         _tar: &mut dyn Read,
         _options: WriteOptions,
     ) -> Result<()> {
-        self.state().tree(Tree::Live(root)).map(drop)
+        self.state().tree(Tree::Live(live)).map(drop)
     }
 
     fn populate(&self, tree: Tree<'_>, _path: &Path, _target: &Path) -> Result<()> {

@@ -86,6 +86,14 @@ pub fn write_oom_score(built: &Built, score: Option<i32>) -> Result<()> {
     }
 }
 
+/// The same through the procfs in sight, for the children to inherit.
+pub(crate) fn write_own_oom_score(score: i32) -> Result<()> {
+    match std::fs::write("/proc/self/oom_score_adj", score.to_string()) {
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        other => other.doing("set oom_score_adj"),
+    }
+}
+
 /// Bytes of `/etc/passwd` that are looked at.
 const MAX_PASSWD: u64 = 4 << 20;
 

@@ -2,12 +2,14 @@
 
 pub mod console;
 mod copy_up;
+mod guard;
 pub mod identity;
 pub mod lookup;
 pub mod membership;
 pub mod mounts;
 mod null;
 pub mod options;
+pub mod overlay;
 pub mod rootfs;
 pub mod stock;
 pub mod streams;
@@ -15,9 +17,11 @@ pub mod streams;
 use crate::error::{Doing, Error, Result, Stage};
 use crate::protocol::Rootfs;
 use crate::sysctl::Sysctl;
+use crate::userns::{Namespace, Prepared};
 use membership::{Entrance, Membership};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 use stock::Stock;
 use wharf_oci::runtime_spec::{NamespaceKind, Spec};
@@ -95,6 +99,10 @@ pub struct Plan<'a> {
     pub init_program: Option<OwnedFd>,
     /// Ends with its parent.
     pub die_with_parent: bool,
+    /// What mounts are mapped by, by their place among the configuration's.
+    pub idmaps: BTreeMap<usize, Namespace>,
+    /// What was made outside, for a process that was born in a user namespace.
+    pub prepared: Option<Prepared>,
 }
 
 impl Plan<'_> {
@@ -114,6 +122,8 @@ impl Plan<'_> {
             .chain([sync])
             .map(AsFd::as_fd)
             .chain(self.stock.descriptors())
+            .chain(self.idmaps.values().map(Namespace::fd))
+            .chain(self.prepared.iter().flat_map(Prepared::descriptors))
             .collect()
     }
 }
@@ -131,16 +141,22 @@ pub fn run(plan: Plan<'_>, sync: OwnedFd) -> ! {
 }
 
 fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::convert::Infallible> {
+    hide()?;
     process::close_others(&plan.descriptors(report), plan.preserve_fds).doing("close descriptors")?;
     let linux =
         plan.spec.linux.as_ref().ok_or_else(|| Error::setup("the configuration has no linux section"))?;
     let process =
         plan.spec.process.as_ref().ok_or_else(|| Error::setup("the configuration has no process"))?;
     process::default_signals();
+    if plan.prepared.is_some() {
+        process::become_namespace_root().doing("become root of the user namespace")?;
+    }
     let way = std::mem::take(&mut plan.membership);
     let mut entrance = Entrance::new(way, report.as_fd(), creates(plan.spec, NamespaceKind::Cgroup));
     entrance.pass_early()?;
-    join_namespaces(plan.spec)?;
+    if plan.prepared.is_none() {
+        join_namespaces(plan.spec)?;
+    }
     rustix::process::setsid().doing("start a session")?;
     if creates(plan.spec, NamespaceKind::Network) {
         process::loopback_up().doing("bring up the loopback interface")?;
@@ -159,7 +175,9 @@ fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::con
     }
     set_names(plan.spec)?;
     rootfs::write_sysctls(&built, &plan.sysctls)?;
-    identity::write_oom_score(&built, process.oom_score_adj)?;
+    if plan.prepared.is_none() {
+        identity::write_oom_score(&built, process.oom_score_adj)?;
+    }
     rootfs::restrict(&built, linux)?;
     rootfs::enter(&plan, built)?;
     streams::settle(process)?;
@@ -180,6 +198,13 @@ fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::con
         Some(init) => crate::reaper::exec(init.as_fd(), &program),
     };
     Err(lookup::refused(&process.args, &error))
+}
+
+/// Keeps the processes of the container off this one, until it executes the program: it has the same rights as they
+/// for a moment, but no filter yet, and our memory.
+pub(crate) fn hide() -> Result<()> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .doing("hide the process")
 }
 
 /// Whether the configuration creates a namespace of this kind.
@@ -210,10 +235,14 @@ pub fn join_cgroup(files: &[OwnedFd]) -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn join_namespaces(spec: &Spec) -> Result<()> {
+/// Joins what the configuration names by path, but for PID and user namespaces.
+pub(crate) fn join_namespaces(spec: &Spec) -> Result<()> {
     let namespaces = spec.linux.as_ref().map(|l| l.namespaces.as_slice()).unwrap_or_default();
-    // The PID namespace was joined by the intermediate process: it only takes effect on children.
-    for namespace in namespaces.iter().filter(|n| !n.path.is_empty() && n.kind != NamespaceKind::Pid) {
+    // The PID namespace is joined by the intermediate process: it only takes effect on children.
+    for namespace in namespaces
+        .iter()
+        .filter(|n| !n.path.is_empty() && !matches!(n.kind, NamespaceKind::Pid | NamespaceKind::User))
+    {
         let what = || format!("join namespace {}", namespace.path);
         let fd = std::fs::File::open(&namespace.path).doing(what())?;
         process::setns(fd.as_fd(), flag_of(namespace.kind)).doing(what())?;

@@ -5,8 +5,9 @@
 
 use super::options::Options;
 use crate::error::{Doing, Error, Result};
+use crate::userns::Namespace;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -14,7 +15,9 @@ use rustix::mount::{
 };
 use std::os::fd::AsRawFd;
 use std::path::{Component, Path};
+use wharf_oci::runtime_spec::Mount;
 use wharf_sys::mount::{Change, attr, propagation, set_attributes};
+use wharf_sys::process::{self, flag};
 
 /// Opens a path inside a root, following links only within it.
 pub fn open_in(root: BorrowedFd<'_>, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
@@ -182,8 +185,55 @@ pub fn root_propagation(name: &str) -> Result<u64> {
     }
 }
 
-/// Whether a path of the host is a directory.
-pub fn source_is_directory(source: &Path) -> rustix::io::Result<bool> {
-    let stat = rustix::fs::statat(CWD, source, AtFlags::empty())?;
-    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+/// A copy of a mount of another container, detached.
+fn bind_of(pid: i32, source: &Path) -> Result<OwnedFd> {
+    let what = || format!("share {} of process {pid}", source.display());
+    let open = |of: &str| std::fs::File::open(format!("/proc/{of}/ns/mnt")).doing(what());
+    let (own, other) = (open("self")?, open(&pid.to_string())?);
+    process::setns(other.as_fd(), flag::NEWNS).doing(what())?;
+    let made = bind(source, false);
+    process::setns(own.as_fd(), flag::NEWNS).doing(what())?;
+    made.doing(what())
+}
+
+/// Opens a path that no link leads out of its directory; whoever shares a volume may change it meanwhile.
+pub fn open_beneath(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    loop {
+        match rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) => {}
+            Err(Errno::XDEV | Errno::LOOP) => {
+                return Err(Error::setup(format!(
+                    "path concatenation escapes the base directory, subpath: {path}"
+                )));
+            }
+            other => return other.doing(format_args!("cannot access path {path}")),
+        }
+    }
+}
+
+/// The source of a bind mount, detached, with its ids mapped if they are to be.
+pub fn open_source(mount: &Mount, parsed: &Options, ids: Option<&Namespace>) -> Result<OwnedFd> {
+    let source = Path::new(&mount.source);
+    let what = || format!("bind source {}", source.display());
+    let made = match &parsed.subpath {
+        None if parsed.mounts_of.is_some() => bind_of(parsed.mounts_of.unwrap_or(0), source)?,
+        None => bind(source, parsed.recursive).doing(what())?,
+        Some(path) => {
+            let flags = OFlags::PATH | OFlags::CLOEXEC;
+            let root = rustix::fs::openat(CWD, source, flags, Mode::empty()).doing(what())?;
+            let found = open_beneath(root.as_fd(), path)?;
+            bind_fd(found.as_fd(), parsed.recursive).doing(what())?
+        }
+    };
+    if let Some(ids) = ids {
+        let all = parsed.idmap == Some(true);
+        ids.map(made.as_fd(), all).map_err(|e| {
+            Error::setup(format!(
+                "map the ids of {}: {e}: its file system or this kernel has no id-mapped mounts",
+                source.display()
+            ))
+        })?;
+    }
+    Ok(made)
 }

@@ -19,6 +19,14 @@ pub struct Options {
     pub propagation: Option<(u64, bool)>,
     /// The image's content at the destination is copied up (`tmpcopyup`).
     pub copy_up: bool,
+    /// What of the source is mounted (`wharf.subpath=`), our own engine's.
+    pub subpath: Option<String>,
+    /// The process among whose mounts the source is (`wharf.mounts-of=`), our own engine's.
+    pub mounts_of: Option<i32>,
+    /// Layers of an image, topmost first (`lowerdir+=`), our own engine's.
+    pub layers: Vec<std::path::PathBuf>,
+    /// Ids are mapped (`idmap`), and whether below as well (`ridmap`).
+    pub idmap: Option<bool>,
     /// What is left for the file system: `key=value` and flags.
     pub data: Vec<String>,
 }
@@ -55,10 +63,22 @@ impl Options {
             "unbindable" => self.propagation = Some((propagation::UNBINDABLE, false)),
             "runbindable" => self.propagation = Some((propagation::UNBINDABLE, true)),
             "tmpcopyup" => self.copy_up = true,
+            "idmap" => self.idmap = Some(false),
+            "ridmap" => self.idmap = Some(true),
             // Nothing to do for them.
             "defaults" | "async" | "mand" | "nomand" | "sync" | "dirsync" | "iversion" | "noiversion"
             | "silent" | "loud" | "remount" | "relatime" => {}
-            other => self.data.push(other.to_owned()),
+            other => {
+                if let Some(path) = other.strip_prefix("wharf.subpath=") {
+                    self.subpath = Some(path.to_owned());
+                } else if let Some(pid) = other.strip_prefix("wharf.mounts-of=") {
+                    self.mounts_of = pid.parse().ok();
+                } else if let Some(path) = other.strip_prefix("lowerdir+=") {
+                    self.layers.push(path.into());
+                } else {
+                    self.data.push(other.to_owned());
+                }
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 use super::membership::Entrance;
 use super::mounts::{self, Place, attach, open_in, open_place};
 use super::stock::Stock;
-use super::{Plan, null, options};
+use super::{Plan, guard, null, options, overlay};
 use crate::error::{Doing, Error, Result};
 use crate::protocol::Rootfs;
 use crate::sysctl::Sysctl;
@@ -14,7 +14,6 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::path::Path;
-use std::sync::OnceLock;
 use wharf_oci::runtime_spec::{Device, Linux, Mount};
 use wharf_sys::mount::attr;
 
@@ -55,15 +54,21 @@ pub(super) fn build(plan: &Plan<'_>, mut stock: Stock, entrance: &mut Entrance<'
     let root = mount_root(plan)?;
     let mut built = Built { root, proc: None, devpts: None, dev: None };
     let devices = linux.map(|l| l.devices.as_slice()).unwrap_or_default();
-    let mut furnished = false;
-    for mount in &plan.spec.mounts {
+    let mut furnished = plan.prepared.is_some();
+    for (index, mount) in plan.spec.mounts.iter().enumerate() {
         if mount.kind == "cgroup" {
             entrance.pass()?;
         }
         // The configuration's own devices come first: one may be of the usual, with another mode or owner.
-        let ready = if mount.destination == "/dev" && !devices.is_empty() { None } else { stock.take(mount) };
+        let ready = match &plan.prepared {
+            Some(prepared) => {
+                prepared.mounts.get(&index).map(|fd| fd.try_clone()).transpose().doing("take a mount")?
+            }
+            None if mount.destination == "/dev" && !devices.is_empty() => None,
+            None => stock.take(mount),
+        };
         furnished |= mount.destination == "/dev" && ready.is_some();
-        make_mount(plan, &mut built, mount, ready).map_err(|e| Error {
+        make_mount(plan, &mut built, index, ready).map_err(|e| Error {
             message: format!(
                 "error mounting {:?} to rootfs at {:?}: {}",
                 mount.source, mount.destination, e.message
@@ -77,6 +82,9 @@ pub(super) fn build(plan: &Plan<'_>, mut stock: Stock, entrance: &mut Entrance<'
     {
         make_devices(&built, devices)?;
     }
+    if let Some(prepared) = &plan.prepared {
+        attach_devices(&built, devices, &prepared.devices)?;
+    }
     if let Some(process) = &plan.spec.process {
         open_place(built.root.as_fd(), &process.cwd, Place::Directory)
             .doing(format_args!("make the working directory {:?}", process.cwd))?;
@@ -85,119 +93,58 @@ pub(super) fn build(plan: &Plan<'_>, mut stock: Stock, entrance: &mut Entrance<'
 }
 
 fn mount_root(plan: &Plan<'_>) -> Result<OwnedFd> {
-    let mount = match plan.root {
-        Rootfs::Bind { path } => {
+    let made = match (&plan.prepared, plan.root) {
+        (Some(prepared), _) => {
+            let root = prepared.root.try_clone().doing("take the root")?;
+            // The directory the process was left in: its path may be closed to the namespace's root.
+            attach(root.as_fd(), CWD).doing("attach the root")?;
+            return Ok(root);
+        }
+        (None, Rootfs::Bind { path }) => {
             mounts::bind(path, true).doing(format_args!("bind the root {}", path.display()))?
         }
-        Rootfs::Overlay { lower, upper, work } if *TAKES_LOWERDIR_PLUS.get_or_init(takes_lowerdir_plus) => {
-            overlay(lower, upper, work).doing(format_args!("mount the overlay at {}", upper.display()))?
-        }
-        Rootfs::Overlay { lower, upper, work } => {
-            return overlay_legacy(plan.mount_point, lower, upper, work);
+        (None, Rootfs::Overlay { lower, upper, work }) => {
+            overlay::mount(plan.mount_point, lower, Some((upper, work)))?
         }
     };
     let place = rustix::fs::open(plan.mount_point, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .doing(format_args!("open {}", plan.mount_point.display()))?;
-    attach(mount.as_fd(), place.as_fd()).doing("attach the root")?;
-    Ok(mount)
-}
-
-/// The upper directory is read as a change set by commit and diff: no renames by reference, no metadata without
-/// content, whatever the kernel's defaults are.
-const OVERLAY_OPTIONS: [(&str, &str); 3] =
-    [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
-
-/// Asked once for all monitors: kernels that do not know the option say so in their log each time.
-static TAKES_LOWERDIR_PLUS: OnceLock<bool> = OnceLock::new();
-
-/// Finds out what this kernel's overlayfs takes, for this process and its children.
-pub fn probe() {
-    TAKES_LOWERDIR_PLUS.get_or_init(takes_lowerdir_plus);
-}
-
-/// Whether overlayfs knows `lowerdir+`. Before 6.5 it takes any word at this point and complains of it at the
-/// mount; from then on it refuses what it does not know at once.
-fn takes_lowerdir_plus() -> bool {
-    use rustix::mount::{FsOpenFlags, fsconfig_set_string, fsopen};
-    let Ok(fs) = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC) else { return false };
-    fsconfig_set_string(&fs, "no_such_option", "x").is_err()
-        && fsconfig_set_string(&fs, "lowerdir+", "/").is_ok()
-}
-
-/// With `lowerdir+`, which has no limit on the length of all paths together.
-fn overlay(lower: &[std::path::PathBuf], upper: &Path, work: &Path) -> rustix::io::Result<OwnedFd> {
-    use rustix::mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
-    };
-    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&fs, "source", "overlay")?;
-    for directory in lower {
-        fsconfig_set_string(&fs, "lowerdir+", directory)?;
-    }
-    for (option, value) in OVERLAY_OPTIONS {
-        fsconfig_set_string(&fs, option, value)?;
-    }
-    fsconfig_set_string(&fs, "upperdir", upper)?;
-    fsconfig_set_string(&fs, "workdir", work)?;
-    fsconfig_create(&fs)?;
-    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
-}
-
-/// With mount(2), whose options fit one page: paths are given relative to their common directory.
-fn overlay_legacy(point: &Path, lower: &[std::path::PathBuf], upper: &Path, work: &Path) -> Result<OwnedFd> {
-    let base = common_directory(lower.iter().map(std::path::PathBuf::as_path).chain([upper, work]));
-    let short = |p: &Path| p.strip_prefix(&base).unwrap_or(p).display().to_string();
-    let lower: Vec<String> = lower.iter().map(|p| short(p)).collect();
-    let options: String =
-        OVERLAY_OPTIONS.iter().map(|(option, value)| format!(",{option}={value}")).collect();
-    let data =
-        format!("lowerdir={},upperdir={},workdir={}{options}", lower.join(":"), short(upper), short(work));
-    let what = "mount the overlay";
-    if data.len() >= 4096 {
-        return Err(Error::setup(format!(
-            "{what}: {} layers are too many for this kernel, 6.5 takes more",
-            lower.len()
-        )));
-    }
-    let data = std::ffi::CString::new(data).doing(what)?;
-    rustix::process::chdir(&base).doing(what)?;
-    rustix::mount::mount(
-        "overlay",
-        point,
-        "overlay",
-        rustix::mount::MountFlags::empty(),
-        Some(data.as_c_str()),
-    )
-    .doing(what)?;
-    rustix::process::chdir("/").doing(what)?;
-    rustix::fs::open(point, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).doing(what)
-}
-
-fn common_directory<'a>(paths: impl Iterator<Item = &'a Path>) -> std::path::PathBuf {
-    let mut common: Option<std::path::PathBuf> = None;
-    for path in paths {
-        let mut base = common.take().unwrap_or_else(|| path.to_owned());
-        while !path.starts_with(&base) {
-            base.pop();
-        }
-        common = Some(base);
-    }
-    common.unwrap_or_else(|| "/".into())
+    attach(made.as_fd(), place.as_fd()).doing("attach the root")?;
+    Ok(made)
 }
 
 /// `ready` is the mount made ahead, if there was one.
-fn make_mount(plan: &Plan<'_>, built: &mut Built, mount: &Mount, ready: Option<OwnedFd>) -> Result<()> {
+fn make_mount(plan: &Plan<'_>, built: &mut Built, index: usize, ready: Option<OwnedFd>) -> Result<()> {
+    let mount = &plan.spec.mounts[index];
     let parsed = options::parse(&mount.options);
     if parsed.bind || mount.kind == "bind" {
-        return make_bind(built, mount, &parsed);
+        let made = match ready {
+            Some(made) => made,
+            None => mounts::open_source(mount, &parsed, plan.idmaps.get(&index))?,
+        };
+        return attach_bind(built, mount, &parsed, &made);
     }
-    let place =
-        open_place(built.root.as_fd(), &mount.destination, Place::Directory).doing("open the destination")?;
+    if !parsed.layers.is_empty() {
+        let made = match ready {
+            Some(made) => made,
+            None => overlay::image(plan.mount_point, &parsed, None)?,
+        };
+        return attach_bind(built, mount, &parsed, &made);
+    }
+    let place = match mount.kind.as_str() {
+        kind @ ("proc" | "sysfs") => guard::ordinary_directory(built.root.as_fd(), kind, &mount.destination)?,
+        _ => open_place(built.root.as_fd(), &mount.destination, Place::Directory)
+            .doing("open the destination")?,
+    };
     match mount.kind.as_str() {
         "cgroup" if !plan.cgroup_view.is_empty() => return cgroup_v1(plan, place, &parsed),
         "cgroup" => {
-            let made = mounts::file_system("cgroup2", "cgroup2", &[], parsed.set)?;
+            let made = match ready {
+                Some(made) => made,
+                None => mounts::file_system("cgroup2", "cgroup2", &[], parsed.set)?,
+            };
             attach(made.as_fd(), place.as_fd()).doing("attach")?;
+            mounts::change(made.as_fd(), &options::Options { set: parsed.set, ..Default::default() })?;
         }
         kind => {
             let source = if mount.source.is_empty() { kind } else { &mount.source };
@@ -214,6 +161,7 @@ fn make_mount(plan: &Plan<'_>, built: &mut Built, mount: &Mount, ready: Option<O
                 Some(made) => made,
                 None => mounts::file_system(kind, source, &parsed.data, first)?,
             };
+            guard::check(built.root.as_fd(), place.as_fd(), made.as_fd(), &mount.destination)?;
             attach(made.as_fd(), place.as_fd()).doing("attach")?;
             if let Some(from) = copied {
                 super::copy_up::copy(&from, &made)?;
@@ -235,16 +183,12 @@ fn make_mount(plan: &Plan<'_>, built: &mut Built, mount: &Mount, ready: Option<O
     Ok(())
 }
 
-fn make_bind(built: &Built, mount: &Mount, parsed: &options::Options) -> Result<()> {
-    let source = Path::new(&mount.source);
-    let what = || format!("bind source {}", source.display());
-    let place =
-        if mounts::source_is_directory(source).doing(what())? { Place::Directory } else { Place::File };
-    let made = mounts::bind(source, parsed.recursive).doing(what())?;
+fn attach_bind(built: &Built, mount: &Mount, parsed: &options::Options, made: &OwnedFd) -> Result<()> {
+    let what = || format!("bind source {}", mount.source);
+    let is_directory = mounts::is_directory(made.as_fd()).doing(what())?;
+    let place = if is_directory { Place::Directory } else { Place::File };
     let at = open_place(built.root.as_fd(), &mount.destination, place).doing("open the destination")?;
-    if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
-        return Err(Error::setup("id-mapped mounts are not supported yet"));
-    }
+    guard::check(built.root.as_fd(), at.as_fd(), made.as_fd(), &mount.destination)?;
     attach(made.as_fd(), at.as_fd()).map_err(|e| match e {
         Errno::NOTDIR => Error::setup(
             "not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type",
@@ -254,17 +198,31 @@ fn make_bind(built: &Built, mount: &Mount, parsed: &options::Options) -> Result<
     mounts::change(made.as_fd(), parsed)
 }
 
+/// Puts device nodes that were made outside in their places.
+fn attach_devices(built: &Built, devices: &[Device], nodes: &[OwnedFd]) -> Result<()> {
+    for (device, node) in devices.iter().zip(nodes) {
+        let what = || format!("make device {}", device.path);
+        let at = open_place(built.root.as_fd(), &device.path, Place::File).doing(what())?;
+        attach(node.as_fd(), at.as_fd()).doing(what())?;
+    }
+    Ok(())
+}
+
 /// `/sys/fs/cgroup` of version 1: a tmpfs with the container's own directory of every hierarchy.
 fn cgroup_v1(plan: &Plan<'_>, place: OwnedFd, parsed: &options::Options) -> Result<()> {
     let data = ["mode=755".to_owned()];
     let base = mounts::file_system("tmpfs", "tmpfs", &data, parsed.set & !attr::RDONLY)?;
     attach(base.as_fd(), place.as_fd()).doing("attach")?;
-    for (name, directory) in &plan.cgroup_view {
+    for (index, (name, directory)) in plan.cgroup_view.iter().enumerate() {
         rustix::fs::mkdirat(&base, name.as_str(), Mode::from_raw_mode(0o755))
             .doing(format_args!("make {name}"))?;
         let at = rustix::fs::openat(&base, name.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .doing(format_args!("open {name}"))?;
-        let made = mounts::bind(directory, false).doing(format_args!("bind {}", directory.display()))?;
+        let what = || format!("bind {}", directory.display());
+        let made = match &plan.prepared {
+            Some(prepared) => prepared.cgroups[index].try_clone().doing(what())?,
+            None => mounts::bind(directory, false).doing(what())?,
+        };
         attach(made.as_fd(), at.as_fd()).doing(format_args!("attach {name}"))?;
         mounts::change(made.as_fd(), &options::Options { set: parsed.set, ..Default::default() })?;
         for alias in name.split(',').filter(|_| name.contains(',')) {
@@ -317,35 +275,35 @@ pub fn furnish_devices(dev: BorrowedFd<'_>) -> Result<()> {
 }
 
 fn make_device(built: &Built, device: &Device) -> Result<()> {
+    let path = Path::new(&device.path);
+    let (Some(parent), Some(name)) =
+        (path.parent().and_then(Path::to_str), path.file_name().and_then(|n| n.to_str()))
+    else {
+        return Err(Error::setup("not a path of a file"));
+    };
+    let parent = open_place(built.root.as_fd(), parent, Place::Directory).doing("open the directory")?;
+    make_node(parent.as_fd(), name, device, (device.uid.unwrap_or(0), device.gid.unwrap_or(0)))
+}
+
+/// Makes a device node with its owner.
+pub fn make_node(parent: BorrowedFd<'_>, name: &str, device: &Device, owner: (u32, u32)) -> Result<()> {
     let kind = match device.kind.as_str() {
         "c" | "u" => FileType::CharacterDevice,
         "b" => FileType::BlockDevice,
         "p" => FileType::Fifo,
         other => return Err(Error::setup(format!("unknown device type {other:?}"))),
     };
-    let path = Path::new(&device.path);
-    let (Some(parent), Some(name)) = (path.parent().and_then(Path::to_str), path.file_name()) else {
-        return Err(Error::setup("not a path of a file"));
-    };
-    let parent = open_place(built.root.as_fd(), parent, Place::Directory).doing("open the directory")?;
     let number = |n: i64| u32::try_from(n).unwrap_or(0);
     let mode = Mode::from_raw_mode(device.file_mode.unwrap_or(0o666) & 0o7777);
-    let made = rustix::fs::mknodat(
-        &parent,
-        name,
-        kind,
-        mode,
-        rustix::fs::makedev(number(device.major), number(device.minor)),
-    );
-    match made {
+    let numbers = rustix::fs::makedev(number(device.major), number(device.minor));
+    match rustix::fs::mknodat(parent, name, kind, mode, numbers) {
         Ok(()) => {}
         // A mount may lie there, and then it is the host's device whose owner would change.
         Err(Errno::EXIST) => return Ok(()),
         Err(e) => return Err(Error::setup(e.to_string())),
     }
-    let (uid, gid) = (device.uid.unwrap_or(0), device.gid.unwrap_or(0));
-    let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
-    rustix::fs::chownat(&parent, name, Some(uid), Some(gid), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+    let (uid, gid) = (rustix::fs::Uid::from_raw(owner.0), rustix::fs::Gid::from_raw(owner.1));
+    rustix::fs::chownat(parent, name, Some(uid), Some(gid), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
         .doing("set the owner")
 }
 
@@ -450,16 +408,4 @@ fn existing(built: &Built, path: &str) -> rustix::io::Result<Option<OwnedFd>> {
 /// Opens a path on the host for binding, following links.
 pub fn open_host(path: &Path) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn common_directories() {
-        let paths = ["/a/b/c", "/a/b/d/e", "/a/b"];
-        assert_eq!(common_directory(paths.iter().map(Path::new)), Path::new("/a/b"));
-        assert_eq!(common_directory(["/a", "/b"].iter().map(Path::new)), Path::new("/"));
-    }
 }

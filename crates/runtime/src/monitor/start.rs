@@ -15,6 +15,7 @@ use crate::sysctl;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use std::path::Path;
+use wharf_oci::runtime_spec::NamespaceKind;
 use wharf_sys::cgroup::Cgroup;
 use wharf_sys::process::{self, SingleThreaded};
 use wharf_sys::{signals, socket};
@@ -40,7 +41,7 @@ pub(super) fn prepare<'a>(
         .ok_or_else(|| Error::setup("the configuration names no cgroup"))?;
     // Before anything else is there: an engine that takes the container over must find it.
     let listener = listen(directory)?;
-    if cgroup.takes_births() {
+    if joins_at_once(&launch, &cgroup) {
         cgroup.create().doing("make the cgroup")?;
     }
     let prepared = start(proof, directory, &launch, &cgroup, ahead).and_then(|(child, ours)| {
@@ -176,9 +177,17 @@ fn start(
         stock: init::stock::Stock::default(),
         init_program,
         die_with_parent: true,
+        idmaps: std::collections::BTreeMap::new(),
+        prepared: None,
     };
-    let joining = if cgroup.takes_births() { Joining::AtOnce(cgroup) } else { Joining::Later };
+    let joining = if joins_at_once(launch, cgroup) { Joining::AtOnce(cgroup) } else { Joining::Later };
     Ok((launch::start(proof, plan, joining, ahead)?, ours))
+}
+
+/// Whether init is in its cgroup before it builds the root: in a user namespace it could not join any more.
+fn joins_at_once(launch: &Launch, cgroup: &Cgroup) -> bool {
+    let namespaces = launch.spec.linux.as_ref().map(|l| l.namespaces.as_slice()).unwrap_or_default();
+    cgroup.takes_births() || namespaces.iter().any(|n| n.kind == NamespaceKind::User)
 }
 
 /// Makes the rest while init builds the root, and waits for it.
@@ -191,14 +200,15 @@ fn furnish(
 ) -> Result<(Session, Phase)> {
     control.queue(&event_line(&Event::Cloned { pid: child.pid }));
     control.flush().doing("tell the engine")?;
-    if !cgroup.takes_births() {
+    let later = !joins_at_once(launch, cgroup);
+    if later {
         cgroup.create().doing("make the cgroup")?;
         launch::restrict_devices(&launch.spec, cgroup)?;
     }
     if let Some(resources) = launch.spec.linux.as_ref().and_then(|l| l.resources.as_ref()) {
         cgroup.apply(&bundle::limits(resources)?).doing("set the limits")?;
     }
-    if !cgroup.takes_births() {
+    if later {
         launch::admit(child, cgroup)?;
     }
     let log = launch.log.clone().map(Log::open).transpose().doing("open the log")?;

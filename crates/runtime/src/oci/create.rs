@@ -140,6 +140,8 @@ fn create_in(
         stock: init::stock::Stock::default(),
         init_program: None,
         die_with_parent: false,
+        idmaps: std::collections::BTreeMap::new(),
+        prepared: None,
     };
     let proof = SingleThreaded::verify().doing("check for threads")?;
     let child = launch::start(&proof, plan, cgroup.map_or(Joining::Never, Joining::AtOnce), None)?;

@@ -12,13 +12,13 @@ pub(super) fn print_features() -> Result<i32> {
         "ociVersionMax": SPEC_VERSION,
         "hooks": ["prestart", "createRuntime", "poststart", "poststop"],
         "mountOptions": [
-            "async", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "iversion", "loud", "mand", "noatime",
+            "async", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "loud", "mand", "noatime",
             "nodev", "nodiratime", "noexec", "noiversion", "nomand", "nostrictatime", "nosuid", "nosymfollow", "private",
-            "rbind", "relatime", "remount", "ro", "rprivate", "rro", "rshared", "rslave", "runbindable", "rw", "shared",
+            "rbind", "relatime", "remount", "ridmap", "ro", "rprivate", "rro", "rshared", "rslave", "runbindable", "rw", "shared",
             "silent", "slave", "strictatime", "suid", "symfollow", "sync", "tmpcopyup", "unbindable"
         ],
         "linux": {
-            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
             "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false},
             "seccomp": {
                 "enabled": true,
@@ -35,7 +35,8 @@ pub(super) fn print_features() -> Result<i32> {
             },
             "apparmor": {"enabled": false},
             "selinux": {"enabled": false},
-            "intelRdt": {"enabled": false}
+            "intelRdt": {"enabled": false},
+            "mountExtensions": {"idmap": {"enabled": true}}
         }
     });
     let text = serde_json::to_string_pretty(&features).doing("encode the features")?;

@@ -8,6 +8,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use wharf_model::idmap::IdMap;
 use wharf_oci::tar::{Entry, Kind, TarError, Timestamp, Writer};
 
 /// How finely times are written.
@@ -20,8 +21,9 @@ pub(crate) enum Times {
 }
 
 /// Turns nodes into entries, and remembers files with several names.
-pub(crate) struct Archiver<W: Write> {
+pub(crate) struct Archiver<'a, W: Write> {
     writer: Writer<W>,
+    ids: Option<&'a IdMap>,
     whiteouts: Whiteouts,
     times: Times,
     linked: HashMap<(u64, u64), Vec<u8>>,
@@ -29,9 +31,15 @@ pub(crate) struct Archiver<W: Write> {
     pub(crate) size: u64,
 }
 
-impl<W: Write> Archiver<W> {
+impl<'a, W: Write> Archiver<'a, W> {
     pub(crate) fn new(out: W, whiteouts: Whiteouts, times: Times) -> Self {
-        Self { writer: Writer::new(out), whiteouts, times, linked: HashMap::new(), size: 0 }
+        Self { writer: Writer::new(out), ids: None, whiteouts, times, linked: HashMap::new(), size: 0 }
+    }
+
+    /// Owners are written as the container numbers them.
+    pub(crate) fn with_ids(mut self, ids: Option<&'a IdMap>) -> Self {
+        self.ids = ids;
+        self
     }
 
     /// Everything below a directory, each name after `prefix/`.
@@ -92,10 +100,12 @@ impl<W: Write> Archiver<W> {
             Kind::File | Kind::Directory => inside::xattrs(node.dir, node.name)?,
             _ => Vec::new(),
         };
+        let owner = (stat.st_uid, stat.st_gid);
+        let (uid, gid) = self.ids.map_or(owner, |ids| ids.inside(owner));
         Ok(Entry {
             mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
+            uid,
+            gid,
             mtime: self.time(stat),
             device: (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)),
             xattrs,

@@ -6,6 +6,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use wharf_model::idmap::IdMap;
 use wharf_model::snapshots::WriteOptions;
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::tar::{Entry, Kind, Reader, TarError, Timestamp};
@@ -36,6 +37,7 @@ pub(crate) struct Extractor<'a> {
     base: Vec<Vec<u8>>,
     whiteouts: Whiteouts,
     options: WriteOptions,
+    ids: Option<IdMap>,
     /// An entry of the root itself counts.
     root_too: bool,
     /// The directory of the last entry: most entries are in the same one.
@@ -72,6 +74,7 @@ impl<'a> Extractor<'a> {
             base: Vec::new(),
             whiteouts,
             options: WriteOptions::default(),
+            ids: None,
             root_too: false,
             parent: None,
             directories: Vec::new(),
@@ -79,6 +82,12 @@ impl<'a> Extractor<'a> {
             holes: 0,
             size: 0,
         }
+    }
+
+    /// Owners are the container's numbers, and become the host's.
+    pub(crate) fn with_ids(mut self, ids: Option<IdMap>) -> Self {
+        self.ids = ids;
+        self
     }
 
     /// Below a directory of the root, with options.
@@ -298,7 +307,7 @@ impl<'a> Extractor<'a> {
             }
             result => result?,
         }
-        let (uid, gid) = self.owner(entry);
+        let (uid, gid) = self.owner(entry)?;
         rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(rustix::fs::utimensat(dir, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)?)
     }
@@ -319,7 +328,7 @@ impl<'a> Extractor<'a> {
             }
             result => result?,
         }
-        let (uid, gid) = self.owner(entry);
+        let (uid, gid) = self.owner(entry)?;
         rustix::fs::chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         rustix::fs::chmodat(dir, name, self.mode(entry), AtFlags::empty())?;
         Ok(rustix::fs::utimensat(dir, name, &times(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)?)
@@ -373,9 +382,16 @@ impl<'a> Extractor<'a> {
         inside::remove(dir, name)
     }
 
-    fn owner(&self, entry: &Entry) -> (Uid, Gid) {
-        let (uid, gid) = self.options.owner.unwrap_or((entry.uid, entry.gid));
-        (Uid::from_raw(uid), Gid::from_raw(gid))
+    fn owner(&self, entry: &Entry) -> io::Result<(Uid, Gid)> {
+        let owner = self.options.owner.unwrap_or((entry.uid, entry.gid));
+        let (uid, gid) = match &self.ids {
+            // As the kernel answers inside of the namespace.
+            Some(ids) => {
+                ids.outside(owner).ok_or_else(|| io::Error::from_raw_os_error(Errno::INVAL.raw_os_error()))?
+            }
+            None => owner,
+        };
+        Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
     }
 
     fn mode(&self, entry: &Entry) -> Mode {
@@ -384,7 +400,7 @@ impl<'a> Extractor<'a> {
 
     /// Owner first: changing it takes setuid bits and capabilities away.
     fn attributes(&self, entry: &Entry, file: BorrowedFd<'_>) -> io::Result<()> {
-        let (uid, gid) = self.owner(entry);
+        let (uid, gid) = self.owner(entry)?;
         rustix::fs::fchown(file, Some(uid), Some(gid))?;
         rustix::fs::fchmod(file, self.mode(entry))?;
         for (name, value) in entry.xattrs.iter().filter(|(name, _)| inside::is_portable_xattr(name)) {

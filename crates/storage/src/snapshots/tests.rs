@@ -1,7 +1,7 @@
 //! The unpacked implementation against the suite of its seam, and what is its own.
 
 use super::*;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use wharf_model::records::fake::MemoryRecords;
 use wharf_model::snapshots::conformance::{self, file, tar};
 
@@ -74,14 +74,8 @@ impl Snapshots for Temporary {
     fn write_tar(&self, key: &str, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {
         self.store.write_tar(key, at, tar, options)
     }
-    fn write_live(
-        &self,
-        root: BorrowedFd<'_>,
-        at: &Path,
-        tar: &mut dyn Read,
-        options: WriteOptions,
-    ) -> Result<()> {
-        self.store.write_live(root, at, tar, options)
+    fn write_live(&self, live: Live<'_>, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {
+        self.store.write_live(live, at, tar, options)
     }
     fn populate(&self, tree: Tree<'_>, path: &Path, target: &Path) -> Result<()> {
         self.store.populate(tree, path, target)

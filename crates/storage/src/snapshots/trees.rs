@@ -12,6 +12,7 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+use wharf_model::idmap::IdMap;
 use wharf_model::snapshots::{PathStat, WriteOptions};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::tar::Reader;
@@ -77,12 +78,12 @@ pub(super) fn read_tar(
     path: &Path,
     called: Option<&str>,
     out: &mut dyn Write,
-    times: Times,
+    ids: Option<&IdMap>,
 ) -> Result<()> {
     let parts = inside::absolute(path);
     let unreadable =
         |e: io::Error| Error::wrap(ErrorKind::Internal, format!("archive {}", path.display()), e);
-    let mut archiver = Archiver::new(out, Whiteouts::Plain, times);
+    let mut archiver = Archiver::new(out, Whiteouts::Plain, Times::Nanoseconds).with_ids(ids);
     let (parent, name) = match parts.split_last() {
         Some((name, parents)) => (joined(parents), *name),
         None => (Vec::new(), &b"."[..]),
@@ -110,8 +111,9 @@ pub(super) fn write_tar(
     at: &Path,
     tar: &mut dyn Read,
     options: WriteOptions,
+    ids: Option<&IdMap>,
 ) -> Result<()> {
-    put(root, at, tar, |extractor, parts| extractor.below(parts, options))
+    put(root, at, tar, |extractor, parts| extractor.below(parts, options).with_ids(ids.cloned()))
 }
 
 fn put<'a>(
@@ -146,7 +148,7 @@ pub(super) fn populate(root: BorrowedFd<'_>, path: &Path, target: &Path) -> Resu
     let (read, written) = std::thread::scope(|scope| {
         let reader = scope.spawn(move || {
             let mut input = io::BufWriter::with_capacity(1 << 16, input);
-            read_tar(source.as_fd(), Path::new("/"), None, &mut input, Times::Nanoseconds)?;
+            read_tar(source.as_fd(), Path::new("/"), None, &mut input, None)?;
             input.flush().map_err(|e| Error::wrap(ErrorKind::Internal, "copy into a volume", e))
         });
         let written =

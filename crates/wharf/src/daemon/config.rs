@@ -5,11 +5,14 @@ use clap::Parser;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use wharf_model::container::LogSpec;
+use wharf_model::idmap::IdMap;
 use wharf_model::network::Subnet;
 
 /// Where the API of the default engine is.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/wharf.sock";
 const DEFAULT_DATA_ROOT: &str = "/var/lib/wharf";
+/// The later one wins: what is generated at boot.
+const DEFAULT_CDI_SPEC_DIRS: [&str; 2] = ["/etc/cdi", "/var/run/cdi"];
 const DEFAULT_EXEC_ROOT: &str = "/run/wharf";
 
 /// Run the engine
@@ -45,6 +48,15 @@ pub(crate) struct Args {
     /// Option of that driver, as key=value; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     log_opt: Vec<String>,
+    /// Run containers in user namespaces with ids of /etc/subuid and /etc/subgid: default, USER[:GROUP] or UID[:GID]
+    #[arg(long, value_name = "USER")]
+    userns_remap: Option<String>,
+    /// Directory of subuid, subgid, passwd and group
+    #[arg(long, value_name = "DIR", default_value = "/etc", hide = true)]
+    subid_dir: PathBuf,
+    /// Directory of CDI specifications (devices by name); may be repeated
+    #[arg(long, value_name = "DIR")]
+    cdi_spec_dir: Vec<PathBuf>,
     /// Print `ready` on standard output when the API listens
     #[arg(long, hide = true)]
     tell_ready: bool,
@@ -141,6 +153,10 @@ pub(super) struct Config {
     pub(super) debug: bool,
     pub(super) tell_ready: bool,
     pub(super) log: LogSpec,
+    /// How ids of containers are mapped.
+    pub(super) remap: Option<IdMap>,
+    /// Where devices are described that are asked for by name.
+    pub(super) cdi_spec_dirs: Vec<PathBuf>,
 }
 
 impl Config {
@@ -169,6 +185,17 @@ impl Config {
             table: named("wharf"),
             data_root,
             log: log(&args.log_driver, &args.log_opt)?,
+            remap: args
+                .userns_remap
+                .as_deref()
+                .filter(|text| !text.is_empty())
+                .map(|text| super::subids::resolve(text, &args.subid_dir))
+                .transpose()?,
+            cdi_spec_dirs: if args.cdi_spec_dir.is_empty() {
+                DEFAULT_CDI_SPEC_DIRS.iter().map(PathBuf::from).collect()
+            } else {
+                args.cdi_spec_dir
+            },
             insecure_registries: args.insecure_registry,
             debug: args.debug,
             tell_ready: args.tell_ready,

@@ -98,6 +98,8 @@ impl Engine {
             execs: Arc::clone(&execs),
             directory: directory(config.data_root.join("containers"))?,
             cgroup_parent: config.cgroup_parent.clone(),
+            remap: config.remap.clone(),
+            cdi_spec_dirs: config.cdi_spec_dirs.clone(),
         });
         containers.recover().await.map_err(plain)?;
         let known: Vec<_> = containers.list().iter().map(|h| h.id().clone()).collect();
@@ -111,6 +113,8 @@ impl Engine {
             storage: "overlay2".to_owned(),
             debug: config.debug,
             log: config.log.clone(),
+            remaps_users: config.remap.is_some(),
+            cdi_spec_dirs: config.cdi_spec_dirs.clone(),
         });
         let builder = Builder {
             images: images.clone(),

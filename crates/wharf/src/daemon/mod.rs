@@ -5,6 +5,7 @@ mod engine;
 mod idle;
 mod socket;
 mod steps;
+mod subids;
 
 use anyhow::Context;
 use clap::Parser;
@@ -58,6 +59,13 @@ fn run(args: Args) -> anyhow::Result<()> {
         "the engine needs root: it makes namespaces, mounts and networks. Run it with sudo"
     );
     let config = Config::from_args(args)?;
+    if let Some(map) = &config.remap {
+        // Before there are threads: it is tried in a process of its own.
+        std::fs::create_dir_all(&config.data_root)
+            .with_context(|| format!("make {}", config.data_root.display()))?;
+        wharf_runtime::userns::probe(&config.data_root, &map.uids, &map.gids)
+            .map_err(|e| anyhow::anyhow!("--userns-remap: {}", e.message))?;
+    }
     memory::share_one_heap();
     // Work is short and mostly the kernel's: two threads serve any load that two cores can, and each costs memory.
     let runtime = tokio::runtime::Builder::new_multi_thread()

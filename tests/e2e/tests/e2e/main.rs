@@ -4,14 +4,17 @@
 
 mod build;
 mod clients;
+mod devices;
 mod disk;
 mod docker;
+mod escape;
 mod exec;
 mod health;
 mod hung;
 mod leaks;
 mod links;
 mod logging;
+mod mounts;
 mod netopts;
 mod network;
 mod oci;
@@ -23,4 +26,5 @@ mod security;
 mod survive;
 mod tcp;
 mod terminal;
+mod userns;
 mod volumes;

@@ -184,3 +184,113 @@ fn masks_without_a_device_directory_are_read_only() {
     let done = bundle.oci(&["run", "-b", &bundle.path(), "e2e-mask"]);
     assert!(done.code == 0 && done.out.contains("Read-only"), "{} {}{}", done.code, done.out, done.err);
 }
+
+/// Changes a bundle's configuration.
+fn edit(bundle: &Bundle, change: impl FnOnce(&mut serde_json::Value)) {
+    let file = bundle.0.path().join("config.json");
+    let mut spec: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    change(&mut spec);
+    std::fs::write(&file, spec.to_string()).unwrap();
+}
+
+#[test]
+fn user_namespaces_are_made_and_joined() {
+    if !can_run() {
+        return;
+    }
+    let script = "cat /proc/self/uid_map; id -u; stat -c %u /own; sleep 1000";
+    let bundle = Bundle::new(&["sh", "-c", script]);
+    let root = bundle.0.path().join("rootfs");
+    for applet in ["id", "stat", "readlink"] {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+    }
+    std::fs::write(root.join("own"), "").unwrap();
+    std::os::unix::fs::chown(root.join("own"), Some(300_000), Some(300_000)).unwrap();
+    // The kernel looks the root up as the namespace's root.
+    for path in [bundle.0.path(), &root] {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mapping = serde_json::json!([{"containerID": 0, "hostID": 300_000, "size": 1000}]);
+    edit(&bundle, |spec| {
+        spec["linux"]["namespaces"].as_array_mut().unwrap().push(serde_json::json!({"type": "user"}));
+        spec["linux"]["uidMappings"] = mapping.clone();
+        spec["linux"]["gidMappings"] = mapping.clone();
+    });
+    let out = bundle.0.path().join("out");
+    let run = format!(
+        "exec {} oci --root {}/state run -d -b {} e2e-user > {} 2>&1",
+        binary().display(),
+        bundle.path(),
+        bundle.path(),
+        out.display()
+    );
+    assert_eq!(
+        run_limited(Command::new("sh").args(["-c", &run]), "").code,
+        0,
+        "{}",
+        std::fs::read_to_string(&out).unwrap()
+    );
+    wharf_e2e::eventually("its output", || std::fs::read_to_string(&out).unwrap().lines().count() == 3);
+    let text = std::fs::read_to_string(&out).unwrap();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert_eq!(words, ["0", "300000", "1000", "0", "0"]);
+    assert_eq!(bundle.oci(&["exec", "e2e-user", "sh", "-c", "id -u"]).ok(), "0");
+    // Another container joins it.
+    let state: serde_json::Value = serde_json::from_str(&bundle.oci(&["state", "e2e-user"]).ok()).unwrap();
+    let pid = state["pid"].as_i64().unwrap();
+    edit(&bundle, |spec| {
+        spec["process"]["args"] = serde_json::json!(["readlink", "/proc/self/ns/user"]);
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|n| n["type"] != "user");
+        namespaces.push(serde_json::json!({"type": "user", "path": format!("/proc/{pid}/ns/user")}));
+        spec["linux"].as_object_mut().unwrap().retain(|key, _| !key.ends_with("Mappings"));
+    });
+    let joined = bundle.oci(&["run", "-b", &bundle.path(), "e2e-joined"]).ok();
+    assert_eq!(joined, std::fs::read_link(format!("/proc/{pid}/ns/user")).unwrap().display().to_string());
+    bundle.oci(&["delete", "--force", "e2e-user"]).ok();
+    let text = "no uidMappings or no gidMappings";
+    edit(&bundle, |spec| {
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|n| n["type"] != "user");
+        namespaces.push(serde_json::json!({"type": "user"}));
+    });
+    let done = bundle.oci(&["run", "-b", &bundle.path(), "e2e-unmapped"]);
+    assert!(done.code != 0 && done.err.contains(text), "{}", done.err);
+}
+
+#[test]
+fn single_mounts_are_mapped() {
+    if !can_run() {
+        return;
+    }
+    let bundle = Bundle::new(&["sh", "-c", "stat -c %u /m/f /m/below/f /r/below/f"]);
+    std::os::unix::fs::symlink("busybox", bundle.0.path().join("rootfs/bin/stat")).unwrap();
+    let source = bundle.0.path().join("source");
+    std::fs::create_dir_all(source.join("below")).unwrap();
+    for file in ["f", "below/f"] {
+        std::fs::write(source.join(file), "").unwrap();
+        std::os::unix::fs::chown(source.join(file), Some(7), Some(7)).unwrap();
+    }
+    // A mount of its own below, which only `ridmap` maps as well.
+    let below = source.join("below").display().to_string();
+    assert!(Command::new("mount").args(["--bind", &below, &below]).status().unwrap().success());
+    let mapping = serde_json::json!([{"containerID": 0, "hostID": 1000, "size": 100}]);
+    edit(&bundle, |spec| {
+        for (place, option) in [("/m", "idmap"), ("/r", "ridmap")] {
+            spec["mounts"].as_array_mut().unwrap().push(serde_json::json!({
+                "destination": place, "type": "bind", "source": source, "options": ["rbind", option],
+                "uidMappings": mapping, "gidMappings": mapping
+            }));
+        }
+    });
+    let done = bundle.oci(&["run", "-b", &bundle.path(), "e2e-idmap"]);
+    assert!(Command::new("umount").arg(&below).status().unwrap().success());
+    assert_eq!(done.ok(), "1007\n7\n1007");
+    edit(&bundle, |spec| {
+        spec["mounts"] = serde_json::json!([
+            {"destination": "/m", "type": "bind", "source": "/", "options": ["bind", "idmap"]}
+        ]);
+    });
+    let done = bundle.oci(&["run", "-b", &bundle.path(), "e2e-no-map"]);
+    assert!(done.code != 0 && done.err.contains("idmap needs uidMappings"), "{}", done.err);
+}

@@ -78,12 +78,15 @@ pub fn normalise(name: &str) -> Option<String> {
 pub fn resolve(add: &[String], drop: &[String], privileged: bool) -> Vec<String> {
     let has = |list: &[String], name: &str| list.iter().any(|n| n == name);
     let base = |name: &str| {
-        if privileged || has(add, "ALL") {
+        if privileged {
+            // As Docker: what is dropped of a privileged container stays.
+            true
+        } else if has(add, "ALL") {
             !has(drop, name)
         } else if has(drop, "ALL") {
             has(add, name)
         } else {
-            (DEFAULT.contains(&name) || has(add, name)) && !has(drop, name)
+            DEFAULT.contains(&name) && !has(drop, name) || has(add, name)
         }
     };
     ALL.iter().filter(|name| base(name)).map(ToString::to_string).collect()
@@ -104,6 +107,11 @@ mod tests {
         assert_eq!(resolve(&list(&["net_admin"]), &list(&["ALL"]), false), ["CAP_NET_ADMIN"]);
         assert_eq!(resolve(&list(&["ALL"]), &list(&["SYS_ADMIN"]), false).len(), ALL.len() - 1);
         assert!(!resolve(&[], &list(&["CAP_CHOWN"]), false).contains(&"CAP_CHOWN".to_owned()));
+        assert!(
+            resolve(&list(&["net_admin"]), &list(&["net_admin"]), false)
+                .contains(&"CAP_NET_ADMIN".to_owned())
+        );
+        assert_eq!(resolve(&[], &list(&["CHOWN"]), true).len(), ALL.len());
         assert_eq!(normalise("warp"), None);
     }
 }

@@ -1,14 +1,17 @@
 //! From a container's record to the OCI configuration that the runtime executes.
 
 pub mod capabilities;
+pub mod cdi;
 pub mod devices;
 pub mod mounts;
+pub mod propagation;
 pub mod seccomp;
 pub mod user;
 
 use std::collections::BTreeMap;
 use user::Identity;
 use wharf_model::container::{ContainerRecord, NamespaceMode, NetworkMode, SeccompSpec};
+use wharf_model::idmap::IdMap;
 use wharf_oci::runtime_spec::{
     Capabilities, Linux, Namespace, NamespaceKind, Process, Resources, Root, Seccomp, Spec,
 };
@@ -41,8 +44,23 @@ pub struct Surroundings<'a> {
     pub cgroup: &'a str,
     /// Process ids of containers whose namespaces are shared: network, IPC, PID, UTS.
     pub shared: &'a BTreeMap<&'static str, i32>,
+    /// How ids are mapped for containers that do not share the host's users.
+    pub remap: Option<&'a IdMap>,
+    /// Directories of the layers of image mounts, topmost first, by their targets.
+    pub layers: &'a BTreeMap<String, Vec<std::path::PathBuf>>,
     /// Files of the engine that are mounted over `/etc/hosts` and the like: source and destination.
     pub files: &'a [(std::path::PathBuf, &'static str)],
+}
+
+impl Surroundings<'_> {
+    /// The user namespace of a container: none but the host's, a new one, or that of a process. Other namespaces belong
+    /// to a user namespace: whoever shares one shares both.
+    pub fn users(&self, record: &ContainerRecord) -> Option<Option<i32>> {
+        if self.remap.is_none() || record.spec.host_users {
+            return None;
+        }
+        Some(["net", "pid", "ipc"].into_iter().find_map(|kind| self.shared.get(kind).copied()))
+    }
 }
 
 /// The configuration of a container.
@@ -76,13 +94,26 @@ fn process(record: &ContainerRecord, identity: &Identity) -> Process {
         user: identity.user.clone(),
         args: record.command(),
         env: environment(record),
-        cwd: cwd.into_iter().find(|c| !c.is_empty()).unwrap_or("/").to_owned(),
+        cwd: clean(cwd.into_iter().find(|c| !c.is_empty()).unwrap_or("/")),
         capabilities: Some(capabilities_of(record)),
         rlimits: spec.ulimits.clone(),
         no_new_privileges: spec.no_new_privileges,
         oom_score_adj: oom,
         ..Process::default()
     }
+}
+
+/// A path without `.`, `..` and doubled slashes, by its text, as Docker has working directories.
+fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            name => parts.push(name),
+        }
+    }
+    format!("/{}", parts.join("/"))
 }
 
 /// What a container's processes see: defaults, the image's, the user's.
@@ -120,12 +151,16 @@ fn linux(record: &ContainerRecord, around: &Surroundings<'_>) -> Linux {
     let spec = &record.spec;
     let open = spec.privileged || spec.unmask_paths;
     let list = |paths: &[&str]| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let users = around.users(record);
+    let own_users = around.remap.filter(|_| users == Some(None));
     Linux {
-        namespaces: namespaces(record, around.shared),
+        namespaces: namespaces(record, around.shared, users),
         devices: if spec.privileged { devices::of_host() } else { spec.devices.clone() },
         cgroups_path: around.cgroup.to_owned(),
         resources: Some(Resources { devices: devices::rules(record), ..spec.resources.clone() }),
         sysctl: spec.sysctls.clone(),
+        uid_mappings: own_users.map(|map| map.uids.clone()).unwrap_or_default(),
+        gid_mappings: own_users.map(|map| map.gids.clone()).unwrap_or_default(),
         masked_paths: if open { Vec::new() } else { list(&MASKED) },
         readonly_paths: if open { Vec::new() } else { list(&READ_ONLY) },
         rootfs_propagation: mounts::root_propagation(record).to_owned(),
@@ -133,9 +168,17 @@ fn linux(record: &ContainerRecord, around: &Surroundings<'_>) -> Linux {
     }
 }
 
-fn namespaces(record: &ContainerRecord, shared: &BTreeMap<&'static str, i32>) -> Vec<Namespace> {
+fn namespaces(
+    record: &ContainerRecord,
+    shared: &BTreeMap<&'static str, i32>,
+    users: Option<Option<i32>>,
+) -> Vec<Namespace> {
     let spec = &record.spec;
     let mut list = vec![Namespace { kind: NamespaceKind::Mount, path: String::new() }];
+    if let Some(joined) = users {
+        let path = joined.map(|pid| format!("/proc/{pid}/ns/user")).unwrap_or_default();
+        list.push(Namespace { kind: NamespaceKind::User, path });
+    }
     let mut add = |kind, file: &'static str, host: bool| {
         if !host {
             let path = shared.get(file).map(|pid| format!("/proc/{pid}/ns/{file}")).unwrap_or_default();

@@ -44,8 +44,9 @@ pub fn resolve(
                     user.additional_gids = memberships(fields[0], &files("/etc/group")?.unwrap_or_default());
                 }
             }
-            (None, Ok(uid)) => user.uid = uid,
+            (None, Ok(uid)) => user.uid = in_range(uid)?,
             (None, Err(_)) if name.is_empty() => {}
+            (None, Err(_)) if is_number(name) => return Err(out_of_range()),
             (None, Err(_)) => {
                 return Err(Error::invalid(format!(
                     "unable to find user {name}: no matching entries in passwd file"
@@ -62,6 +63,10 @@ pub fn resolve(
             user.additional_gids.push(gid);
         }
     }
+    // The primary group is one of the further ones, too (CVE-2022-36109): a set-group-id program then takes no right away.
+    if !user.additional_gids.contains(&user.gid) {
+        user.additional_gids.insert(0, user.gid);
+    }
     Ok(Identity { user })
 }
 
@@ -70,8 +75,8 @@ fn number(text: &str, whole: &str) -> Result<u32> {
 }
 
 fn group_number(group: &str, files: &dyn Fn(&str) -> Result<Option<String>>) -> Result<u32> {
-    if let Ok(gid) = group.parse() {
-        return Ok(gid);
+    if is_number(group) {
+        return group.parse().map_err(|_| out_of_range()).and_then(in_range);
     }
     let text = files("/etc/group")?.unwrap_or_default();
     let gid = text.lines().find_map(|line| {
@@ -81,6 +86,22 @@ fn group_number(group: &str, files: &dyn Fn(&str) -> Result<Option<String>>) -> 
     gid.ok_or_else(|| {
         Error::invalid(format!("unable to find group {group}: no matching entries in group file"))
     })
+}
+
+/// Docker's bound: 32-bit programs take ids for signed.
+const LARGEST: u32 = i32::MAX as u32;
+
+fn in_range(id: u32) -> Result<u32> {
+    if id > LARGEST { Err(out_of_range()) } else { Ok(id) }
+}
+
+fn out_of_range() -> Error {
+    Error::invalid(format!("uids and gids must be in range 0-{LARGEST}"))
+}
+
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn memberships(user: &str, text: &str) -> Vec<u32> {
@@ -112,19 +133,23 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        assert_eq!(of(""), (0, 0, vec![]));
-        assert_eq!(of("web"), (33, 34, vec![50]));
-        assert_eq!(of("33"), (33, 34, vec![50]));
-        assert_eq!(of("web:staff"), (33, 50, vec![]));
-        assert_eq!(of("1000:1000"), (1000, 1000, vec![]));
-        assert_eq!(of("4000"), (4000, 0, vec![]));
+        assert_eq!(of(""), (0, 0, vec![0]));
+        assert_eq!(of("web"), (33, 34, vec![34, 50]));
+        assert_eq!(of("33"), (33, 34, vec![34, 50]));
+        assert_eq!(of("web:staff"), (33, 50, vec![50]));
+        assert_eq!(of("1000:1000"), (1000, 1000, vec![1000]));
+        assert_eq!(of("4000"), (4000, 0, vec![0]));
     }
 
     #[test]
     fn unknown_names_are_errors() {
         let message = resolve("nobody2", &[], &files).unwrap_err().full();
         assert_eq!(message, "unable to find user nobody2: no matching entries in passwd file");
+        for text in ["-1", "2147483648", "99999999999", "0:-1", "0:99999999999"] {
+            let message = resolve(text, &[], &files).unwrap_err().full();
+            assert_eq!(message, "uids and gids must be in range 0-2147483647", "{text}");
+        }
         assert!(resolve("0:nogroup", &[], &files).is_err());
-        assert_eq!(resolve("", &["staff".into()], &files).unwrap().user.additional_gids, [50]);
+        assert_eq!(resolve("", &["staff".into()], &files).unwrap().user.additional_gids, [0, 50]);
     }
 }
