@@ -17,7 +17,7 @@ use std::process::Command;
 const USAGE: &str = "usage: cargo xtask tidy | story | clients | bench | scale | vm SUITE
   tidy   check the project's own rules
   story  build Wharf and go through the container story with examples/hello (root)
-  clients  install docker-py, Testcontainers and dockerode and test the engine with them (root)
+  clients  install Docker's clients (docker, Compose, docker-py, Testcontainers, dockerode) and test the engine with them (root)
   bench  measure Wharf beside its peers and refresh BENCHMARKS.md (root)
   scale  measure 10, 100 and 1,000 containers at once and refresh BENCHMARKS.md (root)
   vm     the story on the kernel of a Debian suite: bullseye, bookworm, trixie, sid";

@@ -43,7 +43,7 @@ pub(crate) async fn usage(State(api): State<Api>, params: Params) -> ApiResult {
 async fn containers_of(api: &Api) -> ApiResult<Vec<ContainerSummary>> {
     let mut summaries = Vec::new();
     for record in api.containers.list().iter().map(|h| h.record()) {
-        let mut summary = containers::list::summary(&record);
+        let mut summary = containers::list::summary(api, &record);
         summary.size_rw = match api.containers.size(&record).await {
             Ok(size) => Some(size as i64),
             // Removed meanwhile.

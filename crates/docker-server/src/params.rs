@@ -191,10 +191,9 @@ impl Filters {
         let Some(other) = self.values(name).iter().find(|v| !known.contains(&v.as_str())) else {
             return Ok(());
         };
-        let (last, first) = known.split_last().unwrap_or((&"", &[]));
         Err(ApiError::bad_request(format!(
-            "invalid filter '{name}={other}': invalid value for {what} ({other}): must be one of {}, or {last}",
-            first.join(", ")
+            "invalid filter '{name}={other}': invalid value for {what} ({other}): must be one of {}",
+            known.join(", ")
         )))
     }
 

@@ -80,15 +80,16 @@ where
     S: FnOnce(Client) -> F + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let kind =
-        if plain { "application/vnd.docker.raw-stream" } else { "application/vnd.docker.multiplexed-stream" };
-    let kind = HeaderValue::from_static(kind);
+    let raw = HeaderValue::from_static("application/vnd.docker.raw-stream");
     if !wants_upgrade(request.headers()) {
         let (ours, theirs) = tokio::io::duplex(PIECE);
         tokio::spawn(serve(Box::new(tokio::io::join(tokio::io::empty(), ours))));
         let body = Body::from_stream(ReaderStream::with_capacity(theirs, PIECE));
-        return Ok(respond(StatusCode::OK, kind, body));
+        // Docker calls it raw whatever it is.
+        return Ok(respond(StatusCode::OK, raw, body));
     }
+    let framed = HeaderValue::from_static("application/vnd.docker.multiplexed-stream");
+    let kind = if plain { raw } else { framed };
     let upgrade = hyper::upgrade::on(request);
     tokio::spawn(async move {
         // A client that goes away while waiting for the start is seen when it is written to.

@@ -123,12 +123,7 @@ impl Engine {
 
     /// Docker's own command line, ready for further arguments; `None` when there is none on this host.
     pub fn docker_command(&self) -> Option<Command> {
-        let mut command = Command::new(docker_client()?);
-        command
-            .env("DOCKER_HOST", self.host())
-            .env("DOCKER_CONFIG", self.path("config"))
-            .env("DOCKER_BUILDKIT", "0");
-        Some(command)
+        docker_for(&self.host(), &self.path("config"))
     }
 
     /// Runs Docker's own command line against the engine; `None` when there is none on this host.
@@ -193,6 +188,23 @@ impl Engine {
         assert!(left.is_empty(), "left behind: {left:#?}");
         assert!(!self.path("s.sock").exists(), "the socket is left behind");
     }
+}
+
+/// Docker's own command line for an engine, with a configuration directory where the plugins are that lie beside the
+/// client; `None` when there is no client on this host.
+///
+/// # Panics
+/// When the directory cannot be made.
+pub fn docker_for(host: &str, config: &Path) -> Option<Command> {
+    let client = docker_client()?;
+    let (beside, link) = (client.with_file_name("cli-plugins"), config.join("cli-plugins"));
+    if beside.is_dir() && !link.exists() {
+        std::fs::create_dir_all(config).expect("make the directory of the configuration");
+        std::os::unix::fs::symlink(beside, link).expect("show the plugins");
+    }
+    let mut command = Command::new(client);
+    command.env("DOCKER_HOST", host).env("DOCKER_CONFIG", config).env("DOCKER_BUILDKIT", "0");
+    Some(command)
 }
 
 /// `DOCKER_BIN`, or a `docker` in the path.

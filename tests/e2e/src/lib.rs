@@ -9,7 +9,7 @@ mod image;
 mod terminal;
 
 pub use command::{Done, run_limited};
-pub use engine::Engine;
+pub use engine::{Engine, docker_for};
 pub use host::{Holdings, Identity};
 pub use terminal::Terminal;
 

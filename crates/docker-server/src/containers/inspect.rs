@@ -70,7 +70,7 @@ fn wire(api: &Api, record: &ContainerRecord) -> Inspect {
         graph_driver: GraphDriver { data: None, name: api.about.storage.clone() },
         mounts: mounts(record),
         config,
-        network_settings: network_settings(record),
+        network_settings: network_settings(api, record),
         ..Inspect::default()
     }
 }
@@ -249,12 +249,11 @@ fn wished(record: &ContainerRecord, name: &str) -> EndpointSettings {
 }
 
 /// The networks of a container, with what it has there while it runs.
-pub(super) fn networks(record: &ContainerRecord) -> BTreeMap<String, EndpointSettings> {
-    match &record.spec.network {
-        NetworkMode::Host => BTreeMap::from([("host".to_owned(), EndpointSettings::default())]),
-        NetworkMode::None if !record.spec.left.contains("none") => {
-            BTreeMap::from([("none".to_owned(), EndpointSettings::default())])
-        }
+pub(super) fn networks(api: &Api, record: &ContainerRecord) -> BTreeMap<String, EndpointSettings> {
+    let shared = |name: &str| BTreeMap::from([(name.to_owned(), without_interface(record, name))]);
+    let mut networks: BTreeMap<String, EndpointSettings> = match &record.spec.network {
+        NetworkMode::Host => shared("host"),
+        NetworkMode::None if !record.spec.left.contains("none") => shared("none"),
         _ if record.endpoints.is_empty() => record
             .spec
             .network_names()
@@ -262,11 +261,25 @@ pub(super) fn networks(record: &ContainerRecord) -> BTreeMap<String, EndpointSet
             .map(|name| (name.clone(), wished(record, &name)))
             .collect(),
         _ => record.endpoints.iter().map(|(name, e)| (name.clone(), endpoint(record, name, e))).collect(),
+    };
+    // Docker names a network from the first start on.
+    for (name, settings) in networks.iter_mut().filter(|_| record.started_ns > 0) {
+        if settings.network_id.is_empty() {
+            settings.network_id = api.networks.find(name).map(|n| n.spec.id.to_string()).unwrap_or_default();
+        }
     }
+    networks
 }
 
-fn network_settings(record: &ContainerRecord) -> NetworkSettings {
-    let networks = networks(record);
+/// In the networks `host` and `none` there is nothing but an id.
+fn without_interface(record: &ContainerRecord, name: &str) -> EndpointSettings {
+    let id = wharf_oci::digest::Digest::sha256(format!("{} {name}", record.id).as_bytes());
+    let endpoint_id = if record.status.is_running() { id.hex().to_owned() } else { String::new() };
+    EndpointSettings { endpoint_id, ..EndpointSettings::default() }
+}
+
+fn network_settings(api: &Api, record: &ContainerRecord) -> NetworkSettings {
+    let networks = networks(api, record);
     let first = networks.get("bridge").cloned().unwrap_or_default();
     let sandbox_key = if record.pid > 0 { format!("/proc/{}/ns/net", record.pid) } else { String::new() };
     NetworkSettings {
@@ -286,6 +299,10 @@ fn network_settings(record: &ContainerRecord) -> NetworkSettings {
 fn ports(record: &ContainerRecord) -> BTreeMap<String, Option<Vec<PortBinding>>> {
     let mut ports: BTreeMap<String, Option<Vec<PortBinding>>> = BTreeMap::new();
     if !record.status.is_running() {
+        return ports;
+    }
+    // They are of the container's own network, which these have not.
+    if matches!(record.spec.network, NetworkMode::Host | NetworkMode::None) {
         return ports;
     }
     let exposed = record

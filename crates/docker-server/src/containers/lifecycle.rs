@@ -49,9 +49,9 @@ pub(crate) async fn restart(State(api): State<Api>, Path(id): Path<String>, para
 }
 
 pub(crate) async fn kill(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
-    let handle = api.containers.find(&id)?;
-    let signal = signal(&api, &params)
-        .map_err(|e| ApiError::bad_request(format!("cannot kill container: {id}: {e}")))?;
+    let told = |e: ApiError| e.after(&format!("cannot kill container: {id}"));
+    let handle = api.containers.find(&id).map_err(|e| told(e.into()))?;
+    let signal = signal(&api, &params).map_err(told)?;
     handle.kill(signal.unwrap_or(9)).await?;
     done()
 }

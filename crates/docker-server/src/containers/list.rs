@@ -10,7 +10,7 @@ use regex_lite::Regex;
 use std::sync::Arc;
 use wharf_docker_api::types::container::{Port, Summary, SummaryHostConfig, SummaryNetworkSettings};
 use wharf_engine::clock::now_ns;
-use wharf_model::container::ContainerRecord;
+use wharf_model::container::{ContainerRecord, NetworkMode};
 use wharf_model::health::HealthStatus;
 use wharf_model::ports::{ContainerPort, PublishedPort};
 use wharf_model::state::Status;
@@ -54,7 +54,7 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
         if !bounds.allow(&record) || !matches(&api, &record, &filters) {
             continue;
         }
-        let mut summary = summary(&record);
+        let mut summary = summary(&api, &record);
         if params.flag("size") {
             let (own, whole) = super::inspect::sizes(&api, &record).await?;
             (summary.size_rw, summary.size_root_fs) = (Some(own), Some(whole));
@@ -109,7 +109,7 @@ fn matches(api: &Api, record: &Arc<ContainerRecord>, filters: &Filters) -> bool 
     let ended = matches!(record.status, Status::Exited);
     let network = |v: &String| {
         let name = api.networks.find(v).map_or_else(|_| v.clone(), |n| n.spec.name);
-        super::inspect::networks(record).contains_key(&name)
+        super::inspect::networks(api, record).contains_key(&name)
     };
     filters.allows("id", |v| record.id.as_str().starts_with(v.as_str()))
         && filters.allows("name", |v| name_matches(v, &record.name))
@@ -140,7 +140,7 @@ fn port_matches(wanted: &str, mut ports: impl Iterator<Item = ContainerPort>) ->
     wanted.parse::<ContainerPort>().is_ok_and(|w| ports.any(|p| p == w))
 }
 
-pub(crate) fn summary(record: &Arc<ContainerRecord>) -> Summary {
+pub(crate) fn summary(api: &Api, record: &Arc<ContainerRecord>) -> Summary {
     let network_mode = super::inspect::network_mode(record);
     Summary {
         id: record.id.to_string(),
@@ -156,7 +156,7 @@ pub(crate) fn summary(record: &Arc<ContainerRecord>) -> Summary {
         state: record.status.as_str().to_owned(),
         status: status_text(record, now_ns()),
         host_config: SummaryHostConfig { network_mode, annotations: None },
-        network_settings: SummaryNetworkSettings { networks: super::inspect::networks(record) },
+        network_settings: SummaryNetworkSettings { networks: super::inspect::networks(api, record) },
         mounts: super::inspect::mounts(record),
     }
 }
@@ -187,7 +187,8 @@ fn ports(record: &ContainerRecord) -> Vec<Port> {
             kind: p.container.protocol.to_string(),
         })
         .collect();
-    if record.status.is_running() {
+    let own = !matches!(record.spec.network, NetworkMode::Host | NetworkMode::None);
+    if record.status.is_running() && own {
         let image = record.image_config.exposed_ports.iter().filter_map(|p| p.parse::<ContainerPort>().ok());
         let exposed: std::collections::BTreeSet<ContainerPort> =
             record.spec.exposed.iter().copied().chain(image).collect();

@@ -25,7 +25,6 @@ enum Until {
 
 /// The headers go out at once: clients start the container only when they have them.
 pub(crate) async fn wait(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
-    let handle = api.containers.find(&id)?;
     let until = match params.get("condition") {
         None | Some("not-running") => Until::NotRunning,
         Some("next-exit") => Until::NextExit,
@@ -33,6 +32,7 @@ pub(crate) async fn wait(State(api): State<Api>, Path(id): Path<String>, params:
         Some("healthy") => Until::Healthy,
         Some(other) => return Err(ApiError::bad_request(format!("invalid condition: \"{other}\""))),
     };
+    let handle = api.containers.find(&id)?;
     // Looked at before the answer begins, so that no exit falls between.
     let view = handle.watch();
     let exits = view.borrow().exits;

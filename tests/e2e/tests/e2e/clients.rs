@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
-use wharf_e2e::{Engine, run_limited};
+use wharf_e2e::{Engine, docker_for, run_limited};
 
 fn installed() -> Option<PathBuf> {
     let directory = std::env::var_os("WHARF_CLIENTS").map(PathBuf::from);
@@ -44,6 +44,16 @@ impl Tested {
     }
 }
 
+/// What each request is answered, beside what Docker 28 was seen to answer.
+#[test]
+fn answers_are_dockers() {
+    let Some(_) = installed() else { return };
+    let Some(tested) = Tested::get() else { return };
+    let mut check = Command::new("python3");
+    check.arg(scripts().join("answers.py")).args(["check", &tested.host()]);
+    tested.passes(&mut check);
+}
+
 #[test]
 fn docker_py() {
     let Some(clients) = installed() else { return };
@@ -69,13 +79,23 @@ fn dockerode() {
     );
 }
 
+#[test]
+fn testcontainers_for_rust() {
+    let Some(clients) = installed() else { return };
+    let Some(tested) = Tested::get() else { return };
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(scripts().join("rust")).env("CARGO_TARGET_DIR", clients.join("rust"));
+    tested.passes(cargo.args(["test", "--quiet", "--locked", "--offline"]));
+}
+
 /// Through the plugin of the `docker` client that `DOCKER_BIN` names, when it has one.
 #[test]
 fn compose() {
-    let Some(e) = Engine::start() else { return };
+    let Some(tested) = Tested::get() else { return };
+    let config = tempfile::tempdir().unwrap();
     let compose = |args: &[&str]| {
-        let mut command = e.docker_command()?;
-        command.env("DOCKER_BUILDKIT", "0").arg("compose").args(args).current_dir(scripts());
+        let mut command = docker_for(&tested.host(), config.path())?;
+        command.arg("compose").args(args).current_dir(scripts());
         Some(run_limited(&mut command, ""))
     };
     if compose(&["version"]).is_none_or(|done| done.code != 0) {
