@@ -2,7 +2,10 @@
 //!
 //! Peers are named by the environment: `WHARF_BENCH_DOCKER` and `WHARF_BENCH_PODMAN` are commands to put before
 //! `run`, such as `docker -H unix:///path`, whose engines have an image `busybox`; `WHARF_BENCH_RUNTIMES` is a
-//! list of OCI runtimes by path, separated by commas.
+//! list of OCI runtimes by path, separated by commas; `WHARF_BENCH_DOCKER_PID` is the process whose memory, with that of
+//! all it started, is Docker's.
+
+mod load;
 
 use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
@@ -41,6 +44,14 @@ impl Engine {
             .with_context(|| format!("run {}", self.prefix[0]))?;
         ensure!(status.success(), "{}: {} ended with {status}", self.name, args.join(" "));
         Ok(start.elapsed().as_secs_f64() * 1000.0)
+    }
+
+    /// What one command prints.
+    fn output(&self, args: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new(&self.prefix[0]).args(&self.prefix[1..]).args(args).output();
+        let output = output.with_context(|| format!("run {}", self.prefix[0]))?;
+        ensure!(output.status.success(), "{}: {} ended with {}", self.name, args.join(" "), output.status);
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     pub(crate) fn median(&self, runs: usize, args: &[&str]) -> anyhow::Result<f64> {
@@ -90,24 +101,30 @@ impl Ours {
     /// Proportional memory in KiB of the engine and all it started, after a time without requests.
     pub(crate) fn memory(&self) -> u64 {
         std::thread::sleep(QUIET);
-        let mut wanted = vec![self.process.id()];
-        let mut total = 0;
-        while let Some(pid) = wanted.pop() {
-            let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-            let pss = rollup
-                .lines()
-                .find_map(|l| l.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<u64>().ok());
-            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            // The programs inside containers are not ours to count.
-            if name.starts_with("wharf") || name.starts_with("exe") || pid == self.process.id() {
-                total += pss.unwrap_or(0);
-            }
-            let children =
-                std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        // The programs inside containers are not ours to count.
+        memory_of(self.process.id(), |name| name.starts_with("wharf") || name.starts_with("exe"))
+    }
+}
+
+/// Proportional memory in KiB of a process and those it started whose names are `counted`.
+fn memory_of(root: u32, counted: impl Fn(&str) -> bool) -> u64 {
+    let mut wanted = vec![root];
+    let mut total = 0;
+    while let Some(pid) = wanted.pop() {
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let pss = rollup
+            .lines()
+            .find_map(|l| l.strip_prefix("Pss:")?.split_whitespace().next()?.parse::<u64>().ok());
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        if pid == root || counted(&name) {
+            total += pss.unwrap_or(0);
+        }
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
             wanted.extend(children.split_whitespace().filter_map(|c| c.parse::<u32>().ok()));
         }
-        total
     }
+    total
 }
 
 impl Drop for Ours {
@@ -171,7 +188,17 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let names: Vec<String> = (0..50).map(|n| format!("bench{n}")).collect();
     let remove: Vec<&str> = ["rm", "-f"].into_iter().chain(names.iter().map(String::as_str)).collect();
     rows.push(("`rm -f` of 50".to_owned(), each(&engines, |e| e.time(&remove))?, "ms"));
-    rows.push(("memory idle (PSS, all processes)".to_owned(), vec![("Wharf".to_owned(), idle)], "MiB"));
+    rows.push(("50 × `run -d`, 8 at a time".to_owned(), each(&engines, load::fifty_at_once)?, "ms"));
+    each(&engines, |e| e.time(&remove))?;
+    let direct = each(&engines, |e| load::requests(e, load::Way::Direct))?;
+    rows.push(("requests to a container's own address, one after another".to_owned(), direct, "req/s"));
+    let published = each(&engines, |e| load::requests(e, load::Way::Published))?;
+    rows.push(("the same to its port on 127.0.0.1".to_owned(), published, "req/s"));
+    let mut memory = vec![("Wharf".to_owned(), idle)];
+    if let Some(pid) = std::env::var("WHARF_BENCH_DOCKER_PID").ok().and_then(|p| p.parse().ok()) {
+        memory.push(("Docker".to_owned(), memory_of(pid, |_| true) as f64 / 1024.0));
+    }
+    rows.push(("memory idle (PSS, all processes)".to_owned(), memory, "MiB"));
     let each_container = (fifty_running - idle) / 50.0;
     rows.push(("memory a running container".to_owned(), vec![("Wharf".to_owned(), each_container)], "MiB"));
     rows.push(("OCI runtime alone, `run` of a bundle".to_owned(), bundle.runtimes(&binary)?, "ms"));
@@ -247,7 +274,9 @@ fn table(rows: &[Row]) -> String {
         let ours = figures.first().map_or(0.0, |(_, f)| *f);
         let peers: Vec<String> =
             figures[1..].iter().map(|(name, f)| format!("{name} {f:.1} {unit}")).collect();
-        let ratios: Vec<String> = figures[1..].iter().map(|(_, f)| format!("{:.1} ×", f / ours)).collect();
+        // How many times better: less time, or more requests.
+        let better = |f: f64| if *unit == "req/s" { ours / f } else { f / ours };
+        let ratios: Vec<String> = figures[1..].iter().map(|(_, f)| format!("{:.1} ×", better(*f))).collect();
         text += &format!("| {what} | {ours:.1} {unit} | {} | {} |\n", peers.join(", "), ratios.join(", "));
     }
     text
