@@ -1,5 +1,7 @@
 //! From the words of the command line to the end of a command.
 
+use crate::config::ConfigFile;
+use crate::config::contexts::{DEFAULT, Store};
 use crate::context::{Context, Hooks, note, print};
 use crate::failure::{ENGINE_FAILED, FAILED, Failure, Outcome};
 use crate::verb::{GROUPS, Verb, find};
@@ -10,7 +12,7 @@ use std::path::{Path, PathBuf};
 use wharf_docker_api::client::{Client, Endpoint, TlsFiles};
 
 /// The engine that is looked for when none is named.
-const DEFAULT_SOCKET: &str = "/run/wharf.sock";
+pub(crate) const DEFAULT_SOCKET: &str = "/run/wharf.sock";
 
 /// What stands before the verb.
 #[derive(Debug, Default)]
@@ -63,11 +65,30 @@ pub fn main(arguments: Vec<OsString>, hooks: Hooks) -> i32 {
         Ok(status) => status,
         Err(failure) => {
             if !failure.message.is_empty() {
-                note(&failure);
+                note(without_numbers(&failure.message));
             }
             failure.status
         }
     }
+}
+
+/// Without the numbers of the system's errors, which stand behind their words.
+fn without_numbers(message: &str) -> String {
+    const BEGIN: &str = " (os error ";
+    let mut text = String::with_capacity(message.len());
+    let mut rest = message;
+    while let Some(at) = rest.find(BEGIN) {
+        let after = &rest[at + BEGIN.len()..];
+        let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
+        if digits > 0 && after[digits..].starts_with(')') {
+            text += &rest[..at];
+            rest = &after[digits + 1..];
+        } else {
+            text += &rest[..at + BEGIN.len()];
+            rest = after;
+        }
+    }
+    text + rest
 }
 
 fn run(program: &str, arguments: Vec<OsString>, hooks: Hooks) -> Outcome {
@@ -87,11 +108,6 @@ fn run(program: &str, arguments: Vec<OsString>, hooks: Hooks) -> Outcome {
     };
     if *first == "help" {
         return help_for(program, &words[1..], &hooks);
-    }
-    if let Some(named) = &globals.context
-        && named != "default"
-    {
-        note(format!("context {named:?} is ignored: name the engine with -H"));
     }
     if let Some((verb, used)) = find(&names) {
         let arguments = words[used..].to_vec();
@@ -141,7 +157,7 @@ fn call(
         Ok(matches) => matches,
         Err(error) => return usage(program, verb, &error),
     };
-    let context = context(globals, hooks)?;
+    let context = context(globals, hooks, verb.needs_engine)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -218,24 +234,51 @@ fn arity(command: &clap::Command) -> String {
     }
 }
 
-fn context(globals: Globals, hooks: Hooks) -> Result<Context, Failure> {
+fn context(globals: Globals, hooks: Hooks, needs_engine: bool) -> Result<Context, Failure> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let named = globals.host.or_else(|| variable("WHARF_HOST")).or_else(|| variable("DOCKER_HOST"));
-    let is_default_engine = named.is_none();
+    if named.is_some() && globals.context.is_some() {
+        return Err(Failure::new("conflicting options: cannot specify both --host and --context"));
+    }
     let config_dir =
         globals.config_dir.or_else(|| variable("DOCKER_CONFIG").map(PathBuf::from)).unwrap_or_else(|| {
             let home = std::env::var_os("HOME").unwrap_or_else(|| "/root".into());
             PathBuf::from(home).join(".docker")
         });
+    let chosen = match &named {
+        Some(_) => DEFAULT.to_owned(),
+        None => current(&config_dir, globals.context.or_else(|| variable("DOCKER_CONTEXT")))?,
+    };
+    let is_default_engine = named.is_none() && chosen == DEFAULT;
     let endpoint = match named {
         Some(named) => Endpoint::parse(&named, globals.tls.files(&config_dir))?,
-        None => Endpoint::Unix(DEFAULT_SOCKET.into()),
+        None if is_default_engine => Endpoint::Unix(DEFAULT_SOCKET.into()),
+        None => {
+            let store = Store::of(&config_dir);
+            let found = store.find(&chosen).and_then(|engine| {
+                Ok(Endpoint::parse(&engine.endpoints.docker.host, store.tls_files(&engine))?)
+            });
+            match found {
+                // A context that is gone must not keep anybody from choosing another.
+                Err(_) if !needs_engine => Endpoint::Unix(DEFAULT_SOCKET.into()),
+                found => found?,
+            }
+        }
     };
     let client = match variable("DOCKER_API_VERSION") {
         Some(version) => Client::with_version(endpoint, &version),
         None => Client::new(endpoint),
     };
-    Ok(Context { client, config_dir, hooks, is_default_engine })
+    Ok(Context { client, config_dir, hooks, is_default_engine, chosen })
+}
+
+/// The context in use: the one named, else the one of `context use`.
+fn current(config_dir: &Path, named: Option<String>) -> Result<String, Failure> {
+    if let Some(named) = named {
+        return Ok(named);
+    }
+    let config = ConfigFile::load(config_dir)?;
+    Ok(config.text("currentContext").unwrap_or(DEFAULT).to_owned())
 }
 
 /// Reads the flags before the verb.
@@ -280,4 +323,18 @@ fn globals(arguments: Vec<OsString>) -> Result<(Globals, Vec<OsString>), Failure
         }
     }
     Ok((globals, arguments.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_errors_are_not_shown() {
+        assert_eq!(
+            without_numbers("open /x: No such file (os error 2): mend"),
+            "open /x: No such file: mend"
+        );
+        assert_eq!(without_numbers("a (os error x) (os error 5"), "a (os error x) (os error 5");
+    }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) hooks: Hooks,
     /// No engine was named: the default one may be started.
     pub(crate) is_default_engine: bool,
+    /// The name of the engine, `default` where flags, variables or nobody named one.
+    pub(crate) chosen: String,
 }
 
 impl Context {

@@ -1,5 +1,6 @@
 //! The user's configuration, `~/.docker/config.json`, and the credentials in it or beside it.
 
+pub(crate) mod contexts;
 mod helper;
 
 use crate::failure::Failure;
@@ -112,30 +113,42 @@ impl ConfigFile {
             .ok_or_else(|| Failure::new(format!("{path}: \"auths\" is not an object")))
     }
 
-    /// Writes the file so that a crash leaves the old one or the new one, readable by its owner only.
+    /// Sets or, with `None`, forgets a text setting.
+    pub(crate) fn set_text(&mut self, key: &str, value: Option<&str>) -> Result<(), Failure> {
+        match value {
+            Some(value) => self.content.insert(key.to_owned(), value.into()),
+            None => self.content.remove(key),
+        };
+        self.save()
+    }
+
     fn save(&self) -> Result<(), Failure> {
-        let failed = |error: &std::io::Error| Failure::file("write", &self.path, error);
-        // A file that is a link stays one: what it points to is replaced.
-        let target = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let dir = target.parent().unwrap_or(Path::new("/"));
-        fs::create_dir_all(dir).map_err(|e| Failure::file("create", dir, &e))?;
-        let part = dir.join(format!("{FILE}.{}", std::process::id()));
         let text = serde_json::to_string_pretty(&self.content)
             .map_err(|e| Failure::new(format!("write {}: {e}", self.path.display())))?
             .replace("  ", "\t");
-        let write = || {
-            let mut file =
-                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&part, &target)
-        };
-        write().map_err(|error| {
-            // Best effort: the failure to write is what matters.
-            let _ = fs::remove_file(&part);
-            failed(&error)
-        })
+        replace(&self.path, text.as_bytes())
     }
+}
+
+/// Writes a file so that a crash leaves the old one or the new one, readable by its owner only.
+fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
+    // A file that is a link stays one: what it points to is replaced.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let dir = target.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(dir).map_err(|e| Failure::file("create", dir, &e))?;
+    let part = target.with_added_extension(std::process::id().to_string());
+    let write = || {
+        let mut file =
+            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&part, &target)
+    };
+    write().map_err(|error| {
+        // Best effort: the failure to write is what matters.
+        let _ = fs::remove_file(&part);
+        Failure::file("write", path, &error)
+    })
 }
 
 /// `X-Registry-Auth` for an image's registry.

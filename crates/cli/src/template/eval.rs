@@ -186,11 +186,18 @@ impl Run<'_> {
     }
 }
 
+/// Docker's templates name fields as its program does, which differs from the wire in capitals: `APIVersion`, `ApiVersion`.
+fn spelt_otherwise<'a>(map: &'a serde_json::Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let begins_as_a_field = name.starts_with(|c: char| c.is_ascii_uppercase());
+    let mut found = map.iter().filter(|(key, _)| begins_as_a_field && key.eq_ignore_ascii_case(name));
+    found.next().map(|(_, value)| value)
+}
+
 fn field(value: &Value, names: &[String], methods: Methods<'_>) -> Result<Value, TemplateError> {
     let mut current = value;
     for (index, name) in names.iter().enumerate() {
         match current {
-            Value::Object(map) => match map.get(name) {
+            Value::Object(map) => match map.get(name).or_else(|| spelt_otherwise(map, name)) {
                 Some(value) => current = value,
                 None => {
                     return match methods(current, name, &[]) {

@@ -1,6 +1,7 @@
 //! All verbs: what they are called, what they take, what they do.
 
 mod container;
+mod context;
 mod image;
 mod network;
 mod prune;
@@ -46,9 +47,10 @@ impl Verb {
 }
 
 /// Groups of verbs.
-pub(crate) const GROUPS: [(&str, &str); 6] = [
+pub(crate) const GROUPS: [(&str, &str); 7] = [
     ("builder", "What builds keep"),
     ("container", "Containers"),
+    ("context", "Engines by name"),
     ("image", "Images"),
     ("network", "Networks"),
     ("system", "The engine itself"),
@@ -139,6 +141,12 @@ verbs! {
     volume::rm("[OPTIONS] VOLUME [VOLUME...]", "Remove volumes") "volume rm" "volume remove";
     system::df("[OPTIONS]", "Show what takes up the disk") "system df";
     system::prune("[OPTIONS]", "Remove all that nothing uses") "system prune";
+    context::create("[OPTIONS] CONTEXT", "Keep an engine under a name", no_engine) "context create";
+    context::inspect("[OPTIONS] [CONTEXT] [CONTEXT...]", "Show all that is known of contexts", no_engine) "context inspect";
+    context::ls("[OPTIONS]", "Show the engines that have names", no_engine) "context ls" "context list";
+    context::rm("CONTEXT [CONTEXT...]", "Forget contexts", no_engine) "context rm" "context remove";
+    context::show("", "Print the name of the context in use", no_engine) "context show";
+    context::switch("CONTEXT", "Use a context from now on", no_engine) "context use";
     system::completion("bash|zsh|fish", "Print a script that lets a shell complete commands", no_engine) "completion";
     system::man("DIRECTORY", "Write manual pages", no_engine) "man";
 }

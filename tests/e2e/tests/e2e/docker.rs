@@ -92,3 +92,34 @@ fn what_there_is_not_is_said_in_dockers_words() {
     assert!(nowhere.code == 125 && nowhere.err.contains("network nowhere not found"), "{}", nowhere.err);
     assert!(!nowhere.err.contains("Unable to find image"), "{}", nowhere.err);
 }
+
+#[test]
+fn contexts_are_shared_with_dockers_own_client() {
+    let Some(e) = Engine::start() else { return };
+    let config = e.path("config");
+    let plain = |mut command: std::process::Command, args: &[&str]| {
+        command.env_remove("WHARF_HOST").env_remove("DOCKER_HOST").env("DOCKER_CONFIG", &config);
+        wharf_e2e::run_limited(command.args(args), "")
+    };
+    let wharf = |args: &[&str]| plain(e.wharf(), args);
+    let address = format!("host={}", e.host());
+    assert_eq!(wharf(&["context", "create", "far", "--docker", &address]).ok(), "far");
+    assert_ne!(wharf(&["context", "create", "far", "--docker", &address]).code, 0);
+    assert_eq!(wharf(&["--context", "far", "images", "--format", "{{.Repository}}"]).ok(), "busybox");
+    wharf(&["context", "use", "far"]).ok();
+    assert_eq!(wharf(&["context", "show"]).ok(), "far");
+    assert_eq!(wharf(&["images", "--format", "{{.Repository}}"]).ok(), "busybox");
+    if let Some(docker) = e.docker_command() {
+        assert_eq!(plain(docker, &["images", "--format", "{{.Repository}}"]).ok(), "busybox");
+        assert_eq!(plain(e.docker_command().unwrap(), &["context", "use", "default"]).ok(), "default");
+    } else {
+        wharf(&["context", "use", "default"]).ok();
+    }
+    assert_eq!(wharf(&["context", "show"]).ok(), "default");
+    assert_eq!(wharf(&["context", "rm", "far"]).ok(), "far");
+    assert!(wharf(&["--context", "far", "ps"]).err.contains("does not exist"));
+    // One that is gone does not stand in the way.
+    std::fs::write(config.join("config.json"), r#"{"currentContext":"gone"}"#).unwrap();
+    assert!(wharf(&["ps"]).err.contains("\"gone\" does not exist"));
+    wharf(&["context", "use", "default"]).ok();
+}

@@ -32,7 +32,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
             "Client": {
                 "Platform": {"Name": "Wharf"}, "Version": context.hooks.version,
                 "ApiVersion": context.client.version(), "DefaultAPIVersion": API_VERSION, "GitCommit": "",
-                "GoVersion": "", "Os": os, "Arch": arch, "BuildTime": "", "Context": "default",
+                "GoVersion": "", "Os": os, "Arch": arch, "BuildTime": "", "Context": context.chosen,
             },
             "Server": server.as_ref().map_or(Value::Null, |server| json!(server)),
         });
@@ -40,9 +40,10 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         print(Template::parse(&format)?.run(&value)? + "\n")?;
     } else {
         let mut text = format!(
-            "Client: Wharf\n Version:           {}\n API version:       {}\n OS/Arch:           {os}/{arch}\n Context:           default\n",
+            "Client: Wharf\n Version:           {}\n API version:       {}\n OS/Arch:           {os}/{arch}\n Context:           {}\n",
             context.hooks.version,
             context.client.version(),
+            context.chosen,
         );
         if let Some(server) = &server {
             text += &show(server);

@@ -1,0 +1,204 @@
+//! Named engines: the store of contexts that the docker client keeps beside its configuration.
+//!
+//! ```text
+//! contexts/meta/SHA-256 OF THE NAME/meta.json              name, description, address
+//! contexts/tls/SHA-256 OF THE NAME/docker/{ca,cert,key}.pem
+//! ```
+
+use crate::failure::Failure;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use wharf_docker_api::client::TlsFiles;
+
+/// The context of no name: what flags and variables say, else the engine of this host.
+pub(crate) const DEFAULT: &str = "default";
+
+/// `meta.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct NamedEngine {
+    pub(crate) name: String,
+    pub(crate) metadata: Metadata,
+    pub(crate) endpoints: Endpoints,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct Metadata {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) description: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Endpoints {
+    pub(crate) docker: Address,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Address {
+    #[serde(rename = "Host")]
+    pub(crate) host: String,
+    #[serde(rename = "SkipTLSVerify")]
+    pub(crate) skip_tls_verify: bool,
+}
+
+/// The files of TLS, by the names they have in the store.
+const TLS_FILES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
+
+/// The contexts below a configuration directory.
+#[derive(Debug)]
+pub(crate) struct Store {
+    directory: PathBuf,
+}
+
+impl Store {
+    pub(crate) fn of(config_dir: &Path) -> Self {
+        Self { directory: config_dir.join("contexts") }
+    }
+
+    pub(crate) fn meta(&self, name: &str) -> PathBuf {
+        self.directory.join("meta").join(id(name))
+    }
+
+    /// Where the certificates of a context are.
+    pub(crate) fn tls(&self, name: &str) -> PathBuf {
+        self.directory.join("tls").join(id(name))
+    }
+
+    /// What is stored, by name.
+    pub(crate) fn list(&self) -> Result<Vec<NamedEngine>, Failure> {
+        let directory = self.directory.join("meta");
+        let entries = match fs::read_dir(&directory) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(|e| Failure::file("read", &directory, &e))?,
+        };
+        let mut all = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|e| Failure::file("read", &directory, &e))?.path().join("meta.json");
+            all.extend(read(&path)?);
+        }
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Result<NamedEngine, Failure> {
+        let found = read(&self.meta(name).join("meta.json"))?;
+        found.ok_or_else(|| {
+            Failure::new(format!("context {name:?} does not exist: make it with context create"))
+        })
+    }
+
+    /// The files that a connection to a context's engine needs.
+    pub(crate) fn tls_files(&self, engine: &NamedEngine) -> Option<TlsFiles> {
+        let [authority, certificate, key] =
+            TLS_FILES.map(|file| self.tls(&engine.name).join("docker").join(file));
+        let identity = (certificate.exists() && key.exists()).then_some((certificate, key));
+        if !authority.exists() && identity.is_none() {
+            return None;
+        }
+        let verified = authority.exists() && !engine.endpoints.docker.skip_tls_verify;
+        Some(TlsFiles { authority: verified.then_some(authority), identity })
+    }
+
+    /// Stores a context with copies of its certificates, in the order of authority, certificate and key.
+    pub(crate) fn keep(&self, engine: &NamedEngine, files: [Option<&Path>; 3]) -> Result<(), Failure> {
+        let tls = self.tls(&engine.name).join("docker");
+        for (name, source) in TLS_FILES.iter().zip(files) {
+            let Some(source) = source else { continue };
+            private_directory(&tls)?;
+            let bytes = fs::read(source).map_err(|e| Failure::file("read", source, &e))?;
+            super::replace(&tls.join(name), &bytes)?;
+        }
+        let meta = self.meta(&engine.name);
+        private_directory(&meta)?;
+        let json =
+            serde_json::to_vec(engine).map_err(|e| Failure::new(format!("encode the context: {e}")))?;
+        super::replace(&meta.join("meta.json"), &json)
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Failure> {
+        for directory in [self.meta(name), self.tls(name)] {
+            match fs::remove_dir_all(&directory) {
+                Err(e) if e.kind() != ErrorKind::NotFound => {
+                    return Err(Failure::file("remove", &directory, &e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn private_directory(path: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|e| Failure::file("create", path, &e))
+}
+
+fn read(path: &Path) -> Result<Option<NamedEngine>, Failure> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| Failure::new(format!("{}: {e}: mend the file or remove it", path.display()))),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Failure::file("read", path, &e)),
+    }
+}
+
+/// Docker's name of a context's directory.
+fn id(name: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether a context may be called so.
+pub(crate) fn check_name(name: &str) -> Result<(), Failure> {
+    let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let rest = name.len() > 1 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.+-".contains(&b));
+    if name == DEFAULT {
+        return Err(Failure::new("\"default\" is a reserved context name"));
+    }
+    if begins && rest {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "context name {name:?} is invalid, names are validated against regexp \"^[a-zA-Z0-9][a-zA-Z0-9_.+-]+$\""
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contexts_are_kept_as_docker_keeps_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::of(directory.path());
+        assert!(store.list().unwrap().is_empty() && store.find("far").is_err());
+        let ca = directory.path().join("my-ca.pem");
+        fs::write(&ca, "x").unwrap();
+        let docker = Address { host: "tcp://far:2376".into(), skip_tls_verify: false };
+        let engine =
+            NamedEngine { name: "far".into(), endpoints: Endpoints { docker }, ..Default::default() };
+        store.keep(&engine, [Some(&ca), None, None]).unwrap();
+        assert_eq!(store.list().unwrap(), std::slice::from_ref(&engine));
+        // The SHA-256 of the name.
+        let name = "512eea46ceb3921dff4363c7069d89d4964d1d9fccaa0f411851a7aa60a5c868";
+        assert!(directory.path().join("contexts/meta").join(name).join("meta.json").exists());
+        assert!(store.tls_files(&engine).unwrap().authority.is_some());
+        store.remove("far").unwrap();
+        assert!(store.list().unwrap().is_empty() && store.tls_files(&engine).is_none());
+    }
+
+    #[test]
+    fn names() {
+        assert!(check_name("my-far.host").is_ok());
+        for bad in ["default", "", "a", "-x", "a b", "../x"] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+}

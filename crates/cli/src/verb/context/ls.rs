@@ -1,0 +1,64 @@
+//! `context ls`.
+
+use crate::app::DEFAULT_SOCKET;
+use crate::config::contexts::{DEFAULT, Store};
+use crate::context::{Context, print};
+use crate::failure::Outcome;
+use crate::format::list::{Listing, Row};
+
+/// Flags of `context ls`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Show as table, json or with a Go template
+    #[arg(long, value_name = "string")]
+    format: Option<String>,
+    /// Show names alone
+    #[arg(short = 'q', long)]
+    quiet: bool,
+}
+
+const LISTING: Listing = Listing {
+    columns: &[
+        ("Name", "NAME"),
+        ("Description", "DESCRIPTION"),
+        ("DockerEndpoint", "DOCKER ENDPOINT"),
+        ("Error", "ERROR"),
+        ("Current", "CURRENT"),
+    ],
+    table: &["Name", "Description", "DockerEndpoint", "Error"],
+};
+
+/// The engine that flags and variables name, else this host's.
+pub(super) fn default_host() -> String {
+    let named = ["WHARF_HOST", "DOCKER_HOST"].into_iter().find_map(|v| std::env::var(v).ok());
+    named.filter(|host| !host.is_empty()).unwrap_or_else(|| format!("unix://{DEFAULT_SOCKET}"))
+}
+
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    let mut all =
+        vec![(DEFAULT.to_owned(), "The engine of this host, or of DOCKER_HOST".to_owned(), default_host())];
+    for engine in Store::of(&context.config_dir).list()? {
+        all.push((engine.name, engine.metadata.description, engine.endpoints.docker.host));
+    }
+    if options.quiet && options.format.is_none() {
+        print(all.iter().map(|(name, ..)| format!("{name}\n")).collect::<String>())?;
+        return Ok(0);
+    }
+    let table = options.format.as_deref().is_none_or(|format| format.starts_with("table"));
+    let rows: Vec<Row> = all
+        .into_iter()
+        .map(|(name, description, host)| {
+            let current = name == context.chosen;
+            let name = if current && table { format!("{name} *") } else { name };
+            Row::new([
+                ("Name", name.into()),
+                ("Description", description.into()),
+                ("DockerEndpoint", host.into()),
+                ("Error", "".into()),
+                ("Current", current.into()),
+            ])
+        })
+        .collect();
+    print(LISTING.show(&rows, options.format.as_deref())?)?;
+    Ok(0)
+}
