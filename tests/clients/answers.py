@@ -399,6 +399,11 @@ def networks(client):
         "n1": {"Aliases": ["al"], "IPAMConfig": {"IPv4Address": "10.99.0.200"}}}})
     client.request("POST", "/containers/a1/start")
     client("inspect connected", "GET", "/containers/a1/json")
+    for name in ["n1", "bridge"]:
+        outside = {name: {"IPAMConfig": {"IPv4Address": "10.1.0.200"}}}
+        request = {"Image": "busybox", "HostConfig": {"NetworkMode": name}, "Cmd": ["true"],
+                   "NetworkingConfig": {"EndpointsConfig": outside}}
+        client(f"address outside {name}", "POST", "/containers/create?name=a2", request)
     client("connect none", "POST", "/networks/n1/connect", {"Container": "nope"})
     client("connect nowhere", "POST", "/networks/nope/connect", {"Container": "a1"})
     client("connect again", "POST", "/networks/n1/connect", {"Container": "a1"})

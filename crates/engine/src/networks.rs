@@ -3,6 +3,7 @@
 mod live;
 mod options;
 mod republish;
+pub(crate) mod settings;
 
 use crate::clock::now_ns;
 use crate::events::Events;

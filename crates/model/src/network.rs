@@ -39,6 +39,17 @@ pub struct Subnet {
     pub auxiliary: BTreeMap<String, IpAddr>,
 }
 
+/// Whether an address lies in a block.
+pub fn in_block(base: IpAddr, prefix: u8, address: IpAddr) -> bool {
+    let (base, address, bits) = match (base, address) {
+        (IpAddr::V4(base), IpAddr::V4(address)) => (base.to_bits().into(), address.to_bits().into(), 32),
+        (IpAddr::V6(base), IpAddr::V6(address)) => (base.to_bits(), address.to_bits(), 128),
+        _ => return false,
+    };
+    let shift = bits - u32::from(prefix).min(bits);
+    u128::checked_shr(base, shift).unwrap_or(0) == u128::checked_shr(address, shift).unwrap_or(0)
+}
+
 /// What makes a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

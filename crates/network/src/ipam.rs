@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wharf_model::error::{Error, Result};
-use wharf_model::network::Subnet;
+use wharf_model::network::{Subnet, in_block as contains};
 
 /// Subnets larger than this many bits of host part are allocated from their first 2^64 addresses.
 const MAX_HOST_BITS: u32 = 64;
@@ -130,16 +130,6 @@ impl Pool {
             Ipv6Addr::from_bits(value).into()
         }
     }
-}
-
-/// Whether an address lies in a block.
-pub(crate) fn contains(base: IpAddr, prefix: u8, address: IpAddr) -> bool {
-    if base.is_ipv4() != address.is_ipv4() {
-        return false;
-    }
-    let bits = if base.is_ipv4() { 32 } else { 128 };
-    let shift = bits - u32::from(prefix).min(bits);
-    number(base).checked_shr(shift).unwrap_or(0) == number(address).checked_shr(shift).unwrap_or(0)
 }
 
 /// Whether two blocks share an address.

@@ -3,6 +3,7 @@
 use super::actor::Actor;
 use super::{Containers, Handle, ImageView, blocking, spec};
 use crate::clock::now_ns;
+use crate::networks::settings;
 use crate::random;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ impl Containers {
         let image = self.shared.images.find(&spec.image)?;
         crate::logs::remote::check(&spec.log)?;
         super::links::check(&self.registry, &spec.links)?;
+        self.check_endpoints(&spec)?;
         let inherited = self.inherited(&spec)?;
         let record = self.new_record(name, spec, &image)?;
         if record.command().is_empty() {
@@ -62,6 +64,18 @@ impl Containers {
         let handle = self.insert(Actor::spawn(self.shared.clone(), self.registry.clone(), record, None));
         self.shared.publish("create", &handle.record(), &[]);
         Ok(Created { handle, warnings: Vec::new() })
+    }
+
+    /// Networks that are not there are missed at the start, as with Docker.
+    fn check_endpoints(&self, spec: &ContainerSpec) -> Result<()> {
+        for (name, wish) in &spec.endpoints {
+            match self.shared.networks.find(name) {
+                Ok(network) => settings::check(&network.spec, wish)?,
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
     }
 
     /// The mounts of `--volumes-from`; a place that the container names itself is its own.

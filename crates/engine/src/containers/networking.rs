@@ -2,6 +2,7 @@
 
 use super::actor::Actor;
 use super::blocking;
+use crate::networks::settings;
 use wharf_model::container::{EndpointSpec, NetworkMode};
 use wharf_model::network::Driver;
 use wharf_model::ports::PortMapping;
@@ -26,11 +27,7 @@ impl Actor {
             (_, Driver::None) => return Err(Error::invalid(PRIVATE)),
             _ => {}
         }
-        if network.name == "bridge" && (wish.ipv4.is_some() || wish.ipv6.is_some()) {
-            return Err(Error::invalid(
-                "invalid config for network bridge: invalid endpoint settings:\nuser-specified IP address is supported on user-defined networks only",
-            ));
-        }
+        settings::check(&network, &wish)?;
         if self.shared.networks.names(&self.record.spec)?.contains(&network.name) {
             let message =
                 format!("endpoint with name {} already exists in network {}", self.record.name, network.name);
