@@ -1,12 +1,10 @@
 //! What Docker's API has and this engine has not: answers of an engine that is in no swarm and has no plugins.
 
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiError;
 use axum::extract::Path;
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
-use wharf_docker_api::types::system::BuildPruneResponse;
 
 /// In Docker's words, by which its clients know.
 const NO_SWARM: &str = "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.";
@@ -21,8 +19,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Rou
         .route("/plugins", get(async || Json(Vec::<()>::new())))
         .route("/plugins/{*rest}", any(plugin))
         .route("/containers/{id}/checkpoints", any(|| unsupported("checkpoints")))
-        .route("/containers/{id}/checkpoints/{*rest}", any(|| unsupported("checkpoints")))
-        .route("/build/prune", post(build_prune));
+        .route("/containers/{id}/checkpoints/{*rest}", any(|| unsupported("checkpoints")));
     for kind in ["nodes", "services", "tasks", "secrets", "configs"] {
         router = router
             .route(&format!("/{kind}"), any(no_swarm))
@@ -48,11 +45,6 @@ async fn unsupported(what: &'static str) -> ApiError {
 
 fn refusal(what: &str) -> ApiError {
     ApiError::new(StatusCode::NOT_IMPLEMENTED, format!("{what}: not supported by this engine"))
-}
-
-/// The classic builder's cache are images, which `image prune` removes.
-async fn build_prune() -> ApiResult {
-    Ok(Json(BuildPruneResponse::default()).into_response())
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@ use crate::error::{ApiError, ApiResult};
 use crate::images::{MessageStream, credentials_of};
 use crate::params::Params;
 use crate::{Api, convert};
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
 use base64::Engine;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use wharf_build::{Context, CredentialsFor, Options, Output};
 use wharf_distribution::client::Credentials;
 use wharf_docker_api::types::build::{BuildResult, Message};
 use wharf_docker_api::types::host_config::{Resources, Ulimit};
-use wharf_docker_api::types::system::AuthConfig;
+use wharf_docker_api::types::system::{AuthConfig, BuildPruneResponse};
 use wharf_engine::containers::StepHost;
 use wharf_model::Error;
 
@@ -40,6 +42,33 @@ pub(crate) async fn build(
         }
     });
     messages.answer().await
+}
+
+/// What BuildKit knows; the classic builder's cache are images, which `image prune` removes.
+const PRUNE_FILTERS: [&str; 13] = [
+    "description",
+    "id",
+    "inuse",
+    "label",
+    "label!",
+    "mutable",
+    "parent",
+    "private",
+    "shared",
+    "type",
+    "until",
+    "unused-for",
+    "immutable",
+];
+
+/// `POST /build/prune`.
+pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
+    let filters = params
+        .filters(&PRUNE_FILTERS)
+        .map_err(|e| ApiError::bad_request(format!("failed to prune build cache: {}", e.message)))?;
+    filters.until()?;
+    crate::events::pruned(&api, "builder", 0);
+    Ok(Json(BuildPruneResponse::default()).into_response())
 }
 
 async fn run(

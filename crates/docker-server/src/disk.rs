@@ -7,10 +7,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use futures_util::{StreamExt, TryStreamExt};
+use std::sync::Arc;
 use wharf_docker_api::types::container::Summary as ContainerSummary;
 use wharf_docker_api::types::image::Summary as ImageSummary;
 use wharf_docker_api::types::system::DiskUsage;
 use wharf_docker_api::types::volume::{UsageData, Volume};
+use wharf_model::container::ContainerRecord;
 
 const TYPES: [&str; 4] = ["container", "image", "volume", "build-cache"];
 
@@ -40,26 +43,38 @@ pub(crate) async fn usage(State(api): State<Api>, params: Params) -> ApiResult {
     Ok(Json(usage).into_response())
 }
 
+/// Trees that are measured at once: the disk's queue is short, and others want it too.
+const AT_ONCE: usize = 4;
+
 async fn containers_of(api: &Api) -> ApiResult<Vec<ContainerSummary>> {
-    let mut summaries = Vec::new();
-    for record in api.containers.list().iter().map(|h| h.record()) {
-        let mut summary = containers::list::summary(api, &record);
-        summary.size_rw = match api.containers.size(&record).await {
-            Ok(size) => Some(size as i64),
+    let measured = futures_util::stream::iter(api.containers.list()).map(async |handle| {
+        let record = handle.record();
+        match api.containers.size(&record).await {
+            Ok(size) => Ok(Some((record, size))),
             // Removed meanwhile.
-            Err(e) if e.kind() == wharf_model::ErrorKind::NotFound => continue,
-            Err(e) => return Err(e.into()),
-        };
-        summaries.push(summary);
-    }
-    Ok(summaries)
+            Err(e) if e.kind() == wharf_model::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    });
+    let measured: Vec<_> = measured.buffered(AT_ONCE).try_collect().await?;
+    let of = |(record, size): (Arc<ContainerRecord>, u64)| {
+        let image = api.images.resolve(record.image.as_str()).map_or(0, |image| image.size);
+        ContainerSummary {
+            size_rw: Some(size as i64),
+            size_root_fs: Some((size + image) as i64),
+            ..containers::list::summary(api, &record)
+        }
+    };
+    Ok(measured.into_iter().flatten().map(of).collect())
 }
 
+/// What an image takes of the disk: its files, and the archives they came in, which a push needs again.
 fn images_of(api: &Api) -> ApiResult<Vec<ImageSummary>> {
-    let shared = api.images.shared_sizes()?;
-    let of = |listed: &wharf_engine::images::Listed| ImageSummary {
-        shared_size: shared.get(&listed.image.id).map_or(0, |size| *size as i64),
-        ..images::describe::summary(api, listed)
+    let usage = api.images.usage()?;
+    let of = |listed: &wharf_engine::images::Listed| {
+        let (size, shared) = usage.get(&listed.image.id).copied().unwrap_or_default();
+        let summary = images::describe::summary(api, listed);
+        ImageSummary { size: size as i64, shared_size: shared as i64, ..summary }
     };
     Ok(api.images.list().iter().map(of).collect())
 }
@@ -69,7 +84,8 @@ fn volumes_of(api: &Api) -> ApiResult<Vec<Volume>> {
     let of = |record: &wharf_engine::volumes::VolumeRecord| {
         let uses = users.iter().filter(|r| r.mounts.iter().any(|m| m.name == record.name)).count();
         let usage = UsageData { ref_count: uses as i64, size: api.volumes.size(&record.name)? as i64 };
-        Ok(Volume { usage_data: Some(usage), ..volumes::wire(api, record)? })
+        Ok::<_, ApiError>(Volume { usage_data: Some(usage), ..volumes::wire(api, record)? })
     };
-    api.volumes.list()?.iter().map(of).collect()
+    // What cannot be measured was removed meanwhile.
+    Ok(api.volumes.list()?.iter().filter_map(|record| of(record).ok()).collect::<Vec<_>>())
 }

@@ -54,6 +54,12 @@ pub(crate) async fn events(State(api): State<Api>, params: Params) -> ApiResult 
     Ok(response)
 }
 
+/// Something was pruned.
+pub(crate) fn pruned(api: &Api, kind: &'static str, reclaimed: u64) {
+    let attributes = [("reclaimed".to_owned(), reclaimed.to_string())].into();
+    api.events.publish(kind, "prune", "", attributes);
+}
+
 fn matches(event: &Event, filters: &Filters) -> bool {
     let named = |kind: &str| {
         filters.allows(kind, |v| {

@@ -14,6 +14,7 @@ mod disk;
 mod error;
 mod events;
 mod frames;
+mod gc;
 mod images;
 mod networks;
 mod params;
@@ -30,10 +31,12 @@ pub use routes::router;
 pub use serve::{API_VERSION, Listener, MIN_API_VERSION, serve};
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use wharf_engine::containers::Containers;
 use wharf_engine::events::Events;
 use wharf_engine::execs::Execs;
+use wharf_engine::gc::Gc;
 use wharf_engine::images::Images;
 use wharf_engine::networks::Networks;
 use wharf_engine::volumes::VolumeService;
@@ -45,6 +48,8 @@ pub struct Api {
     pub containers: Arc<Containers>,
     /// Further processes.
     pub execs: Arc<Execs>,
+    /// Garbage collection.
+    pub gc: Arc<Gc>,
     /// Builds images.
     pub builder: wharf_build::Builder,
     /// Images.
@@ -60,7 +65,7 @@ pub struct Api {
 }
 
 /// What the engine tells of itself.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct About {
     /// The engine's id.
     pub id: String,
@@ -73,7 +78,9 @@ pub struct About {
     /// How root file systems are made.
     pub storage: String,
     /// Debug output is on.
-    pub debug: bool,
+    pub debug: AtomicBool,
+    /// The engine's labels, as key=value.
+    pub labels: Mutex<Vec<String>>,
     /// Where output of containers goes that do not say.
     pub log: wharf_model::container::LogSpec,
     /// Containers run in user namespaces unless they ask for the host's.

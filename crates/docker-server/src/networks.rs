@@ -244,6 +244,7 @@ pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
             deleted.push(name.clone());
         }
     }
+    crate::events::pruned(&api, "network", 0);
     Ok(Json(PruneResponse { networks_deleted: Some(deleted).filter(|list| !list.is_empty()) })
         .into_response())
 }

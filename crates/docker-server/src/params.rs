@@ -173,14 +173,27 @@ impl Filters {
         }
     }
 
+    /// As [`Filters::flag`], for a filter that Docker reads as Go reads a boolean.
+    pub(crate) fn boolean(&self, name: &str) -> ApiResult<Option<bool>> {
+        match self.values(name) {
+            [] => Ok(None),
+            [value] => match value.as_str() {
+                "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(Some(true)),
+                "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(Some(false)),
+                other => Err(ApiError::bad_request(format!(
+                    "invalid filter '{name}': strconv.ParseBool: parsing {other:?}: invalid syntax"
+                ))),
+            },
+            values => Err(ApiError::bad_request(format!("invalid filter '{name}=[{}]'", values.join(" ")))),
+        }
+    }
+
     /// The filter `until`: what was made before that time, in nanoseconds since the epoch.
     pub(crate) fn until(&self) -> ApiResult<Option<i128>> {
         match self.values("until") {
             [] => Ok(None),
             [value] => parse_until(value).map(Some).ok_or_else(|| {
-                ApiError::bad_request(format!(
-                    "invalid filter 'until=[{value}]': a time or a duration is expected"
-                ))
+                ApiError::bad_request(format!("failed to parse value as time or duration: {value:?}"))
             }),
             _ => Err(ApiError::bad_request("more than one until filter specified")),
         }

@@ -1,6 +1,6 @@
 //! Which handler serves which path.
 
-use crate::{Api, absent, build, containers, disk, events, images, networks, system, volumes};
+use crate::{Api, absent, build, containers, disk, events, gc, images, networks, system, volumes};
 use axum::Router;
 use axum::routing::{delete, get, post};
 
@@ -59,10 +59,15 @@ pub fn router(api: Api) -> Router {
         .route("/networks/{id}/connect", post(networks::connect))
         .route("/networks/{id}/disconnect", post(networks::disconnect))
         .route("/networks/{id}", get(networks::inspect).delete(networks::remove))
+        .route("/build/prune", post(build::prune))
+        .route("/system/gc", post(gc::run))
         .route("/system/df", get(disk::usage))
         .route("/volumes", get(volumes::list))
         .route("/volumes/create", post(volumes::create))
         .route("/volumes/prune", post(volumes::prune))
+        .route("/volumes/{name}/rename", post(volumes::rename))
+        .route("/volumes/{name}/clone", post(volumes::clone))
+        .route("/volumes/{name}/archive", get(volumes::export).put(volumes::import))
         .route("/volumes/{name}", get(volumes::inspect).put(volumes::update).delete(volumes::remove));
     absent::routes(router)
         .fallback(system::not_found)

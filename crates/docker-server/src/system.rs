@@ -8,6 +8,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 use wharf_docker_api::types::system::{Component, Info, Platform, Plugins, Runtime, Version};
 use wharf_engine::clock::{now_ns, rfc3339};
 use wharf_model::state::Status;
@@ -85,7 +87,9 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
         cpu_set: true,
         pids_limit: true,
         ipv4_forwarding: true,
-        debug: api.about.debug,
+        debug: api.about.debug.load(Ordering::Relaxed),
+        labels: Some(api.about.labels.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+        garbage_collection: Some(crate::gc::shown(&api.gc)),
         system_time: rfc3339(now_ns()),
         logging_driver: api.about.log.driver.clone(),
         cgroup_driver: "cgroupfs".to_owned(),

@@ -1,17 +1,22 @@
 //! `/volumes`.
 
 use crate::Api;
+use crate::body::reader;
+use crate::containers::archive::{tar, written_body};
 use crate::error::{ApiError, ApiResult};
 use crate::params::{JsonBody, Params};
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use std::sync::Arc;
 use wharf_docker_api::types::volume::{CreateRequest, ListResponse, PruneResponse, Volume};
 use wharf_engine::clock::rfc3339;
+use wharf_engine::images::plain;
 use wharf_engine::volumes::VolumeRecord;
 use wharf_model::container::ContainerRecord;
+use wharf_model::{Error, ErrorKind};
 
 pub(crate) fn wire(api: &Api, record: &VolumeRecord) -> ApiResult<Volume> {
     let options = (!record.options.is_empty()).then(|| record.options.clone());
@@ -39,6 +44,14 @@ fn is_used(users: &[Arc<ContainerRecord>], name: &str) -> bool {
     users.iter().any(|r| r.mounts.iter().any(|m| m.name == name))
 }
 
+/// Work on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> wharf_model::Result<T> + Send + 'static,
+) -> ApiResult<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|e| Error::internal(format!("a worker failed: {e}")))??)
+}
+
 pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&["dangling", "driver", "label", "name"])?;
     let users = users(&api);
@@ -49,7 +62,8 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
             && dangling.is_none_or(|wanted| wanted != is_used(&users, &r.name))
             && filters.labels(&r.labels)
     });
-    let volumes = records.map(|r| wire(&api, &r)).collect::<ApiResult<Vec<_>>>()?;
+    // Without a directory it was removed meanwhile.
+    let volumes = records.filter_map(|r| wire(&api, &r).ok()).collect();
     Ok(Json(ListResponse { volumes, warnings: None }).into_response())
 }
 
@@ -78,22 +92,72 @@ pub(crate) async fn update() -> ApiError {
 }
 
 pub(crate) async fn remove(State(api): State<Api>, Path(name): Path<String>, params: Params) -> ApiResult {
-    api.volumes.remove(&name, &users(&api), params.flag("force"))?;
+    let force = params.flag("force");
+    blocking(move || api.volumes.remove(&name, &|| Ok(users(&api)), force)).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+fn new_name(params: &Params) -> ApiResult<String> {
+    let name = params.get("name").ok_or_else(|| ApiError::bad_request("missing parameter: name"))?;
+    Ok(name.to_owned())
+}
+
+/// `POST /volumes/{name}/rename?name=`, beyond Docker's API.
+pub(crate) async fn rename(State(api): State<Api>, Path(name): Path<String>, params: Params) -> ApiResult {
+    let to = new_name(&params)?;
+    blocking(move || api.volumes.rename(&name, &to, &|| Ok(users(&api)))).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `POST /volumes/{name}/clone?name=`, beyond Docker's API.
+pub(crate) async fn clone(State(api): State<Api>, Path(name): Path<String>, params: Params) -> ApiResult {
+    let (to, worker) = (new_name(&params)?, api.clone());
+    let record = blocking(move || worker.volumes.clone_volume(&name, &to)).await?;
+    Ok((StatusCode::CREATED, Json(wire(&api, &record)?)).into_response())
+}
+
+/// `GET /volumes/{name}/archive`, beyond Docker's API.
+pub(crate) async fn export(State(api): State<Api>, Path(name): Path<String>) -> ApiResult {
+    api.volumes.inspect(&name)?;
+    Ok(tar(written_body(move |out| api.volumes.export(&name, out))))
+}
+
+/// `PUT /volumes/{name}/archive`, beyond Docker's API: a tar, also compressed with gzip or zstd.
+pub(crate) async fn import(State(api): State<Api>, Path(name): Path<String>, body: Body) -> ApiResult {
+    blocking(move || {
+        let mut archive =
+            plain(reader(body)).map_err(|e| Error::wrap(ErrorKind::Invalid, "read the archive", e))?;
+        api.volumes.import(&name, &mut archive)
+    })
+    .await?;
+    Ok(StatusCode::OK.into_response())
+}
+
+/// `POST /volumes/prune`.
 pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&["all", "label", "label!"])?;
-    let all = filters.flag("all")?.unwrap_or(false);
-    let users = users(&api);
-    let (mut deleted, mut reclaimed) = (Vec::new(), 0);
-    for record in api.volumes.list()? {
-        if (all || record.anonymous) && !is_used(&users, &record.name) && filters.labels(&record.labels) {
-            reclaimed += api.volumes.size(&record.name)?;
-            api.volumes.remove(&record.name, &users, true)?;
-            deleted.push(record.name);
+    let all = filters.boolean("all")?.unwrap_or(false);
+    let response = blocking(move || {
+        let (mut deleted, mut reclaimed) = (Vec::new(), 0);
+        let in_use = users(&api);
+        for record in api.volumes.list()? {
+            let wanted = (all || record.anonymous) && filters.labels(&record.labels);
+            if !wanted || is_used(&in_use, &record.name) {
+                continue;
+            }
+            let size = api.volumes.size(&record.name)?;
+            match api.volumes.remove(&record.name, &|| Ok(users(&api)), true) {
+                Ok(()) => {
+                    reclaimed += size;
+                    deleted.push(record.name);
+                }
+                // Somebody began to use it.
+                Err(e) if e.kind() == ErrorKind::Conflict => {}
+                Err(e) => return Err(e),
+            }
         }
-    }
-    let volumes_deleted = Some(deleted).filter(|list| !list.is_empty());
-    Ok(Json(PruneResponse { volumes_deleted, space_reclaimed: reclaimed }).into_response())
+        crate::events::pruned(&api, "volume", reclaimed);
+        Ok(PruneResponse { volumes_deleted: Some(deleted), space_reclaimed: reclaimed })
+    });
+    Ok(Json(response.await?).into_response())
 }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod containers;
 pub mod events;
 pub mod execs;
+pub mod gc;
 pub mod images;
 pub mod logs;
 pub mod networks;

@@ -1,33 +1,28 @@
 //! Volumes: by name, with labels, and who uses them.
 
-use crate::clock::now_ns;
+mod claims;
+mod content;
+mod options;
+mod record;
+mod remove;
+
+#[cfg(test)]
+mod tests;
+
+pub use record::VolumeRecord;
+pub use remove::Users;
+
 use crate::events::Events;
 use crate::random;
-use serde::{Deserialize, Serialize};
+use claims::Claims;
+use options::{Source, source_of};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::{IpAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use wharf_model::container::ContainerRecord;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wharf_model::ids::is_valid_name;
 use wharf_model::records::{Change, Durability, RecordKind, Records};
-use wharf_model::volumes::{VolumeMount, Volumes};
+use wharf_model::volumes::Volumes;
 use wharf_model::{ContainerId, Error, ErrorKind, Result};
-
-/// A volume with what only people look at.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct VolumeRecord {
-    /// Its name.
-    pub name: String,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Options of the driver, as given.
-    pub options: BTreeMap<String, String>,
-    /// Nanoseconds since the epoch.
-    pub created_ns: i128,
-    /// The engine made it without a name.
-    pub anonymous: bool,
-}
 
 /// The service.
 pub struct VolumeService {
@@ -36,64 +31,18 @@ pub struct VolumeService {
     events: Events,
     /// Running containers by the mounted volume that they use.
     held: Mutex<HashMap<String, HashSet<ContainerId>>>,
-}
-
-/// What is in the place of a volume's own directory.
-enum Source {
-    /// A directory of the host.
-    Directory(PathBuf),
-    /// A file system that is mounted while a container uses it.
-    Mount(VolumeMount),
-}
-
-/// What the options of the local driver mean, in Docker's words; nothing without any.
-fn source_of(options: &BTreeMap<String, String>) -> Result<Option<Source>> {
-    if options.is_empty() {
-        return Ok(None);
-    }
-    let unknown = options.keys().find(|key| !matches!(key.as_str(), "type" | "device" | "o" | "size"));
-    if let Some(key) = unknown {
-        return Err(Error::invalid(format!("invalid option: {key:?}")));
-    }
-    if options.contains_key("size") {
-        return Err(Error::invalid("quota size requested but no quota support"));
-    }
-    let of = |key: &str| options.get(key).map(String::as_str);
-    let missing = |key: &str| Error::invalid(format!("missing required option: {key:?}"));
-    let device = of("device").filter(|d| !d.is_empty()).ok_or_else(|| missing("device"))?;
-    let kind = of("type").filter(|t| !t.is_empty()).ok_or_else(|| missing("type"))?;
-    let listed = of("o").unwrap_or_default();
-    if listed.split(',').any(|option| matches!(option, "bind" | "rbind")) {
-        if !device.starts_with('/') {
-            return Err(Error::invalid(format!("invalid device {device:?}: an absolute path is expected")));
-        }
-        return Ok(Some(Source::Directory(device.into())));
-    }
-    let (kind, device, options) = (kind.to_owned(), device.to_owned(), with_address(kind, listed)?);
-    Ok(Some(Source::Mount(VolumeMount { kind, device, options })))
-}
-
-/// The kernel's NFS takes the server's address, not its name.
-fn with_address(kind: &str, options: &str) -> Result<String> {
-    if !kind.starts_with("nfs") && kind != "cifs" {
-        return Ok(options.to_owned());
-    }
-    let resolved = options.split(',').map(|option| {
-        let Some(host) = option.strip_prefix("addr=") else { return Ok(option.to_owned()) };
-        if host.parse::<IpAddr>().is_ok() {
-            return Ok(option.to_owned());
-        }
-        let found = (host, 0).to_socket_addrs().ok().and_then(|mut all| all.next());
-        let found = found.ok_or_else(|| Error::invalid(format!("error resolving {host}: no such host")))?;
-        Ok(format!("addr={}", found.ip()))
-    });
-    Ok(resolved.collect::<Result<Vec<_>>>()?.join(","))
+    /// Who is about to use which volume.
+    claims: Mutex<Claims>,
 }
 
 impl VolumeService {
     /// Volumes in a store.
     pub fn new(store: Arc<dyn Volumes>, records: Arc<dyn Records>, events: Events) -> Self {
-        Self { store, records, events, held: Mutex::default() }
+        Self { store, records, events, held: Mutex::default(), claims: Mutex::default() }
+    }
+
+    fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a volume or finds the one that is there. Without a name it is anonymous.
@@ -103,94 +52,152 @@ impl VolumeService {
         labels: BTreeMap<String, String>,
         options: BTreeMap<String, String>,
     ) -> Result<VolumeRecord> {
+        self.create_as(&self.claims(), name, labels, options)
+    }
+
+    fn create_as(
+        &self,
+        _locked: &MutexGuard<'_, Claims>,
+        name: &str,
+        labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<VolumeRecord> {
         let anonymous = name.is_empty();
         let name =
             if anonymous { ContainerId::from_bytes(random::bytes()?).to_string() } else { name.to_owned() };
-        if name.len() < 2 {
-            return Err(Error::invalid(format!(
-                "create {name}: volume name is too short, names should be at least two alphanumeric characters"
-            )));
+        check_name("create", &name)?;
+        source_of(&options).map_err(|e| Error::new(e.kind(), format!("create {name}: {}", e.full())))?;
+        if let Some(existing) = self.find(&name)? {
+            return match existing.pending {
+                None => Ok(existing),
+                Some(_) => Err(Error::conflict(format!(
+                    "create {name}: the volume is being made or removed: try again when that is done"
+                ))),
+            };
         }
-        if !is_valid_name(&name) {
-            return Err(Error::invalid(format!(
-                "create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
-            )));
-        }
-        source_of(&options)?;
-        if let Some(existing) = self.get(&name)? {
-            return Ok(existing);
-        }
-        let record = VolumeRecord { name: name.clone(), labels, options, created_ns: now_ns(), anonymous };
-        let body = serde_json::to_vec(&record)
-            .map_err(|e| Error::wrap(ErrorKind::Internal, "encode the volume's record", e))?;
-        let put = Change::Put { kind: RecordKind::Volume, id: name.clone(), body };
-        self.records.commit(vec![put], Durability::Power)?;
-        self.store.create(&name)?;
-        self.publish("create", &name);
+        let record = VolumeRecord { anonymous, ..VolumeRecord::new(&name, labels, options) };
+        self.put(&record, Durability::Power)?;
+        self.furnish(&record)?;
+        self.publish("create", &name, &[]);
         Ok(record)
     }
 
-    fn publish(&self, action: &str, name: &str) {
-        let attributes = BTreeMap::from([("driver".to_owned(), "local".to_owned())]);
+    /// The volume's directory, with the owner that its options name.
+    fn furnish(&self, record: &VolumeRecord) -> Result<()> {
+        let ownership = match source_of(&record.options) {
+            Ok(Source::Own(ownership)) => ownership,
+            _ => Default::default(),
+        };
+        self.store.create(&record.name, &ownership).map(drop)
+    }
+
+    fn change(&self, record: &VolumeRecord) -> Result<Change> {
+        let body = serde_json::to_vec(record)
+            .map_err(|e| Error::wrap(ErrorKind::Internal, "encode the volume's record", e))?;
+        Ok(Change::Put { kind: RecordKind::Volume, id: record.name.clone(), body })
+    }
+
+    fn put(&self, record: &VolumeRecord, durability: Durability) -> Result<()> {
+        self.records.commit(vec![self.change(record)?], durability)
+    }
+
+    fn publish(&self, action: &str, name: &str, more: &[(&str, &str)]) {
+        let attributes = [("driver", "local")].iter().chain(more);
+        let attributes = attributes.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         self.events.publish("volume", action, name, attributes);
     }
 
+    /// A record, also of a volume that is on its way in or out.
+    fn find(&self, name: &str) -> Result<Option<VolumeRecord>> {
+        self.records.get(RecordKind::Volume, name)?.map(|body| parsed(name, &body)).transpose()
+    }
+
     fn get(&self, name: &str) -> Result<Option<VolumeRecord>> {
-        let body = self.records.get(RecordKind::Volume, name)?;
-        let parse = |b: Vec<u8>| serde_json::from_slice(&b);
-        body.map(parse)
-            .transpose()
-            .map_err(|e| Error::wrap(ErrorKind::Internal, format!("read the record of volume {name}"), e))
+        Ok(self.find(name)?.filter(|record| record.pending.is_none()))
     }
 
     /// A volume's record.
     pub fn inspect(&self, name: &str) -> Result<VolumeRecord> {
-        self.get(name)?.ok_or_else(|| Error::not_found(format!("get {name}: no such volume")))
+        self.get(name)?.ok_or_else(|| absent(name))
+    }
+
+    fn all(&self) -> Result<Vec<VolumeRecord>> {
+        self.records.list(RecordKind::Volume)?.into_iter().map(|(name, body)| parsed(&name, &body)).collect()
     }
 
     /// All volumes by name.
     pub fn list(&self) -> Result<Vec<VolumeRecord>> {
-        let parse = |(name, body): (String, Vec<u8>)| {
-            serde_json::from_slice(&body)
-                .map_err(|e| Error::wrap(ErrorKind::Internal, format!("read the record of volume {name}"), e))
+        Ok(self.all()?.into_iter().filter(|record| record.pending.is_none()).collect())
+    }
+
+    /// Finds or makes a volume for a container that is being created: its record and directory. Until
+    /// [`VolumeService::settle`] nobody takes it away.
+    pub(crate) fn provide(
+        &self,
+        name: &str,
+        labels: BTreeMap<String, String>,
+        container: &ContainerId,
+    ) -> Result<(VolumeRecord, PathBuf)> {
+        let record = {
+            let mut claims = self.claims();
+            let record = self.create_as(&claims, name, labels, BTreeMap::new())?;
+            claims.add(&record.name, container.as_str());
+            record
         };
-        self.records.list(RecordKind::Volume)?.into_iter().map(parse).collect()
-    }
-
-    /// Removes a volume. Whether a container uses it is the caller's to say.
-    pub fn remove(&self, name: &str, users: &[Arc<ContainerRecord>], force: bool) -> Result<()> {
-        if self.get(name)?.is_none() {
-            return if force { Ok(()) } else { Err(Error::not_found(format!("get {name}: no such volume"))) };
-        }
-        if let Some(user) = users.iter().find(|r| r.mounts.iter().any(|m| m.name == name)) {
-            return Err(Error::conflict(format!("remove {name}: volume is in use - [{}]", user.id)));
-        }
-        self.store.remove(name)?;
-        let delete = Change::Delete { kind: RecordKind::Volume, id: name.to_owned() };
-        self.records.commit(vec![delete], Durability::Process)?;
-        self.publish("destroy", name);
-        Ok(())
-    }
-
-    /// Finds or makes a volume for a container: its name and directory.
-    pub(crate) fn provide(&self, name: &str, labels: BTreeMap<String, String>) -> Result<(String, PathBuf)> {
-        let record = self.create(name, labels, BTreeMap::new())?;
+        self.mark_used(&record)?;
         let path = self.source(&record.name)?;
-        Ok((record.name, path))
+        Ok((record, path))
     }
 
-    pub(crate) fn is_anonymous(&self, name: &str) -> Result<bool> {
-        Ok(self.get(name)?.is_some_and(|r| r.anonymous))
+    /// A container that is being created has another one's volume too.
+    pub(crate) fn share(&self, name: &str, container: &ContainerId) -> Result<()> {
+        let record = {
+            let mut claims = self.claims();
+            let record = self.inspect(name)?;
+            claims.add(name, container.as_str());
+            record
+        };
+        self.mark_used(&record)
+    }
+
+    /// The container's record says now what it uses, or it came to nothing.
+    pub(crate) fn settle(&self, container: &str) {
+        self.claims().settle(container);
+    }
+
+    fn mark_used(&self, record: &VolumeRecord) -> Result<()> {
+        if record.unused_since_ns.is_none() {
+            return Ok(());
+        }
+        self.put(&VolumeRecord { unused_since_ns: None, ..record.clone() }, Durability::Process)
+    }
+
+    /// Keeps since when no container has a volume.
+    pub(crate) fn mark_unused(&self, name: &str, since_ns: i128, users: Users<'_>) -> Result<()> {
+        let claims = self.claims();
+        let Some(record) = self.get(name)? else { return Ok(()) };
+        if remove::unused("mark", name, &claims, users).is_err() {
+            return Ok(());
+        }
+        self.put(&VolumeRecord { unused_since_ns: Some(since_ns), ..record }, Durability::Process)
     }
 
     /// Whether an image's content may be copied into it. What is mounted later is another's.
     pub(crate) fn is_empty(&self, name: &str) -> Result<bool> {
         match source_of(&self.inspect(name)?.options)? {
-            None => self.store.is_empty(name),
-            Some(Source::Directory(path)) => {
+            Source::Own(_) => self.store.is_empty(name),
+            Source::Directory(path) => {
                 Ok(std::fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none()))
             }
-            Some(Source::Mount(_)) => Ok(false),
+            Source::Mount(_) => Ok(false),
+        }
+    }
+
+    /// After an image's content was copied into it: the owner that was asked for counts, not the image's.
+    pub(crate) fn own(&self, record: &VolumeRecord) -> Result<()> {
+        match source_of(&record.options)? {
+            Source::Own(ownership) => self.store.own(&record.name, &ownership),
+            _ => Ok(()),
         }
     }
 
@@ -201,7 +208,7 @@ impl VolumeService {
 
     /// What containers mount: the volume's directory, or what its options name.
     pub(crate) fn source(&self, name: &str) -> Result<PathBuf> {
-        match self.get(name)?.map(|record| source_of(&record.options)).transpose()?.flatten() {
+        match self.get(name)?.map(|record| source_of(&record.options)).transpose()? {
             Some(Source::Directory(path)) => Ok(path),
             _ => self.store.path(name),
         }
@@ -211,14 +218,14 @@ impl VolumeService {
     pub(crate) fn hold(&self, name: &str, container: &ContainerId) -> Result<()> {
         let record = self.inspect(name)?;
         match source_of(&record.options)? {
-            None => self.store.path(name).map(drop),
-            Some(Source::Directory(path)) if path.is_dir() => Ok(()),
-            Some(Source::Directory(path)) => Err(Error::internal(format!(
+            Source::Own(_) => self.store.path(name).map(drop),
+            Source::Directory(path) if path.is_dir() => Ok(()),
+            Source::Directory(path) => Err(Error::internal(format!(
                 "error while mounting volume '{}': failed to mount local volume: mount {}: no such directory",
                 self.store.path(name)?.display(),
                 path.display()
             ))),
-            Some(Source::Mount(what)) => {
+            Source::Mount(what) => {
                 let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
                 self.store.mount(name, &what).map_err(|e| {
                     let path = self.store.path(name).unwrap_or_default();
@@ -246,7 +253,7 @@ impl VolumeService {
     pub(crate) fn sweep(&self) -> Result<()> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for record in self.list()? {
-            let is_mount = matches!(source_of(&record.options), Ok(Some(Source::Mount(_))));
+            let is_mount = matches!(source_of(&record.options), Ok(Source::Mount(_)));
             if is_mount && !held.contains_key(&record.name) {
                 self.store.unmount(&record.name)?;
             }
@@ -258,21 +265,28 @@ impl VolumeService {
     pub fn size(&self, name: &str) -> Result<u64> {
         self.store.size(name)
     }
+}
 
-    /// Removes an anonymous volume along with its container, unless another container has it too.
-    pub(crate) fn remove_if_unused(&self, name: &str, container: &ContainerId) -> Result<()> {
-        let mut others = Vec::new();
-        for (id, body) in self.records.list(RecordKind::Container)? {
-            if id != container.as_str() {
-                let record: ContainerRecord = serde_json::from_slice(&body).map_err(|e| {
-                    Error::wrap(ErrorKind::Internal, format!("read the record of container {id}"), e)
-                })?;
-                others.push(Arc::new(record));
-            }
-        }
-        match self.remove(name, &others, true) {
-            Err(e) if e.kind() == ErrorKind::Conflict => Ok(()),
-            other => other,
-        }
+fn absent(name: &str) -> Error {
+    Error::not_found(format!("get {name}: no such volume"))
+}
+
+fn parsed(name: &str, body: &[u8]) -> Result<VolumeRecord> {
+    serde_json::from_slice(body)
+        .map_err(|e| Error::wrap(ErrorKind::Internal, format!("read the record of volume {name}"), e))
+}
+
+/// In Docker's words.
+fn check_name(doing: &str, name: &str) -> Result<()> {
+    if name.len() < 2 {
+        return Err(Error::invalid(format!(
+            "{doing} {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )));
     }
+    if !is_valid_name(name) {
+        return Err(Error::invalid(format!(
+            "{doing} {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+        )));
+    }
+    Ok(())
 }

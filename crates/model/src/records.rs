@@ -20,6 +20,8 @@ pub enum RecordKind {
     Image,
     /// Image references (`docker.io/library/busybox:latest`) to image ids.
     Tag,
+    /// When images were last used, by image id.
+    ImageUse,
     /// Networks, by network id.
     Network,
     /// Volumes, by name.
@@ -41,6 +43,7 @@ impl RecordKind {
             Self::Container => "container",
             Self::Image => "image",
             Self::Tag => "tag",
+            Self::ImageUse => "image-use",
             Self::Network => "network",
             Self::Volume => "volume",
             Self::Layer => "layer",

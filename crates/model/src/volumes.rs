@@ -1,7 +1,19 @@
 //! The `Volumes` seam: directories of the host that outlive containers, by name.
 
 use crate::error::Result;
-use std::path::PathBuf;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Whose a volume's directory is from the beginning; what is left open is root's, mode 0755.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ownership {
+    /// The user.
+    pub uid: Option<u32>,
+    /// The group.
+    pub gid: Option<u32>,
+    /// Permission bits.
+    pub mode: Option<u32>,
+}
 
 /// What a volume shows in place of a directory of its own (options `type`, `device` and `o`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,12 +31,23 @@ pub struct VolumeMount {
 /// Errors: `Invalid` for a name that may not be one, `NotFound` for an absent volume, `Internal` for the
 /// disk's failures. Who uses a volume, and its labels, are the engine's to know.
 pub trait Volumes: Send + Sync {
-    /// Makes a volume, or finds the one that is there; returns its directory.
-    fn create(&self, name: &str) -> Result<PathBuf>;
+    /// Makes a volume, or finds the one that is there; returns its directory. A crash leaves it whole or not there.
+    fn create(&self, name: &str, ownership: &Ownership) -> Result<PathBuf>;
     /// A volume's directory.
     fn path(&self, name: &str) -> Result<PathBuf>;
     /// Removes a volume with its content; nothing happens if it is absent.
     fn remove(&self, name: &str) -> Result<()>;
+    /// Calls a volume otherwise, whole or not at all. `Conflict` when there is one of that name.
+    fn rename(&self, from: &str, to: &str) -> Result<()>;
+    /// Gives a volume's directory an owner and a mode, as far as they are said.
+    fn own(&self, name: &str, ownership: &Ownership) -> Result<()>;
+    /// Copies a directory of the host with its attributes into an empty volume that nobody uses, sharing the disk's
+    /// blocks where the file system can, holes as holes.
+    fn copy(&self, from: &Path, name: &str) -> Result<()>;
+    /// Writes a directory of the host as a tar, with owners, extended attributes and hard links.
+    fn export(&self, from: &Path, out: &mut dyn Write) -> Result<()>;
+    /// Unpacks a tar into a directory of the host; no name and no link in it leads out.
+    fn import(&self, into: &Path, tar: &mut dyn Read) -> Result<()>;
     /// Every volume's name, sorted.
     fn list(&self) -> Result<Vec<String>>;
     /// Bytes of the files in a volume; a file with several names counts once.

@@ -16,15 +16,15 @@
 //! killed process loses nothing. After a power cut within the kernel's write-back time (30 s) a fresh layer
 //! may be incomplete; it is restored from its blob, which is synced.
 
-mod archive;
+pub(crate) mod archive;
 mod changes;
 mod extract;
 mod hashing;
-mod inside;
+pub(crate) mod inside;
 mod merged;
 mod skeleton;
-mod trees;
-mod walk;
+pub(crate) mod trees;
+pub(crate) mod walk;
 
 #[cfg(test)]
 mod hostile_tests;

@@ -1,12 +1,19 @@
 //! Volumes of the `local` driver: `volumes/<name>/_data`.
 
-use crate::disk::{failed, make_dir, remove_tree};
+mod copy;
+
+use crate::disk::{failed, make_dir, remove_tree, sync_dir};
+use crate::snapshots::{inside, trees};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 use std::ffi::CString;
-use std::os::unix::fs::MetadataExt;
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use wharf_model::ids::is_valid_name;
-use wharf_model::volumes::{VolumeMount, Volumes};
+use wharf_model::volumes::{Ownership, VolumeMount, Volumes};
 use wharf_model::{Error, ErrorKind, Result};
 
 /// The `Volumes` seam on a directory.
@@ -19,7 +26,7 @@ impl LocalVolumes {
     pub fn open(root: &Path) -> Result<Self> {
         let root = root.join("volumes");
         make_dir(&root)?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o701);
+        let mode = std::fs::Permissions::from_mode(0o701);
         std::fs::set_permissions(&root, mode).map_err(|e| failed("set the mode of", &root, e))?;
         Ok(Self { root })
     }
@@ -37,14 +44,55 @@ impl LocalVolumes {
 }
 
 impl Volumes for LocalVolumes {
-    fn create(&self, name: &str) -> Result<PathBuf> {
-        let data = self.dir(name)?.join("_data");
-        if !data.is_dir() {
-            make_dir(&data)?;
-            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-            std::fs::set_permissions(&data, mode).map_err(|e| failed("set the mode of", &data, e))?;
+    fn create(&self, name: &str, ownership: &Ownership) -> Result<PathBuf> {
+        let dir = self.dir(name)?;
+        let data = dir.join("_data");
+        if data.is_dir() {
+            return Ok(data);
+        }
+        // Made under a name that no volume may have, so that it appears with its owner.
+        let part = self.root.join(format!(".new.{name}"));
+        remove_tree(&part)?;
+        let made = part.join("_data");
+        make_dir(&made)?;
+        own(&made, &Ownership { mode: ownership.mode.or(Some(0o755)), ..*ownership })?;
+        match std::fs::rename(&part, &dir) {
+            // Something is there that is no volume, such as what a crash left of a removal.
+            Err(e) if e.raw_os_error() == Some(Errno::NOTEMPTY.raw_os_error()) => {
+                std::fs::rename(&made, &data).map_err(|e| failed("make directory", &data, e))?;
+                remove_tree(&part)?;
+            }
+            result => result.map_err(|e| failed("make directory", &dir, e))?,
         }
         Ok(data)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (from, to) = (self.dir(from)?, self.dir(to)?);
+        let here = rustix::fs::CWD;
+        match rustix::fs::renameat_with(here, &from, here, &to, RenameFlags::NOREPLACE) {
+            Ok(()) => sync_dir(&self.root),
+            Err(Errno::EXIST) => Err(Error::conflict(format!("{} is there already", to.display()))),
+            Err(e) => Err(failed("rename", &from, e)),
+        }
+    }
+
+    fn own(&self, name: &str, ownership: &Ownership) -> Result<()> {
+        own(&self.path(name)?, ownership)
+    }
+
+    fn copy(&self, from: &Path, name: &str) -> Result<()> {
+        let to = self.path(name)?;
+        copy::tree(opened(from)?.as_fd(), opened(&to)?.as_fd())
+            .map_err(|e| failed("copy the content of", from, e))
+    }
+
+    fn export(&self, from: &Path, out: &mut dyn Write) -> Result<()> {
+        trees::pack(opened(from)?.as_fd(), out)
+    }
+
+    fn import(&self, into: &Path, tar: &mut dyn Read) -> Result<()> {
+        trees::unpack(opened(into)?.as_fd(), tar)
     }
 
     fn path(&self, name: &str) -> Result<PathBuf> {
@@ -112,6 +160,20 @@ impl Volumes for LocalVolumes {
     }
 }
 
+fn opened(path: &Path) -> Result<OwnedFd> {
+    inside::open_root(path).map_err(|e| failed("open", path, e))
+}
+
+fn own(path: &Path, ownership: &Ownership) -> Result<()> {
+    if ownership.uid.is_some() || ownership.gid.is_some() {
+        std::os::unix::fs::chown(path, ownership.uid, ownership.gid)
+            .map_err(|e| failed("set the owner of", path, e))?;
+    }
+    let Some(mode) = ownership.mode else { return Ok(()) };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(|e| failed("set the mode of", path, e))
+}
+
 /// The volume's directory and the one above it are of one file system unless something is mounted.
 fn is_mounted(data: &Path) -> Result<bool> {
     let device = |path: &Path| std::fs::metadata(path).map(|m| m.dev()).map_err(|e| failed("stat", path, e));
@@ -163,11 +225,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let volumes = LocalVolumes::open(dir.path()).unwrap();
         assert_eq!(volumes.path("data").unwrap_err().kind(), ErrorKind::NotFound);
-        let path = volumes.create("data").unwrap();
+        let path = volumes.create("data", &Ownership::default()).unwrap();
         assert!(volumes.is_empty("data").unwrap());
         std::fs::write(path.join("a"), "12345").unwrap();
         std::fs::hard_link(path.join("a"), path.join("b")).unwrap();
-        assert_eq!(volumes.create("data").unwrap(), path);
+        assert_eq!(volumes.create("data", &Ownership::default()).unwrap(), path);
         assert_eq!(volumes.size("data").unwrap(), 5);
         assert!(!volumes.is_empty("data").unwrap());
         assert_eq!(volumes.list().unwrap(), ["data"]);
@@ -177,11 +239,33 @@ mod tests {
     }
 
     #[test]
+    fn a_volume_gets_another_name_and_keeps_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let volumes = LocalVolumes::open(dir.path()).unwrap();
+        let ownership = Ownership { mode: Some(0o2770), ..Ownership::default() };
+        let path = volumes.create("old", &ownership).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o2770);
+        volumes.create("taken", &Ownership::default()).unwrap();
+        assert_eq!(volumes.rename("old", "taken").unwrap_err().kind(), ErrorKind::Conflict);
+        volumes.rename("old", "new").unwrap();
+        assert_eq!(volumes.list().unwrap(), ["new", "taken"]);
+        // What a crash left of a removal is no volume.
+        std::fs::remove_dir(volumes.path("new").unwrap()).unwrap();
+        std::fs::create_dir(dir.path().join("volumes/new/rest")).unwrap();
+        volumes.create("new", &Ownership::default()).unwrap();
+        assert!(volumes.is_empty("new").unwrap());
+    }
+
+    #[test]
     fn names_lead_nowhere_else() {
         let dir = tempfile::tempdir().unwrap();
         let volumes = LocalVolumes::open(dir.path()).unwrap();
         for bad in ["", ".", "..", "../x", "a/b", "/etc", "-x"] {
-            assert_eq!(volumes.create(bad).unwrap_err().kind(), ErrorKind::Invalid, "{bad}");
+            assert_eq!(
+                volumes.create(bad, &Ownership::default()).unwrap_err().kind(),
+                ErrorKind::Invalid,
+                "{bad}"
+            );
             assert_eq!(volumes.remove(bad).unwrap_err().kind(), ErrorKind::Invalid, "{bad}");
         }
     }

@@ -99,6 +99,20 @@ impl Engine {
         format!("unix://{}", self.path("s.sock").display())
     }
 
+    /// The body of its API's answer to `GET`.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn get(&self, path: &str) -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::os::unix::net::UnixStream::connect(self.path("s.sock")).expect("connect");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: wharf\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("ask");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("read the answer");
+        answer.split_once("\r\n\r\n").expect("a body").1.to_owned()
+    }
+
     /// What the engine logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()

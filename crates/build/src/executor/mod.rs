@@ -140,6 +140,7 @@ impl Builder {
         })?;
         let file = Dockerfile::parse(&text)
             .map_err(|e| Error::wrap(ErrorKind::Invalid, format!("read {}", options.dockerfile), e))?;
+        let _building = self.images.building().await;
         let mut build = Build {
             builder: self,
             context: Arc::new(context),

@@ -135,6 +135,7 @@ impl Build<'_> {
         if !self.options.pull || reference.is_err() {
             match self.builder.images.resolve(name) {
                 Ok(image) if platform.is_none_or(|p| p.rank(&image.config.platform).is_some()) => {
+                    self.builder.images.used(&image.id);
                     return Ok(image);
                 }
                 Ok(_) => {}

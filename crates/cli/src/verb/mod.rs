@@ -134,10 +134,14 @@ verbs! {
     network::ls("[OPTIONS]", "Show networks") "network ls" "network list";
     network::prune("[OPTIONS]", "Remove networks that no container is in") "network prune";
     network::rm("[OPTIONS] NETWORK [NETWORK...]", "Remove networks") "network rm" "network remove";
+    volume::clone("SOURCE TARGET", "Make a volume with the content of another") "volume clone";
     volume::create("[OPTIONS] [VOLUME]", "Make a volume") "volume create";
+    volume::export("[OPTIONS] VOLUME", "Write a volume's files as a tar") "volume export";
+    volume::import("VOLUME file|-", "Put the files of a tar into a volume") "volume import";
     volume::inspect("[OPTIONS] VOLUME [VOLUME...]", "Show all that is known of volumes") "volume inspect";
     volume::ls("[OPTIONS]", "Show volumes") "volume ls" "volume list";
     volume::prune("[OPTIONS]", "Remove volumes that no container uses") "volume prune";
+    volume::rename("VOLUME NEW_NAME", "Give a volume another name") "volume rename";
     volume::rm("[OPTIONS] VOLUME [VOLUME...]", "Remove volumes") "volume rm" "volume remove";
     system::df("[OPTIONS]", "Show what takes up the disk") "system df";
     system::prune("[OPTIONS]", "Remove all that nothing uses") "system prune";

@@ -4,6 +4,8 @@ use crate::context::{confirm, print};
 use crate::failure::Failure;
 use crate::format::list::pairs;
 use crate::format::size::precise;
+use crate::verb::image::rm::said;
+use wharf_docker_api::types::image::DeleteResponse;
 
 /// Flags of every prune.
 #[derive(Debug, clap::Args)]
@@ -25,6 +27,12 @@ impl Flags {
 
     pub(super) fn filters(&self) -> Result<Vec<(&str, &str)>, Failure> {
         pairs(&self.filter)
+            .map_err(|e| Failure::with_status(125, e.to_string().replace("\"-f, --filter\"", "\"--filter\"")))
+    }
+
+    /// The same, but for those of a name that a flag says better.
+    pub(super) fn filters_without(&self, name: &str) -> Result<Vec<(&str, &str)>, Failure> {
+        Ok(self.filters()?.into_iter().filter(|(n, _)| *n != name).collect())
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -39,4 +47,13 @@ pub(super) fn deleted(title: &str, names: &[String]) -> Result<(), Failure> {
 
 pub(super) fn reclaimed(bytes: u64) -> Result<(), Failure> {
     print(format!("Total reclaimed space: {}\n", precise(bytes)))
+}
+
+/// `deleted: …` in lists, where `rmi` says `Deleted: …`.
+pub(super) fn images(gone: &[DeleteResponse]) -> Vec<String> {
+    let lowercase_first = |text: String| {
+        let mut letters = text.chars();
+        letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
+    };
+    gone.iter().map(said).map(lowercase_first).collect()
 }

@@ -106,6 +106,31 @@ wire! { "PascalCase":
         #[serde(rename = "CDISpecDirs")]
         pub cdi_spec_dirs: Vec<String>,
         pub warnings: Option<Vec<String>>,
+        /// Beyond Docker's API.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub garbage_collection: Option<GarbageCollection>,
+    }
+
+    /// What is removed by itself.
+    pub struct GarbageCollection {
+        pub enabled: bool,
+        pub interval: String,
+        /// In words.
+        pub rules: Vec<String>,
+        /// Patterns of names, and labels.
+        pub keep: Vec<String>,
+        #[serde(skip_serializing_if = "is_default")]
+        pub last_run: String,
+        /// Bytes.
+        pub last_reclaimed: u64,
+    }
+
+    /// `POST /system/gc`.
+    pub struct GcResponse {
+        pub containers_deleted: Vec<String>,
+        pub images_deleted: Vec<super::image::DeleteResponse>,
+        pub volumes_deleted: Vec<String>,
+        pub space_reclaimed: u64,
     }
 
     pub struct Plugins {

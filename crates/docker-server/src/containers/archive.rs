@@ -70,7 +70,8 @@ pub(crate) fn written_body(
     }))
 }
 
-fn tar(body: Body) -> Response {
+/// An answer that is a tar.
+pub(crate) fn tar(body: Body) -> Response {
     let mut response = body.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
     response

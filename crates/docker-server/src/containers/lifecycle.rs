@@ -170,6 +170,7 @@ pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
             deleted.push(record.id.to_string());
         }
     }
+    crate::events::pruned(&api, "container", reclaimed);
     let containers_deleted = Some(deleted).filter(|list| !list.is_empty());
     Ok(Json(PruneResponse { containers_deleted, space_reclaimed: reclaimed }).into_response())
 }

@@ -14,7 +14,7 @@ use wharf_docker_api::types::image::{
     DeleteResponse, History, ImageConfig, Inspect, Metadata, RootFs, Summary,
 };
 use wharf_engine::clock::{parse_rfc3339, rfc3339};
-use wharf_engine::images::{Image, Listed, Removed, User};
+use wharf_engine::images::{Image, Listed, Removed, User, glob};
 use wharf_model::Error;
 use wharf_oci::digest::Digest;
 use wharf_oci::reference::Reference;
@@ -68,18 +68,6 @@ fn matches_reference(tag: &Reference, pattern: &str) -> bool {
     let full = tag.familiar();
     let name = tag.familiar_name();
     glob(pattern, &full) || glob(pattern, &name)
-}
-
-/// Whether a pattern with `*` matches a text; `*` matches no slash.
-fn glob(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((head, tail)) => {
-            let Some(rest) = text.strip_prefix(head) else { return false };
-            let reach = rest.find('/').unwrap_or(rest.len());
-            (0..=reach).filter(|n| rest.is_char_boundary(*n)).any(|n| glob(tail, &rest[n..]))
-        }
-    }
 }
 
 pub(crate) fn summary(api: &Api, listed: &Listed) -> Summary {
@@ -199,28 +187,21 @@ pub(super) async fn remove(api: Api, name: String, force: bool) -> ApiResult {
         worker.images.remove(&name, force, &|image| in_use(&worker, image))
     });
     let removed = removed.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;
-    for item in &removed {
-        if let Removed::Deleted(id) = item {
-            publish(&api, "delete", id, id.as_str());
-        }
-    }
+    publish_removed(&api, &removed);
     Ok(Json(removed.iter().map(wire_removed).collect::<Vec<_>>()).into_response())
 }
 
-pub(super) fn wire_removed(removed: &Removed) -> DeleteResponse {
-    match removed {
-        Removed::Untagged(name) => DeleteResponse { untagged: name.familiar(), ..DeleteResponse::default() },
-        Removed::Deleted(id) => DeleteResponse { deleted: id.to_string(), ..DeleteResponse::default() },
+pub(super) fn publish_removed(api: &Api, removed: &[Removed]) {
+    for item in removed {
+        if let Removed::Deleted(id) = item {
+            publish(api, "delete", id, id.as_str());
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns() {
-        assert!(glob("busy*", "busybox") && glob("*/app", "me/app") && glob("a*c", "abc"));
-        assert!(!glob("busy*", "me/busybox") && !glob("*", "me/app") && !glob("a", "ab"));
+pub(crate) fn wire_removed(removed: &Removed) -> DeleteResponse {
+    match removed {
+        Removed::Untagged(name) => DeleteResponse { untagged: name.familiar(), ..DeleteResponse::default() },
+        Removed::Deleted(id) => DeleteResponse { deleted: id.to_string(), ..DeleteResponse::default() },
     }
 }

@@ -7,7 +7,7 @@ pub(crate) mod remote;
 mod transfer;
 
 pub(crate) use auth::{BASE64, login, of as credentials_of, registry};
-pub(crate) use describe::list;
+pub(crate) use describe::{list, wire_removed};
 pub(crate) use progress::MessageStream;
 pub(crate) use transfer::{create, load, prune, save_many};
 

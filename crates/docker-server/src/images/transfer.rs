@@ -161,7 +161,7 @@ pub(crate) async fn save_many(State(api): State<Api>, params: Params) -> ApiResu
 /// `POST /images/prune`.
 pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&["dangling", "label", "label!", "until"])?;
-    let all = filters.flag("dangling")? == Some(false);
+    let all = filters.boolean("dangling")? == Some(false);
     let until = filters.until()?;
     let worker = api.clone();
     let pruned = tokio::task::spawn_blocking(move || {
@@ -181,7 +181,10 @@ pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
                 Err(e) => return Err(e),
             }
         }
-        Ok((removed, before.saturating_sub(worker.images.disk_usage()?)))
+        let reclaimed = before.saturating_sub(worker.images.disk_usage()?);
+        super::describe::publish_removed(&worker, &removed);
+        crate::events::pruned(&worker, "image", reclaimed);
+        Ok((removed, reclaimed))
     });
     let (removed, space_reclaimed) =
         pruned.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;

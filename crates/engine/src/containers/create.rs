@@ -14,6 +14,7 @@ use wharf_model::ids::is_valid_name;
 use wharf_model::records::{Change, Durability, RecordKind};
 use wharf_model::snapshots::Tree;
 use wharf_model::{ContainerId, Error, ErrorKind, Result};
+use wharf_oci::digest::Digest;
 
 /// A new container.
 pub struct Created {
@@ -37,31 +38,30 @@ impl Containers {
                 "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
             )));
         }
+        let id = ContainerId::from_bytes(random::bytes()?);
+        let _held = self.hold_images(&id, &spec)?;
         let image = self.shared.images.find(&spec.image)?;
+        self.shared.images.used(&image.id);
         crate::logs::remote::check(&spec.log)?;
         super::links::check(&self.registry, &spec.links)?;
         self.check_endpoints(&spec)?;
         let inherited = self.inherited(&spec)?;
-        let record = self.new_record(name, spec, &image)?;
+        let record = self.new_record(id, name, spec, &image)?;
         if record.command().is_empty() {
             return Err(Error::invalid("no command specified"));
         }
         let record = self.claim(record)?;
-        let shared = self.shared.clone();
-        let chain = image.chain.clone();
-        let made = {
-            let record = record.clone();
-            blocking(move || shared.furnish(record, inherited, chain.as_ref())).await
-        };
-        let record = match made {
-            Ok(record) => record,
-            Err(e) => {
-                self.shared.discard(&record)?;
-                return Err(e);
-            }
-        };
-        self.shared.save(&record)?;
+        let (made, record) = self.furnish(record, inherited, image.chain.clone()).await?;
+        let saved = made.and_then(|()| self.shared.save(&record));
+        if let Err(e) = saved {
+            self.shared.volumes.settle(record.id.as_str());
+            self.shared.discard(&record)?;
+            return Err(e);
+        }
+        let id = record.id.clone();
         let handle = self.insert(Actor::spawn(self.shared.clone(), self.registry.clone(), record, None));
+        // From here on the container itself is seen to use what it uses.
+        self.shared.volumes.settle(id.as_str());
         self.shared.publish("create", &handle.record(), &[]);
         Ok(Created { handle, warnings: Vec::new() })
     }
@@ -76,6 +76,36 @@ impl Containers {
             }
         }
         Ok(())
+    }
+
+    /// Keeps the images that a container is about to use from being removed meanwhile.
+    fn hold_images(&self, id: &ContainerId, spec: &ContainerSpec) -> Result<HeldImages<'_>> {
+        let mut held = HeldImages { registry: &self.registry, id: id.clone() };
+        let mounted = spec.mounts.iter().filter_map(|m| match &m.source {
+            MountSource::Image { name, .. } => Some(name),
+            _ => None,
+        });
+        for name in std::iter::once(&spec.image).chain(mounted) {
+            held.add(self.shared.images.find(name)?.id);
+            // Once more: who was deciding that nobody uses it did not see this.
+            held.add(self.shared.images.find(name)?.id);
+        }
+        Ok(held)
+    }
+
+    /// The snapshot, the directory and the mounts of a new container; with a failure the record tells what there is.
+    async fn furnish(
+        &self,
+        mut record: ContainerRecord,
+        inherited: Vec<ResolvedMount>,
+        chain: Option<wharf_oci::digest::ChainId>,
+    ) -> Result<(Result<()>, ContainerRecord)> {
+        let shared = self.shared.clone();
+        blocking(move || {
+            let made = shared.furnish(&mut record, inherited, chain.as_ref());
+            Ok((made, record))
+        })
+        .await
     }
 
     /// The mounts of `--volumes-from`; a place that the container names itself is its own.
@@ -99,6 +129,7 @@ impl Containers {
 
     fn new_record(
         &self,
+        id: ContainerId,
         name: Option<String>,
         mut spec: ContainerSpec,
         image: &ImageView,
@@ -110,7 +141,7 @@ impl Containers {
             spec.stop_timeout = image.config.stop_timeout;
         }
         Ok(ContainerRecord::new(
-            ContainerId::from_bytes(random::bytes()?),
+            id,
             name.unwrap_or_default(),
             now_ns(),
             spec,
@@ -144,6 +175,24 @@ impl Containers {
     }
 }
 
+/// Images that a container which is being created uses.
+struct HeldImages<'a> {
+    registry: &'a super::Registry,
+    id: ContainerId,
+}
+
+impl HeldImages<'_> {
+    fn add(&mut self, image: Digest) {
+        self.registry.creating().entry(self.id.clone()).or_default().push(image);
+    }
+}
+
+impl Drop for HeldImages<'_> {
+    fn drop(&mut self) {
+        self.registry.creating().remove(&self.id);
+    }
+}
+
 impl super::Collaborators {
     fn claim(&self, record: &ContainerRecord) -> Result<()> {
         let claim = Change::Claim {
@@ -161,10 +210,10 @@ impl super::Collaborators {
     /// The snapshot, the directory and the mounts of a new container.
     fn furnish(
         &self,
-        mut record: ContainerRecord,
+        record: &mut ContainerRecord,
         inherited: Vec<ResolvedMount>,
         chain: Option<&wharf_oci::digest::ChainId>,
-    ) -> Result<ContainerRecord> {
+    ) -> Result<()> {
         let directory = self.directory_of(&record.id);
         std::fs::create_dir_all(&directory)
             .map_err(|e| Error::wrap(ErrorKind::Internal, format!("make {}", directory.display()), e))?;
@@ -183,12 +232,15 @@ impl super::Collaborators {
                 wanted.push(MountSpec { source, target: target.clone(), read_only: false });
             }
         }
+        for mount in inherited.iter().filter(|m| m.kind == "volume") {
+            self.volumes.share(&mount.name, &record.id)?;
+        }
         record.mounts = inherited;
         for mount in wanted {
             let resolved = self.resolve_mount(&record.id, mount)?;
             record.mounts.push(resolved);
         }
-        Ok(record)
+        Ok(())
     }
 
     /// The directories of an image's layers, topmost first.
@@ -247,14 +299,15 @@ impl super::Collaborators {
                 }
             }
             MountSource::Volume { name, no_copy, subpath, labels } => {
-                let (name, path) = self.volumes.provide(&name, labels)?;
-                resolved.anonymous = self.volumes.is_anonymous(&name)?;
-                if !no_copy && self.volumes.is_empty(&name)? {
+                let (volume, path) = self.volumes.provide(&name, labels, id)?;
+                resolved.anonymous = volume.anonymous;
+                if !no_copy && self.volumes.is_empty(&volume.name)? {
                     let target = std::path::Path::new(&resolved.target);
                     self.snapshots.populate(Tree::Snapshot(id.as_str()), target, &path)?;
+                    self.volumes.own(&volume)?;
                 }
                 "volume".clone_into(&mut resolved.kind);
-                resolved.name = name;
+                resolved.name = volume.name;
                 resolved.source = path;
                 resolved.subpath = subpath;
             }

@@ -32,7 +32,7 @@ use crate::networks::Networks;
 use crate::volumes::VolumeService;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use wharf_model::container::ContainerRecord;
@@ -58,6 +58,8 @@ pub struct ImageView {
 pub trait ImageSource: Send + Sync {
     /// Finds an image by name, id or the beginning of an id.
     fn find(&self, name: &str) -> Result<ImageView>;
+    /// A container is made of an image, or was until now.
+    fn used(&self, image: &Digest);
 }
 
 /// What the service and its actors use.
@@ -177,9 +179,16 @@ impl Handle {
 
 /// Which containers there are. Shared by the service and the actors.
 #[derive(Clone, Default)]
-pub(crate) struct Registry(Arc<RwLock<HashMap<ContainerId, Arc<Handle>>>>);
+pub(crate) struct Registry(Arc<RwLock<HashMap<ContainerId, Arc<Handle>>>>, Creating);
+
+/// Images of containers that are being created.
+type Creating = Arc<Mutex<HashMap<ContainerId, Vec<Digest>>>>;
 
 impl Registry {
+    fn creating(&self) -> MutexGuard<'_, HashMap<ContainerId, Vec<Digest>>> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn read<T>(&self, look: impl FnOnce(&HashMap<ContainerId, Arc<Handle>>) -> T) -> T {
         look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -254,8 +263,11 @@ impl Containers {
         self.registry.find(name)
     }
 
-    /// Whether a container was made from an image: its name, for the message of a refusal.
+    /// Whether a container was made from an image, or is about to be: its name, for the message of a refusal.
     pub fn user_of_image(&self, image: &Digest) -> Option<(ContainerId, bool)> {
+        if let Some((id, _)) = self.registry.creating().iter().find(|(_, images)| images.contains(image)) {
+            return Some((id.clone(), true));
+        }
         self.registry.read(|handles| {
             handles.values().find_map(|h| {
                 let record = h.record();

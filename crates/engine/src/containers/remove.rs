@@ -33,6 +33,7 @@ impl super::Collaborators {
         }
         results.into_iter().collect::<Result<Vec<()>>>()?;
         self.discard_record(record)?;
+        self.images.used(&record.image);
         remove_later(self.directory_of(&record.id));
         Ok(())
     }

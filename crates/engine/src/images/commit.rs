@@ -104,6 +104,9 @@ impl Images {
                     image.manifest.clone_from(&known.manifest);
                 }
             }
+            images.uses.note(&image.id);
+            // Who loses a name was used under it until now.
+            names.iter().filter_map(|name| table.names.get(name)).for_each(|id| images.uses.note(id));
             table.put(&*images.records, image, &names)
         })
         .await

@@ -16,6 +16,7 @@ mod follow;
 mod import;
 mod lease;
 mod load;
+mod pattern;
 mod progress;
 mod pull;
 mod push;
@@ -25,6 +26,7 @@ mod remove;
 mod save;
 mod tag;
 mod unpack;
+mod uses;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,7 @@ pub use commit::NewImage;
 pub use compress::plain;
 pub use container::Commit;
 pub use import::Import;
+pub use pattern::glob;
 pub use progress::{Event, Progress};
 pub use query::{Details, HistoryLine, Listed};
 pub use record::{Image, ImageLayer};
@@ -58,6 +61,9 @@ pub struct Images {
     leases: lease::Leases,
     flights: Flights,
     pending: Pending,
+    uses: uses::Uses,
+    /// Held for reading by builds, whose images have no name yet.
+    building: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl Images {
@@ -68,7 +74,9 @@ impl Images {
         snapshots: Arc<dyn Snapshots>,
         client: Client,
     ) -> Result<Self> {
-        let table = Arc::new(Mutex::new(Table::read(&*records)?));
+        let table = Table::read(&*records)?;
+        let uses = uses::Uses::read(&*records, table.images.keys())?;
+        let table = Arc::new(Mutex::new(table));
         Ok(Self {
             records,
             blobs,
@@ -78,12 +86,24 @@ impl Images {
             leases: Lease::table(),
             flights: Flights::default(),
             pending: Pending::default(),
+            uses,
+            building: Arc::default(),
         })
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         // Each change to it is one insertion or removal after its record is written.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be held while an image is built: garbage collection waits for the next time.
+    pub async fn building(&self) -> tokio::sync::OwnedRwLockReadGuard<()> {
+        Arc::clone(&self.building).read_owned().await
+    }
+
+    /// Keeps builds from beginning; nothing while there are some.
+    pub(crate) fn no_builds(&self) -> Option<tokio::sync::OwnedRwLockWriteGuard<()>> {
+        Arc::clone(&self.building).try_write_owned().ok()
     }
 
     /// The registry client, for logins.

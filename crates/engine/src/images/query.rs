@@ -1,10 +1,10 @@
 //! Finding and describing images.
 
 use super::{Image, Images};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use wharf_model::{Error, Result};
-use wharf_oci::digest::{ChainId, Digest};
+use wharf_oci::digest::Digest;
 use wharf_oci::reference::Reference;
 
 /// One image of a list.
@@ -67,20 +67,33 @@ impl Images {
         }
     }
 
-    /// Bytes of each image's layers that other images have too.
-    pub fn shared_sizes(&self) -> Result<HashMap<Digest, u64>> {
-        let sizes: HashMap<_, _> =
-            self.snapshots.layers()?.into_iter().map(|layer| (layer.chain_id, layer.size)).collect();
-        let images: Vec<(Digest, BTreeSet<ChainId>)> =
-            self.table().images.values().map(|i| (i.id.clone(), i.chains().into_iter().collect())).collect();
-        let mut users: HashMap<&ChainId, usize> = HashMap::new();
-        for chain in images.iter().flat_map(|(_, chains)| chains) {
-            *users.entry(chain).or_default() += 1;
-        }
-        let shared = |chains: &BTreeSet<ChainId>| {
-            chains.iter().filter(|c| users[c] > 1).filter_map(|c| sizes.get(c)).sum()
+    /// What each image takes of the disk: its layers and its blobs, by names that images which share them share.
+    pub fn pieces(&self) -> Result<HashMap<Digest, BTreeMap<String, u64>>> {
+        let layers =
+            self.snapshots.layers()?.into_iter().map(|layer| (layer.chain_id.to_string(), layer.size));
+        let blobs = self.blobs.list()?.into_iter().map(|(digest, size)| (format!("blob {digest}"), size));
+        let sizes: HashMap<String, u64> = layers.chain(blobs).collect();
+        let of = |image: &Arc<Image>| {
+            let layers = image.chains().into_iter().map(|chain| chain.to_string());
+            let names = layers.chain(image.blobs().map(|digest| format!("blob {digest}")));
+            let pieces = names.filter_map(|name| sizes.get(&name).map(|size| (name, *size)));
+            (image.id.clone(), pieces.collect())
         };
-        Ok(images.iter().map(|(id, chains)| (id.clone(), shared(chains))).collect())
+        Ok(self.table().images.values().map(of).collect())
+    }
+
+    /// Bytes that each image takes of the disk, and those of them that other images have too.
+    pub fn usage(&self) -> Result<HashMap<Digest, (u64, u64)>> {
+        let pieces = self.pieces()?;
+        let mut users: HashMap<&str, usize> = HashMap::new();
+        for name in pieces.values().flat_map(BTreeMap::keys) {
+            *users.entry(name).or_default() += 1;
+        }
+        let of = |pieces: &BTreeMap<String, u64>| {
+            let shared = pieces.iter().filter(|(name, _)| users[name.as_str()] > 1).map(|(_, size)| size);
+            (pieces.values().sum(), shared.sum())
+        };
+        Ok(pieces.iter().map(|(id, pieces)| (id.clone(), of(pieces))).collect())
     }
 
     /// Every image, the newest first.

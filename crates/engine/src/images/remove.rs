@@ -102,6 +102,15 @@ impl Images {
         Ok(gone)
     }
 
+    /// Removes an image by id with all its names. `in_use` tells who uses it, given when it was last used.
+    pub(crate) fn remove_unused(
+        &self,
+        id: &str,
+        in_use: &dyn Fn(&Digest, i64) -> Option<User>,
+    ) -> Result<Vec<Removed>> {
+        self.remove(id, true, &|image| in_use(image, self.uses.at_ns(image)))
+    }
+
     fn check_delete(
         &self,
         table: &Table,

@@ -13,7 +13,12 @@ impl Images {
         }
         let image = self.resolve(source)?;
         let tagged = Image { tagged_ns: now_ns(), ..(*image).clone() };
-        self.table().put(&*self.records, tagged, &[target.clone().or_latest()])
+        let target = target.clone().or_latest();
+        let mut table = self.table();
+        // Who loses the name was used under it until now.
+        self.uses.note(&image.id);
+        table.names.get(&target).into_iter().for_each(|id| self.uses.note(id));
+        table.put(&*self.records, tagged, &[target])
     }
 }
 

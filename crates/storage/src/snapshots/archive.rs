@@ -132,7 +132,7 @@ impl<'a, W: Write> Archiver<'a, W> {
     }
 }
 
-fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<File> {
+pub(crate) fn open_file(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<File> {
     // Not blocking: a pipe could stand there by now.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(dir, name, flags, Mode::empty())?);

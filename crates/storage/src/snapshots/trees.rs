@@ -137,6 +137,16 @@ fn put<'a>(
     Ok(())
 }
 
+/// A directory's content as a tar, its own attributes first.
+pub(crate) fn pack(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
+    read_tar(root, Path::new("/"), None, out, None)
+}
+
+/// Unpacks a tar into a directory, which gets the attributes of the archive's entry for it.
+pub(crate) fn unpack(root: BorrowedFd<'_>, tar: &mut dyn Read) -> Result<()> {
+    put(root, Path::new("/"), tar, |extractor, _| extractor.with_root())
+}
+
 /// Through a pipe, so that reading and writing go side by side.
 pub(super) fn populate(root: BorrowedFd<'_>, path: &Path, target: &Path) -> Result<()> {
     let parts = inside::absolute(path);

@@ -72,12 +72,13 @@ pub(crate) fn walk(root: impl AsFd, visit: &mut dyn FnMut(&Node<'_>) -> io::Resu
     Ok(())
 }
 
-/// Bytes of the files below a directory; a file with several names counts once.
+/// Bytes of the files and links below a directory, as long as they say they are (holes count, as with Docker); a file
+/// with several names counts once.
 pub(crate) fn size(root: impl AsFd) -> io::Result<u64> {
     let mut linked = std::collections::HashSet::new();
     let mut total = 0;
     walk(root, &mut |node| {
-        if inside::file_type(&node.stat) == FileType::RegularFile
+        if matches!(inside::file_type(&node.stat), FileType::RegularFile | FileType::Symlink)
             && (node.stat.st_nlink == 1 || linked.insert((node.stat.st_dev, node.stat.st_ino)))
         {
             total += u64::try_from(node.stat.st_size).unwrap_or_default();

@@ -1,9 +1,12 @@
 //! The daemon's command line, and what follows from it.
 
+use super::file::Live;
 use anyhow::{Context, ensure};
-use clap::Parser;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use wharf_engine::gc::Policy;
 use wharf_model::container::LogSpec;
 use wharf_model::idmap::IdMap;
 use wharf_model::network::Subnet;
@@ -21,68 +24,90 @@ const DEFAULT_EXEC_ROOT: &str = "/run/wharf";
 pub(crate) struct Args {
     /// Socket of the API: unix://PATH or tcp://ADDRESS:PORT; may be repeated
     #[arg(short = 'H', long = "host", value_name = "SOCKET")]
-    host: Vec<String>,
+    pub(super) host: Vec<String>,
+    /// Configuration file, JSON in the words of Docker's daemon.json, with garbage collection in `gc`
+    #[arg(long, value_name = "FILE", default_value = "/etc/wharf/daemon.json")]
+    pub(super) config_file: PathBuf,
+    /// Label of the engine, as key=value; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) label: Vec<String>,
     #[command(flatten)]
-    tls: TlsArgs,
+    pub(super) tls: TlsArgs,
     /// Directory of images, containers and volumes
     #[arg(long, value_name = "DIR", default_value = DEFAULT_DATA_ROOT)]
-    data_root: PathBuf,
+    pub(super) data_root: PathBuf,
     /// Directory of what is there only while containers run
     #[arg(long, value_name = "DIR", default_value = DEFAULT_EXEC_ROOT)]
-    exec_root: PathBuf,
+    pub(super) exec_root: PathBuf,
     /// Address and length of the engine's own bridge, such as 172.30.0.1/16
     #[arg(long, value_name = "CIDR")]
-    bip: Option<String>,
+    pub(super) bip: Option<String>,
     /// Name of the engine's own bridge
     #[arg(short, long, value_name = "NAME")]
-    bridge: Option<String>,
+    pub(super) bridge: Option<String>,
     /// Path below which cgroups of containers are made
     #[arg(long, value_name = "PATH")]
-    cgroup_parent: Option<String>,
+    pub(super) cgroup_parent: Option<String>,
     /// Registry that may be spoken to without TLS; may be repeated
     #[arg(long, value_name = "HOST")]
-    insecure_registry: Vec<String>,
+    pub(super) insecure_registry: Vec<String>,
     /// Where output of containers goes that do not say: json-file, local, none, syslog, gelf, fluentd or journald
     #[arg(long, value_name = "DRIVER", default_value = "json-file")]
-    log_driver: String,
+    pub(super) log_driver: String,
     /// Option of that driver, as key=value; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
-    log_opt: Vec<String>,
+    pub(super) log_opt: Vec<String>,
     /// Run containers in user namespaces with ids of /etc/subuid and /etc/subgid: default, USER[:GROUP] or UID[:GID]
     #[arg(long, value_name = "USER")]
-    userns_remap: Option<String>,
+    pub(super) userns_remap: Option<String>,
     /// Directory of subuid, subgid, passwd and group
     #[arg(long, value_name = "DIR", default_value = "/etc", hide = true)]
     subid_dir: PathBuf,
     /// Directory of CDI specifications (devices by name); may be repeated
     #[arg(long, value_name = "DIR")]
-    cdi_spec_dir: Vec<PathBuf>,
+    pub(super) cdi_spec_dir: Vec<PathBuf>,
     /// Print `ready` on standard output when the API listens
     #[arg(long, hide = true)]
     tell_ready: bool,
     /// Log more
     #[arg(short = 'D', long)]
     pub(super) debug: bool,
+    /// Garbage collection, by the configuration file alone.
+    #[arg(skip)]
+    pub(super) gc: Policy,
+}
+
+impl Args {
+    /// Reads a command line; the matches tell what was given and what is a default.
+    pub(super) fn parse<T: Into<OsString> + Clone>(args: &[T]) -> Result<(Self, ArgMatches), clap::Error> {
+        let matches = Self::command().try_get_matches_from(args.iter().cloned())?;
+        Ok((Self::from_arg_matches(&matches)?, matches))
+    }
+
+    /// What can be changed while the engine runs.
+    pub(super) fn live(&self) -> Live {
+        Live { debug: self.debug, labels: self.label.clone(), gc: self.gc.clone() }
+    }
 }
 
 /// TLS of `tcp://` sockets
 #[derive(Debug, clap::Args)]
-struct TlsArgs {
+pub(super) struct TlsArgs {
     /// Serve tcp:// with TLS; `--tls=false` serves it without, to everybody who reaches it
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    tls: Option<bool>,
+    pub(super) tls: Option<bool>,
     /// Serve tcp:// with TLS to clients with a certificate of the authority only
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    tlsverify: Option<bool>,
+    pub(super) tlsverify: Option<bool>,
     /// The authority of clients' certificates, PEM
     #[arg(long, value_name = "FILE", default_value = "/etc/wharf/ca.pem")]
-    tlscacert: PathBuf,
+    pub(super) tlscacert: PathBuf,
     /// The engine's certificate chain, PEM
     #[arg(long, value_name = "FILE", default_value = "/etc/wharf/cert.pem")]
-    tlscert: PathBuf,
+    pub(super) tlscert: PathBuf,
     /// The engine's private key, PEM
     #[arg(long, value_name = "FILE", default_value = "/etc/wharf/key.pem")]
-    tlskey: PathBuf,
+    pub(super) tlskey: PathBuf,
 }
 
 /// Where the API listens.
@@ -150,9 +175,10 @@ pub(super) struct Config {
     /// Name of the nftables table.
     pub(super) table: String,
     pub(super) insecure_registries: Vec<String>,
-    pub(super) debug: bool,
     pub(super) tell_ready: bool,
     pub(super) log: LogSpec,
+    /// What can be changed while the engine runs.
+    pub(super) live: Live,
     /// How ids of containers are mapped.
     pub(super) remap: Option<IdMap>,
     /// Where devices are described that are asked for by name.
@@ -165,6 +191,10 @@ impl Config {
             args.host.iter().map(|text| host(text, &args.tls)).collect::<anyhow::Result<Vec<_>>>()?;
         if hosts.is_empty() {
             hosts.push(Host::Unix(DEFAULT_SOCKET.into()));
+        }
+        let live = args.live();
+        for label in &live.labels {
+            ensure!(label.contains('='), "bad attribute format: {label}: a label is key=value");
         }
         let data_root = absolute(&args.data_root)?;
         // Engines side by side differ in their data root, and so in all they make in the kernel.
@@ -197,7 +227,7 @@ impl Config {
                 args.cdi_spec_dir
             },
             insecure_registries: args.insecure_registry,
-            debug: args.debug,
+            live,
             tell_ready: args.tell_ready,
         })
     }
@@ -243,7 +273,7 @@ mod tests {
     use super::*;
 
     fn config(args: &[&str]) -> anyhow::Result<Config> {
-        Config::from_args(Args::try_parse_from([&["wharf daemon"], args].concat())?)
+        Config::from_args(Args::parse(&[&["wharf daemon"], args].concat())?.0)
     }
 
     #[test]

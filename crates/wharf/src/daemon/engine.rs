@@ -5,12 +5,14 @@ use super::steps::Steps;
 use crate::launcher::MonitorLauncher;
 use anyhow::{Context, anyhow};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use wharf_build::Builder;
 use wharf_distribution::client::{Client, ClientConfig};
 use wharf_docker_server::{About, Api};
 use wharf_engine::containers::{Collaborators, Containers, ImageSource, ImageView};
 use wharf_engine::events::Events;
+use wharf_engine::gc::Gc;
 use wharf_engine::images::Images;
 use wharf_engine::networks::{DefaultBridge, Networks};
 use wharf_engine::volumes::VolumeService;
@@ -19,6 +21,7 @@ use wharf_model::network::Network;
 use wharf_model::records::{Change, Durability, RecordKind, Records};
 use wharf_model::snapshots::Snapshots;
 use wharf_network::BridgeNetwork;
+use wharf_oci::digest::Digest;
 use wharf_storage::blobs::FileBlobs;
 use wharf_storage::records::SqliteRecords;
 use wharf_storage::root::DataRoot;
@@ -41,6 +44,10 @@ impl ImageSource for Source {
     fn find(&self, name: &str) -> wharf_model::Result<ImageView> {
         let image = self.0.resolve(name)?;
         Ok(ImageView { id: image.id.clone(), config: image.config.config.clone(), chain: image.chain() })
+    }
+
+    fn used(&self, image: &Digest) {
+        self.0.used(image);
     }
 }
 
@@ -86,6 +93,7 @@ impl Engine {
         let networks = Arc::new(networks);
         let store = LocalVolumes::open(&directory(config.data_root.join("volumes"))?).map_err(plain)?;
         let volumes = Arc::new(VolumeService::new(Arc::new(store), records.clone(), events.clone()));
+        volumes.recover().map_err(plain)?;
         let execs = Arc::default();
         let containers = Containers::new(Collaborators {
             records: records.clone(),
@@ -111,7 +119,8 @@ impl Engine {
             data_root: config.data_root.clone(),
             cgroup_version,
             storage: "overlay2".to_owned(),
-            debug: config.debug,
+            debug: AtomicBool::new(config.live.debug),
+            labels: Mutex::new(config.live.labels.clone()),
             log: config.log.clone(),
             remaps_users: config.remap.is_some(),
             cdi_spec_dirs: config.cdi_spec_dirs.clone(),
@@ -123,12 +132,21 @@ impl Engine {
             runner: Arc::new(Steps(containers.clone())),
             scratch: directory(config.data_root.join("tmp"))?,
         };
-        let api = Api { builder, containers, execs, images, networks, volumes, events, about };
+        let gc = Gc::new(
+            containers.clone(),
+            images.clone(),
+            volumes.clone(),
+            events.clone(),
+            config.data_root.clone(),
+            config.live.gc.clone(),
+        );
+        let api = Api { gc, builder, containers, execs, images, networks, volumes, events, about };
         Ok(Self { api, network, _root: root })
     }
 
     /// Ends the engine. While containers run, everything of theirs stays; else nothing is left in the kernel.
     pub(super) fn close(&self, config: &Config) -> anyhow::Result<()> {
+        self.api.images.write_uses().map_err(plain)?;
         if self.api.containers.list().iter().any(|h| h.record().status.is_running()) {
             return Ok(());
         }

@@ -2,16 +2,18 @@
 
 mod config;
 mod engine;
+mod file;
 mod idle;
+mod reload;
 mod socket;
 mod steps;
 mod subids;
 
 use anyhow::Context;
-use clap::Parser;
 pub(crate) use config::DEFAULT_SOCKET;
 use config::{Args, Config};
 use engine::Engine;
+use reload::Reload;
 use std::ffi::OsString;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,15 +24,16 @@ use wharf_sys::memory;
 
 /// Runs until SIGTERM or SIGINT. Returns the exit code.
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
-    let args = match Args::try_parse_from(args) {
-        Ok(args) => args,
+    let (mut config_args, matches) = match Args::parse(&args) {
+        Ok(parsed) => parsed,
         Err(e) => {
             let _ = e.print();
             return e.exit_code();
         }
     };
-    log_to_stderr(args.debug);
-    match run(args) {
+    let merged = file::merge(&mut config_args, &matches);
+    let levels = log_to_stderr(config_args.debug);
+    match merged.and_then(|()| run(config_args, Reload { args, levels })) {
         Ok(()) => 0,
         Err(e) => {
             tracing::error!("{e:#}");
@@ -39,21 +42,31 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
     }
 }
 
-fn log_to_stderr(debug: bool) {
+/// Returns what changes later how much is logged.
+fn log_to_stderr(debug: bool) -> reload::Levels {
     use std::io::IsTerminal;
-    let level = if debug {
-        "info,wharf=debug,wharf_engine=debug,wharf_docker_server=debug,wharf_network=debug"
-    } else {
-        "info"
+    let filter = |debug: bool| {
+        tracing_subscriber::EnvFilter::new(if debug {
+            "info,wharf=debug,wharf_engine=debug,wharf_docker_server=debug,wharf_network=debug"
+        } else {
+            "info"
+        })
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter(debug))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_filter_reloading();
+    let handle = subscriber.reload_handle();
+    subscriber.init();
+    Box::new(move |debug| {
+        if let Err(e) = handle.reload(filter(debug)) {
+            tracing::warn!("change what is logged: {e}");
+        }
+    })
 }
 
-fn run(args: Args) -> anyhow::Result<()> {
+fn run(args: Args, reload: Reload) -> anyhow::Result<()> {
     anyhow::ensure!(
         rustix::process::geteuid().is_root(),
         "the engine needs root: it makes namespaces, mounts and networks. Run it with sudo"
@@ -75,10 +88,11 @@ fn run(args: Args) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("start the runtime")?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, reload))
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, reload: Reload) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup()).context("watch for SIGHUP")?;
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
     let engine = Engine::open(&config).await?;
@@ -97,6 +111,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let activity = Arc::new(Notify::new());
     activity.notify_one();
     tokio::spawn(idle::give_memory_back(activity.clone()));
+    tokio::spawn(engine.api.images.clone().keep_uses());
+    tokio::spawn(engine.api.gc.clone().keep_running());
     let (running, _) = watch::channel(());
     let router = server::router(engine.api.clone());
     let mut serving = JoinSet::new();
@@ -106,9 +122,12 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         let shutdown = async move { drop(end.changed().await) };
         serving.spawn(server::serve(listener, router.clone(), activity.clone(), shutdown));
     }
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload.apply(&engine.api),
+        }
     }
     drop(running);
     while serving.join_next().await.is_some() {}

@@ -1,5 +1,8 @@
 //! Files in and out of containers, volumes of others, disk usage.
 
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use wharf_e2e::Engine;
 
 #[test]
@@ -98,4 +101,62 @@ fn disk_usage_is_counted() {
     }
     let refused = e.run(&["system", "df", "--purple"]);
     assert_ne!(refused.code, 0);
+}
+
+/// Bytes of files and links as `stat` tells them, each file once.
+fn counted(root: &Path, seen: &mut HashSet<u64>) -> u64 {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        let metadata = std::fs::symlink_metadata(&path).unwrap();
+        if metadata.is_dir() {
+            bytes += counted(&path, seen);
+        } else if (metadata.is_file() || metadata.is_symlink()) && seen.insert(metadata.ino()) {
+            bytes += metadata.size();
+        }
+    }
+    bytes
+}
+
+#[test]
+fn disk_usage_is_what_stat_says() {
+    let Some(e) = Engine::start() else { return };
+    let fill = "cd /data; dd if=/dev/zero of=f bs=1M count=3; ln f g; truncate -s 20M hole; ln -s /x link; mkdir d; echo x > d/x; \
+                cp -r /data /own";
+    e.run(&["run", "--name", "c1", "--network", "none", "-v", "data:/data", "busybox", "sh", "-c", fill])
+        .ok();
+    e.run(&["commit", "c1", "second"]).ok();
+    let usage: serde_json::Value = serde_json::from_str(&e.get("/system/df")).unwrap();
+    let volume = &usage["Volumes"][0];
+    let data = e.path("data/volumes/volumes/data/_data");
+    assert_eq!(volume["UsageData"]["Size"].as_u64().unwrap(), counted(&data, &mut HashSet::new()));
+    assert_eq!(volume["UsageData"]["RefCount"], 1);
+    let own = usage["Containers"][0]["SizeRw"].as_u64().unwrap();
+    let ps = e.run(&["inspect", "--size", "--format", "{{.SizeRw}}", "c1"]).ok();
+    assert_eq!(own.to_string(), ps);
+    // An image has its files and what they came in; what both have counts once in all.
+    let image = |name: &str| {
+        let all = usage["Images"].as_array().unwrap();
+        let one = all.iter().find(|i| i["RepoTags"][0].as_str().unwrap().starts_with(name)).unwrap();
+        (one["Size"].as_u64().unwrap(), one["SharedSize"].as_u64().unwrap())
+    };
+    let ((first, shared), (second, also)) = (image("busybox"), image("second"));
+    assert_eq!(shared, also);
+    let total = usage["LayersSize"].as_u64().unwrap();
+    assert_eq!(total, (first - shared) + (second - shared) + shared);
+    let blobs = counted(&e.path("data/content"), &mut HashSet::new());
+    let trees = counted(&e.path("data/snapshots/t"), &mut HashSet::new());
+    // The container's own tree is no image's; links count in a tree, not in an image.
+    let links = 8 * 512;
+    assert!(
+        total <= blobs + trees - own && total + links >= blobs + trees - own,
+        "{total} {blobs} {trees} {own}"
+    );
+    let Some(theirs) = e.docker(&["system", "df", "-v"], "") else { return };
+    assert_eq!(e.run(&["system", "df", "-v"]).out, theirs.out);
+    for format in ["json", "{{.Type}} {{.Size}} {{.Reclaimable}}", "table {{.Type}}\t{{.Active}}"] {
+        let line = ["system", "df", "--format", format];
+        assert_eq!(e.run(&line).out, e.docker(&line, "").unwrap().out, "{format}");
+    }
+    assert_eq!(e.run(&["system", "df"]).out, e.docker(&["system", "df"], "").unwrap().out);
 }

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::Outcome;
+use crate::parse::size;
 use crate::verb::prune::{Flags, deleted, reclaimed};
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::system::BuildPruneResponse;
@@ -14,6 +15,9 @@ pub(crate) struct Options {
     all: bool,
     #[command(flatten)]
     flags: Flags,
+    /// Bytes of cache that may stay
+    #[arg(long, value_name = "bytes", value_parser = size::bytes)]
+    keep_storage: Option<i64>,
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
@@ -21,7 +25,10 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if !options.flags.agreed(what)? {
         return Ok(0);
     }
-    let query = Query::new().flag("all", options.all).filters(options.flags.filters()?);
+    let mut query = Query::new().flag("all", options.all).filters(options.flags.filters()?);
+    if let Some(keep) = options.keep_storage {
+        query = query.with("keep-storage", keep);
+    }
     let pruned: BuildPruneResponse = context.client.json(Call::post("/build/prune").query(query)).await?;
     deleted("build cache objects", &pruned.caches_deleted.unwrap_or_default())?;
     reclaimed(pruned.space_reclaimed)?;

@@ -1,9 +1,8 @@
 //! `image prune`.
 
-use super::rm::said;
 use crate::context::Context;
 use crate::failure::Outcome;
-use crate::verb::prune::{Flags, deleted, reclaimed};
+use crate::verb::prune::{Flags, deleted, images, reclaimed};
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::image::PruneResponse;
 
@@ -26,19 +25,11 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if !options.flags.agreed(what)? {
         return Ok(0);
     }
-    let mut filters = options.flags.filters()?;
+    let mut filters = options.flags.filters_without("dangling")?;
     filters.push(("dangling", if options.all { "false" } else { "true" }));
     let call = Call::post("/images/prune").query(Query::new().filters(filters));
     let pruned: PruneResponse = context.client.json(call).await?;
-    let lines: Vec<String> =
-        pruned.images_deleted.unwrap_or_default().iter().map(|one| lowercase_first(&said(one))).collect();
-    deleted("Images", &lines)?;
+    deleted("Images", &images(&pruned.images_deleted.unwrap_or_default()))?;
     reclaimed(pruned.space_reclaimed)?;
     Ok(0)
-}
-
-/// `deleted: …` in lists, where `rmi` says `Deleted: …`.
-fn lowercase_first(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }

@@ -2,12 +2,11 @@
 
 use crate::context::{Context, print};
 use crate::failure::{Failure, Outcome};
-use crate::format::list::{Listing, Row, cut};
+use crate::format::list::{Listing, Row, ellipsis};
 use crate::format::size::{decimal, precise};
 use crate::format::time::ago;
 use crate::image_ref::split;
 use crate::verb::system::inspect::short_id;
-use std::collections::HashSet;
 use wharf_docker_api::client::Call;
 use wharf_docker_api::types::system::DiskUsage;
 
@@ -49,11 +48,14 @@ fn summary(usage: &DiskUsage) -> Vec<Row> {
     let volumes = usage.volumes.as_deref().unwrap_or_default();
     let cache = usage.build_cache.as_deref().unwrap_or_default();
 
-    let used: HashSet<&str> = containers.iter().map(|container| container.image_id.as_str()).collect();
-    let idle_images =
-        images.iter().filter(|image| !used.contains(image.id.as_str()) && image.containers <= 0);
-    let free: i64 = idle_images.clone().map(|image| image.size - image.shared_size.max(0)).sum();
-    let active_images = images.len() - idle_images.count();
+    let idle = images.iter().filter(|image| image.containers <= 0).count();
+    // What images in use have for themselves stays.
+    let used: i64 = images
+        .iter()
+        .filter(|image| image.containers > 0)
+        .map(|image| image.size - image.shared_size.max(0))
+        .sum();
+    let (active_images, free) = (images.len() - idle, usage.layers_size - used);
 
     let size = |container: &&wharf_docker_api::types::container::Summary| container.size_rw.unwrap_or(0);
     let active =
@@ -114,27 +116,38 @@ fn details(usage: &DiskUsage) -> Result<String, Failure> {
             ("I", "IMAGE ID"),
             ("C", "CREATED"),
             ("S", "SIZE"),
+            ("H", "SHARED SIZE"),
+            ("U", "UNIQUE SIZE"),
             ("N", "CONTAINERS"),
         ],
-        table: &["R", "T", "I", "C", "S", "N"],
+        table: &["R", "T", "I", "C", "S", "H", "U", "N"],
     };
     const CONTAINERS: Listing = Listing {
         columns: &[
             ("I", "CONTAINER ID"),
             ("M", "IMAGE"),
             ("C", "COMMAND"),
+            ("V", "LOCAL VOLUMES"),
             ("S", "SIZE"),
             ("A", "CREATED"),
             ("T", "STATUS"),
             ("N", "NAMES"),
         ],
-        table: &["I", "M", "C", "S", "A", "T", "N"],
+        table: &["I", "M", "C", "V", "S", "A", "T", "N"],
     };
     const VOLUMES: Listing =
         Listing { columns: &[("N", "VOLUME NAME"), ("L", "LINKS"), ("S", "SIZE")], table: &["N", "L", "S"] };
     const CACHE: Listing = Listing {
-        columns: &[("I", "CACHE ID"), ("T", "CACHE TYPE"), ("S", "SIZE"), ("U", "USAGE"), ("H", "SHARED")],
-        table: &["I", "T", "S", "U", "H"],
+        columns: &[
+            ("I", "CACHE ID"),
+            ("T", "CACHE TYPE"),
+            ("S", "SIZE"),
+            ("C", "CREATED"),
+            ("L", "LAST USED"),
+            ("U", "USAGE"),
+            ("H", "SHARED"),
+        ],
+        table: &["I", "T", "S", "C", "L", "U", "H"],
     };
     let images: Vec<Row> = usage
         .images
@@ -148,6 +161,8 @@ fn details(usage: &DiskUsage) -> Result<String, Failure> {
                 ("I", short_id(&image.id).into()),
                 ("C", ago(image.created).into()),
                 ("S", decimal(image.size).into()),
+                ("H", precise(image.shared_size.max(0).cast_unsigned()).into()),
+                ("U", precise((image.size - image.shared_size.max(0)).max(0).cast_unsigned()).into()),
                 ("N", image.containers.max(0).to_string().into()),
             ])
         })
@@ -160,7 +175,8 @@ fn details(usage: &DiskUsage) -> Result<String, Failure> {
             Row::new([
                 ("I", short_id(&container.id).into()),
                 ("M", container.image.as_str().into()),
-                ("C", format!("\"{}\"", cut(&container.command, 20)).into()),
+                ("C", format!("\"{}\"", ellipsis(&container.command, 20)).into()),
+                ("V", container.mounts.iter().filter(|m| m.kind == "volume").count().to_string().into()),
                 ("S", decimal(container.size_rw.unwrap_or(0)).into()),
                 ("A", ago(container.created).into()),
                 ("T", container.status.as_str().into()),
@@ -177,7 +193,7 @@ fn details(usage: &DiskUsage) -> Result<String, Failure> {
             Row::new([
                 ("N", volume.name.as_str().into()),
                 ("L", usage.ref_count.max(0).to_string().into()),
-                ("S", decimal(usage.size.max(0)).into()),
+                ("S", precise(usage.size.max(0).cast_unsigned()).into()),
             ])
         })
         .collect();
@@ -196,10 +212,11 @@ fn details(usage: &DiskUsage) -> Result<String, Failure> {
         })
         .collect();
     Ok(format!(
-        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage:\n\n{}",
+        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage: {}\n\n{}",
         IMAGES.show(&images, None)?,
         CONTAINERS.show(&containers, None)?,
         VOLUMES.show(&volumes, None)?,
+        precise(usage.build_cache.iter().flatten().map(|entry| entry.size.max(0).cast_unsigned()).sum()),
         CACHE.show(&cache, None)?
     ))
 }

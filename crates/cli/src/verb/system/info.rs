@@ -88,6 +88,13 @@ fn show(version: &str, info: &Info) -> String {
         add("Insecure Registries", &words(&registries.insecure_registry_cidrs));
         add("Registry Mirrors", &words(&registries.mirrors));
     }
+    if let Some(gc) = info.garbage_collection.as_ref().filter(|gc| !gc.rules.is_empty()) {
+        let when = if gc.enabled { format!("every {}", gc.interval) } else { "on request".to_owned() };
+        add("Garbage Collection", &when);
+        gc.rules.iter().for_each(|rule| add(" Removes", rule));
+        gc.keep.iter().for_each(|kept| add(" Keeps", kept));
+        add(" Last Run", &gc.last_run);
+    }
     add("Live Restore Enabled", &info.live_restore_enabled.to_string());
     text
 }

@@ -2,8 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::verb::image::rm::said;
-use crate::verb::prune::{Flags, deleted, reclaimed};
+use crate::verb::prune::{Flags, deleted, images, reclaimed};
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::{container, image, network, system, volume};
 
@@ -15,6 +14,9 @@ pub(crate) struct Options {
     all: bool,
     #[command(flatten)]
     flags: Flags,
+    /// What the engine's own policy for garbage collection says, and nothing else
+    #[arg(long)]
+    gc: bool,
     /// Nameless volumes too
     #[arg(long)]
     volumes: bool,
@@ -22,9 +24,18 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if options.volumes && options.flags.has("until") {
-        return Err(Failure::new("the \"until\" filter is not supported with \"--volumes\""));
+        return Err(Failure::new("ERROR: The \"until\" filter is not supported with \"--volumes\""));
     }
-    if !options.flags.agreed(&list(&options))? {
+    let filters = options.flags.filters()?;
+    if options.gc {
+        if options.all || options.volumes || !filters.is_empty() {
+            return Err(Failure::new(
+                "conflicting options: --gc takes its rules from the engine's configuration",
+            ));
+        }
+        return collect(context, &options).await;
+    }
+    if !options.flags.agreed(&list(&options, &filters))? {
         return Ok(0);
     }
     let client = &context.client;
@@ -41,12 +52,11 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         deleted("Volumes", &pruned.volumes_deleted.unwrap_or_default())?;
         total += pruned.space_reclaimed;
     }
-    let mut with_dangling = options.flags.filters()?;
+    let mut with_dangling = options.flags.filters_without("dangling")?;
     with_dangling.push(("dangling", if options.all { "false" } else { "true" }));
     let call = Call::post("/images/prune").query(Query::new().filters(with_dangling));
     let pruned: image::PruneResponse = client.json(call).await?;
-    let lines: Vec<String> = pruned.images_deleted.unwrap_or_default().iter().map(said).collect();
-    deleted("Images", &lines)?;
+    deleted("Images", &images(&pruned.images_deleted.unwrap_or_default()))?;
     total += pruned.space_reclaimed;
     let call = Call::post("/build/prune").query(query()?.flag("all", options.all));
     let pruned: system::BuildPruneResponse = client.json(call).await?;
@@ -56,8 +66,20 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     Ok(0)
 }
 
+async fn collect(context: &Context, options: &Options) -> Outcome {
+    if !options.flags.agreed(" what the engine's policy for garbage collection says.\n")? {
+        return Ok(0);
+    }
+    let pruned: system::GcResponse = context.client.json(Call::post("/system/gc")).await?;
+    deleted("Containers", &pruned.containers_deleted)?;
+    deleted("Volumes", &pruned.volumes_deleted)?;
+    deleted("Images", &images(&pruned.images_deleted))?;
+    reclaimed(pruned.space_reclaimed)?;
+    Ok(0)
+}
+
 /// What goes, for the question.
-fn list(options: &Options) -> String {
+fn list(options: &Options, filters: &[(&str, &str)]) -> String {
     let mut list =
         String::from(":\n  - all stopped containers\n  - all networks not used by at least one container\n");
     if options.volumes {
@@ -68,5 +90,12 @@ fn list(options: &Options) -> String {
     } else {
         "  - all dangling images\n  - unused build cache\n"
     };
+    if !filters.is_empty() {
+        list += "\n  Items to be pruned will be filtered with:\n";
+        let mut lines: Vec<String> =
+            filters.iter().map(|(name, value)| format!("  - {name}={value}\n")).collect();
+        lines.sort();
+        list += &lines.concat();
+    }
     list + "\n"
 }

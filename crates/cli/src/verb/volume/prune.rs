@@ -1,7 +1,7 @@
 //! `volume prune`.
 
 use crate::context::Context;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::verb::prune::{Flags, deleted, reclaimed};
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::volume::PruneResponse;
@@ -17,7 +17,11 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    if options.all && options.flags.has("all") {
+        return Err(Failure::new("conflicting options: cannot specify both --all and --filter all=1"));
+    }
     let what = if options.all { "all" } else { "anonymous" };
+    options.flags.filters()?;
     if !options.flags.agreed(&format!(" {what} local volumes not used by at least one container.\n"))? {
         return Ok(0);
     }

@@ -1,0 +1,134 @@
+//! Removing and renaming volumes that nobody uses.
+
+use super::record::Pending;
+use super::{VolumeRecord, VolumeService, absent, check_name};
+use crate::volumes::claims::Claims;
+use std::sync::Arc;
+use wharf_model::container::ContainerRecord;
+use wharf_model::records::{Change, Durability, RecordKind};
+use wharf_model::{ContainerId, Error, ErrorKind, Result};
+
+/// Lists the containers there are. Asked when nobody can begin to use the volume.
+pub type Users<'a> = &'a dyn Fn() -> Result<Vec<Arc<ContainerRecord>>>;
+
+impl VolumeService {
+    /// Removes a volume.
+    ///
+    /// # Errors
+    /// `Conflict` when a container has it, running or not.
+    pub fn remove(&self, name: &str, users: Users<'_>, force: bool) -> Result<()> {
+        {
+            let claims = self.claims();
+            let Some(mut record) = self.get(name)? else {
+                return if force { Ok(()) } else { Err(absent(name)) };
+            };
+            unused("remove", name, &claims, users)?;
+            record.pending = Some(Pending::Remove);
+            self.put(&record, Durability::Process)?;
+        }
+        self.erase(name)?;
+        self.publish("destroy", name, &[]);
+        Ok(())
+    }
+
+    /// The directory, then the record.
+    pub(super) fn erase(&self, name: &str) -> Result<()> {
+        self.store.remove(name)?;
+        let delete = Change::Delete { kind: RecordKind::Volume, id: name.to_owned() };
+        self.records.commit(vec![delete], Durability::Process)
+    }
+
+    /// Removes an anonymous volume along with its container, unless another container has it too.
+    pub(crate) fn remove_if_unused(&self, name: &str, container: &ContainerId) -> Result<()> {
+        let others = || {
+            let mut others = Vec::new();
+            for (id, body) in self.records.list(RecordKind::Container)? {
+                if id != container.as_str() {
+                    let record: ContainerRecord = serde_json::from_slice(&body).map_err(|e| {
+                        Error::wrap(ErrorKind::Internal, format!("read the record of container {id}"), e)
+                    })?;
+                    others.push(Arc::new(record));
+                }
+            }
+            Ok(others)
+        };
+        // A creation that failed half-way claims it still.
+        self.settle(container.as_str());
+        match self.remove(name, &others, true) {
+            Err(e) if e.kind() == ErrorKind::Conflict => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Calls a volume otherwise, with its labels and options.
+    ///
+    /// # Errors
+    /// `Conflict` when a container has it, running or not (its record names the volume), or the name is taken.
+    pub fn rename(&self, name: &str, to: &str, users: Users<'_>) -> Result<VolumeRecord> {
+        check_name("rename", to)?;
+        let claims = self.claims();
+        let old = self.inspect(name)?;
+        if self.find(to)?.is_some() {
+            return Err(Error::conflict(format!(
+                "rename {name}: a volume with the name {to} exists already"
+            )));
+        }
+        unused("rename", name, &claims, users)?;
+        let mut new = VolumeRecord { name: to.to_owned(), anonymous: false, ..old.clone() };
+        new.pending = Some(Pending::Rename { from: name.to_owned() });
+        let delete = |name: &str| Change::Delete { kind: RecordKind::Volume, id: name.to_owned() };
+        self.records.commit(vec![delete(name), self.change(&new)?], Durability::Power)?;
+        if let Err(e) = self.store.rename(name, to) {
+            self.records.commit(vec![delete(to), self.change(&old)?], Durability::Power)?;
+            return Err(e);
+        }
+        new.pending = None;
+        self.put(&new, Durability::Process)?;
+        self.publish("rename", to, &[("oldName", name)]);
+        Ok(new)
+    }
+
+    /// Finishes or undoes what a crash left half-done. Before anything else.
+    ///
+    /// # Errors
+    /// When records or directories cannot be read or changed.
+    pub fn recover(&self) -> Result<()> {
+        for mut record in self.all()? {
+            let name = record.name.clone();
+            match record.pending.take() {
+                Some(Pending::Make | Pending::Remove) => self.erase(&name)?,
+                Some(Pending::Rename { from }) => {
+                    if self.store.path(&name).is_err() && self.store.path(&from).is_ok() {
+                        self.store.rename(&from, &name)?;
+                    }
+                    self.restore(&record)?;
+                    self.put(&record, Durability::Process)?;
+                }
+                None => self.restore(&record)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory of a volume that was recorded and not made yet.
+    fn restore(&self, record: &VolumeRecord) -> Result<()> {
+        match self.store.path(&record.name) {
+            Err(e) if e.kind() == ErrorKind::NotFound => self.furnish(record),
+            other => other.map(drop),
+        }
+    }
+}
+
+pub(super) fn unused(doing: &str, name: &str, claims: &Claims, users: Users<'_>) -> Result<()> {
+    let in_use = |by: &str| Err(Error::conflict(format!("{doing} {name}: volume is in use - [{by}]")));
+    if let Some(holder) = claims.holders(name).first() {
+        return in_use(holder);
+    }
+    let users = users()?;
+    let of: Vec<&str> = users
+        .iter()
+        .filter(|r| r.mounts.iter().any(|m| m.name == name && m.kind == "volume"))
+        .map(|r| r.id.as_str())
+        .collect();
+    if of.is_empty() { Ok(()) } else { in_use(&of.join(", ")) }
+}
