@@ -65,7 +65,10 @@ impl Containers {
             watch = self.take_over(&mut record).await?;
         }
         if watch.is_some() {
-            self.shared.networks.adopt(&record)?;
+            // One that ends this very moment has no namespace any more; its end, which comes next, gives its places back.
+            if let Err(e) = self.shared.networks.adopt(&record) {
+                tracing::warn!(container = %record.id, "take its networks over: {}", e.full());
+            }
             for mount in record.mounts.iter().filter(|m| m.kind == "volume") {
                 if let Err(e) = self.shared.volumes.hold(&mount.name, &record.id) {
                     tracing::warn!(container = %record.id, "hold volume {}: {}", mount.name, e.full());
