@@ -16,6 +16,9 @@ use wharf_model::ids::is_valid_name;
 use wharf_model::volumes::{Ownership, VolumeMount, Volumes};
 use wharf_model::{Error, ErrorKind, Result};
 
+/// Before the names of volumes on their way in; no volume's name begins so.
+const PART: &str = ".new.";
+
 /// The `Volumes` seam on a directory.
 pub struct LocalVolumes {
     root: PathBuf,
@@ -28,6 +31,13 @@ impl LocalVolumes {
         make_dir(&root)?;
         let mode = std::fs::Permissions::from_mode(0o701);
         std::fs::set_permissions(&root, mode).map_err(|e| failed("set the mode of", &root, e))?;
+        for entry in std::fs::read_dir(&root).map_err(|e| failed("list", &root, e))? {
+            let entry = entry.map_err(|e| failed("list", &root, e))?;
+            // What a crash left of a creation.
+            if entry.file_name().as_encoded_bytes().starts_with(PART.as_bytes()) {
+                remove_tree(&entry.path())?;
+            }
+        }
         Ok(Self { root })
     }
 
@@ -50,8 +60,8 @@ impl Volumes for LocalVolumes {
         if data.is_dir() {
             return Ok(data);
         }
-        // Made under a name that no volume may have, so that it appears with its owner.
-        let part = self.root.join(format!(".new.{name}"));
+        // So that it appears with its owner.
+        let part = self.root.join(format!("{PART}{name}"));
         remove_tree(&part)?;
         let made = part.join("_data");
         make_dir(&made)?;
@@ -245,6 +255,9 @@ mod tests {
         let ownership = Ownership { mode: Some(0o2770), ..Ownership::default() };
         let path = volumes.create("old", &ownership).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o2770);
+        std::fs::create_dir(dir.path().join("volumes/.new.half")).unwrap();
+        let volumes = LocalVolumes::open(dir.path()).unwrap();
+        assert!(!dir.path().join("volumes/.new.half").exists());
         volumes.create("taken", &Ownership::default()).unwrap();
         assert_eq!(volumes.rename("old", "taken").unwrap_err().kind(), ErrorKind::Conflict);
         volumes.rename("old", "new").unwrap();

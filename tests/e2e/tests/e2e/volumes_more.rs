@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use wharf_e2e::Engine;
+use wharf_e2e::{Engine, eventually};
 
 fn data(e: &Engine, name: &str) -> PathBuf {
     e.path("data/volumes/volumes").join(name).join("_data")
@@ -145,4 +145,28 @@ fn a_volume_has_the_owner_that_was_asked_for() {
     }
     let refused = e.run(&["volume", "create", "--mode", "0999", "v4"]);
     assert!(refused.err.contains("octal"), "{}", refused.err);
+}
+
+#[test]
+fn a_clone_that_a_crash_breaks_off_leaves_nothing() {
+    let Some(mut e) = Engine::start() else { return };
+    e.run(&["volume", "create", "v1"]).ok();
+    // Enough that a release build is still at it when it is looked at.
+    let many = 20_000;
+    for number in 0..many {
+        std::fs::write(data(&e, "v1").join(number.to_string()), "x").unwrap();
+    }
+    let mut clone =
+        e.wharf().args(["volume", "clone", "v1", "v2"]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let some = || std::fs::read_dir(data(&e, "v2")).is_ok_and(|mut entries| entries.next().is_some());
+    eventually("the copy begins", some);
+    assert_eq!(e.run(&["volume", "ls", "-q"]).ok(), "v1", "half a volume is not shown");
+    assert!(e.run(&["volume", "rm", "v1"]).err.contains("volume is in use"));
+    e.kill();
+    clone.wait().unwrap();
+    e.launch();
+    assert_eq!(e.run(&["volume", "ls", "-q"]).ok(), "v1");
+    assert!(!data(&e, "v2").parent().unwrap().exists());
+    e.run(&["volume", "clone", "v1", "v2"]).ok();
+    assert_eq!(std::fs::read_dir(data(&e, "v2")).unwrap().count(), many);
 }
