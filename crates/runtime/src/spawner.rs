@@ -69,8 +69,17 @@ const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 6_000_000 };
 /// Paths of run directories are shorter: the daemon's own sockets are beside them.
 const DIRECTORY_LIMIT: usize = 8192;
 
+/// How long a monitor made ahead may take to say that it has the container; it has nothing else to do.
+const TAKEN_LIMIT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// What a monitor made ahead says when it has a container.
+pub(crate) const TAKEN: &[u8] = b"taken";
+
 /// A monitor that waits for a container.
-struct Spare(OwnedFd);
+struct Spare {
+    socket: OwnedFd,
+    pid: i32,
+}
 
 impl Spare {
     /// `None` when there cannot be one: each container then gets a monitor of its own, and the error.
@@ -81,21 +90,32 @@ impl Spare {
                 drop(ours);
                 process::exit_now(monitor::ahead(proof, theirs))
             }
-            Cloned::Parent { .. } => Some(Self(ours)),
+            Cloned::Parent { pid, .. } => Some(Self { socket: ours, pid }),
         }
     }
 
-    /// Whether it took the container on. It did not when it has ended.
+    /// Whether it took the container on. It did not when it has ended, which may be between our word and its.
     fn take_on(self, directory: &Path, connections: &[OwnedFd]) -> bool {
-        request(self.0.as_fd(), directory, connections).is_ok()
+        let socket = self.socket.as_fd();
+        if request(socket, directory, connections).is_err() {
+            return false;
+        }
+        if !is_asked_within(socket, TAKEN_LIMIT).unwrap_or(false) {
+            // One that hangs must not wake up later, beside the one that takes its place.
+            let _ = signals::send(self.pid, 9);
+        }
+        let mut word = [0; TAKEN.len()];
+        matches!(socket::receive(socket, &mut word), Ok((n, _)) if n == TAKEN.len())
     }
 }
 
 fn is_asked_within(socket: BorrowedFd<'_>, pause: Timespec) -> std::io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
-    match rustix::event::poll(&mut fds, Some(&pause)) {
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        ready => Ok(ready? > 0),
+    loop {
+        match rustix::event::poll(&mut fds, Some(&pause)) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return Ok(ready? > 0),
+        }
     }
 }
 

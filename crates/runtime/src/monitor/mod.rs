@@ -103,6 +103,8 @@ pub fn ahead(proof: &SingleThreaded, spawner: OwnedFd) -> i32 {
     };
     match spawner::receive_launch(spawner.as_fd()) {
         Ok(Some((directory, connections))) => {
+            // A spawner that is gone meanwhile starts nobody else.
+            let _ = wharf_sys::socket::send(spawner.as_fd(), spawner::TAKEN, &[]);
             drop(spawner);
             serve(proof, &directory, connections, Ok(Some(ahead)))
         }
