@@ -9,16 +9,16 @@ fn inside(e: &Engine, container: &str, script: &str) -> String {
 #[test]
 fn places_have_options_of_their_own() {
     let Some(e) = Engine::start() else { return };
-    e.run(&["network", "create", "--subnet", "10.213.94.0/24", "--ipv6", "--subnet", "fd00:94::/64", "n1"])
+    e.run(&["network", "create", "--subnet", "10.215.94.0/24", "--ipv6", "--subnet", "fd00:94::/64", "n1"])
         .ok();
-    e.run(&["network", "create", "--internal", "--subnet", "10.213.95.0/24", "n2"]).ok();
-    let place = "name=n1,alias=a,ip=10.213.94.9,ip6=fd00:94::9,mac-address=02:00:00:00:00:99";
+    e.run(&["network", "create", "--internal", "--subnet", "10.215.95.0/24", "n2"]).ok();
+    let place = "name=n1,alias=a,ip=10.215.94.9,ip6=fd00:94::9,mac-address=02:00:00:00:00:99";
     let flags =
         ["--network", place, "--network", "name=n2,alias=b", "--dns", "9.9.9.9", "--dns-search", "ex.org"];
     let more = ["--dns-opt", "ndots:3", "--add-host", "x:host-gateway", "busybox", "sleep", "1000"];
     e.run(&[&["run", "-d", "--name", "c1"][..], &flags, &more].concat()).ok();
     let addresses = inside(&e, "c1", "ip addr");
-    for part in ["10.213.94.9/24", "fd00:94::9/64", "02:00:00:00:00:99", "10.213.95."] {
+    for part in ["10.215.94.9/24", "fd00:94::9/64", "02:00:00:00:00:99", "10.215.95."] {
         assert!(addresses.contains(part), "{part} in {addresses}");
     }
     let resolv = inside(&e, "c1", "cat /etc/resolv.conf");
@@ -32,7 +32,7 @@ fn places_have_options_of_their_own() {
     // An internal network has no way out, not even to the engine's other networks.
     let route = e.run(&["run", "--rm", "--network", "n2", "busybox", "ip", "route"]).ok();
     assert!(!route.contains("default"), "{route}");
-    let busy = e.run(&["run", "--rm", "--network", "n1", "--ip", "10.213.94.9", "busybox", "true"]);
+    let busy = e.run(&["run", "--rm", "--network", "n1", "--ip", "10.215.94.9", "busybox", "true"]);
     assert!(
         busy.err.contains("failed to set up container networking: Address already in use"),
         "{}",
@@ -56,7 +56,7 @@ fn bridges_have_options() {
         option("com.docker.network.bridge.host_binding_ipv4=127.0.0.1"),
     ]
     .concat();
-    e.run(&[&["network", "create", "--subnet", "10.213.96.0/24"][..], &flags, &["n1"]].concat()).ok();
+    e.run(&[&["network", "create", "--subnet", "10.215.96.0/24"][..], &flags, &["n1"]].concat()).ok();
     e.run(&["run", "-d", "--name", "c1", "--network", "n1", "-p", "80", "busybox", "sleep", "1000"]).ok();
     assert!(inside(&e, "c1", "ip link show eth0").contains("mtu 1400"));
     assert!(e.run(&["port", "c1"]).ok().starts_with("80/tcp -> 127.0.0.1:"));
@@ -64,12 +64,12 @@ fn bridges_have_options() {
         e.run(&["run", "--rm", "--network", "n1", "busybox", "ping", "-c", "1", "-W", "1", "c1"]);
     assert_ne!(kept_apart.code, 0);
     let routed = option("com.docker.network.bridge.gateway_mode_ipv4=routed");
-    e.run(&[&["network", "create", "--subnet", "10.213.97.0/24"][..], &routed, &["n2"]].concat()).ok();
+    e.run(&[&["network", "create", "--subnet", "10.215.97.0/24"][..], &routed, &["n2"]].concat()).ok();
     e.run(&["run", "-d", "--name", "c2", "--network", "n2", "-p", "8300:80", "busybox", "sleep", "1000"])
         .ok();
     assert_eq!(e.run(&["port", "c2"]).ok(), "80/tcp -> 0.0.0.0:");
     let isolated = ["--internal", "-o", "com.docker.network.bridge.gateway_mode_ipv4=isolated"];
-    e.run(&[&["network", "create", "--subnet", "10.213.98.0/24"][..], &isolated, &["n3"]].concat()).ok();
+    e.run(&[&["network", "create", "--subnet", "10.215.98.0/24"][..], &isolated, &["n3"]].concat()).ok();
     e.run(&["run", "-d", "--name", "c3", "--network", "n3", "busybox", "sleep", "1000"]).ok();
     e.run(&["run", "--rm", "--network", "n3", "busybox", "ping", "-c", "1", "c3"]).ok();
     for (bad, words) in [
@@ -85,8 +85,8 @@ fn bridges_have_options() {
 #[test]
 fn lists_and_prune_obey_filters() {
     let Some(e) = Engine::start() else { return };
-    e.run(&["network", "create", "--label", "a=b", "--subnet", "10.213.99.0/25", "n1"]).ok();
-    e.run(&["network", "create", "--subnet", "10.213.99.128/25", "n2"]).ok();
+    e.run(&["network", "create", "--label", "a=b", "--subnet", "10.215.99.0/25", "n1"]).ok();
+    e.run(&["network", "create", "--subnet", "10.215.99.128/25", "n2"]).ok();
     e.run(&["run", "-d", "--network", "n2", "--name", "c1", "busybox", "sleep", "1000"]).ok();
     let names = |filters: &[&str]| {
         let flags: Vec<&str> = filters.iter().flat_map(|f| ["--filter", *f]).collect();
@@ -110,7 +110,7 @@ fn lists_and_prune_obey_filters() {
     }
     e.run(&["network", "prune", "-f", "--filter", "until=1h"]).ok();
     assert_eq!(names(&["type=custom"]), "n1 n2", "too young");
-    let overlap = e.run(&["network", "create", "--subnet", "10.213.99.0/26", "n3"]);
+    let overlap = e.run(&["network", "create", "--subnet", "10.215.99.0/26", "n3"]);
     assert!(
         overlap.err.contains("invalid pool request: Pool overlaps with other one on this address space"),
         "{}",
@@ -122,7 +122,7 @@ fn lists_and_prune_obey_filters() {
     assert_eq!(e.run(&["network", "rm", "zzz"]).code, 1);
     let shown =
         e.run(&["network", "inspect", "--format", "{{json .IPAM.Config}} {{json .Options}}", "n2"]).ok();
-    assert_eq!(shown, "[{\"Subnet\":\"10.213.99.128/25\"}] {}");
+    assert_eq!(shown, "[{\"Subnet\":\"10.215.99.128/25\"}] {}");
     let own = e.run(&[
         "network",
         "inspect",

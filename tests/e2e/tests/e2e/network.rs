@@ -98,7 +98,7 @@ fn running_containers_change_networks() {
     let Some(mut e) = Engine::start() else { return };
     e.run(&["run", "--rm", "busybox", "true"]).ok();
     let before = e.holdings();
-    e.run(&["network", "create", "--subnet", "10.213.77.0/24", "n1"]).ok();
+    e.run(&["network", "create", "--subnet", "10.215.77.0/24", "n1"]).ok();
     let serve = ["-p", "127.0.0.1::80", "busybox", "sh", "-c", SERVE];
     e.run(&[&["run", "-d", "--name", "c1"][..], &serve].concat()).ok();
     e.run(&["run", "-d", "--name", "c2", "--network", "n1", "busybox", "sleep", "1000"]).ok();
@@ -106,22 +106,22 @@ fn running_containers_change_networks() {
     let shows_page = || get(&port).as_deref() == Some("page\n");
     eventually("the page", shows_page);
 
-    e.run(&["network", "connect", "--alias", "api", "--ip", "10.213.77.50", "n1", "c1"]).ok();
-    assert!(inside(&e, "c1", "ip addr show eth1").contains("10.213.77.50/24"));
-    assert!(inside(&e, "c1", "cat /etc/hosts").contains("10.213.77.50\t"));
-    assert!(!inside(&e, "c1", "ip route").contains("default via 10.213.77.1"));
+    e.run(&["network", "connect", "--alias", "api", "--ip", "10.215.77.50", "n1", "c1"]).ok();
+    assert!(inside(&e, "c1", "ip addr show eth1").contains("10.215.77.50/24"));
+    assert!(inside(&e, "c1", "cat /etc/hosts").contains("10.215.77.50\t"));
+    assert!(!inside(&e, "c1", "ip route").contains("default via 10.215.77.1"));
     assert_eq!(inside(&e, "c2", "wget -qO- http://api/"), "page");
     let twice = e.run(&["network", "connect", "n1", "c1"]);
     assert!(twice.code == 1 && twice.err.contains("already exists in network n1"), "{}", twice.err);
-    let taken = e.run(&["network", "connect", "--ip", "10.213.77.50", "n1", "c2"]);
+    let taken = e.run(&["network", "connect", "--ip", "10.215.77.50", "n1", "c2"]);
     assert_eq!(taken.code, 1, "{}", taken.err);
 
     // Ports and default route follow to what is left.
     e.run(&["network", "disconnect", "bridge", "c1"]).ok();
-    assert!(inside(&e, "c1", "ip route").contains("default via 10.213.77.1"));
+    assert!(inside(&e, "c1", "ip route").contains("default via 10.215.77.1"));
     assert!(!inside(&e, "c1", "ip addr").contains("eth0"));
     assert_eq!(inside(&e, "c1", "cat /etc/hosts | wc -l"), inside(&e, "c2", "cat /etc/hosts | wc -l"));
-    assert_eq!(inside(&e, "c1", "grep -c 10.213.77.1 /etc/resolv.conf"), "1");
+    assert_eq!(inside(&e, "c1", "grep -c 10.215.77.1 /etc/resolv.conf"), "1");
     assert_eq!(e.run(&["port", "c1", "80"]).ok(), port);
     assert!(shows_page());
 
@@ -129,7 +129,7 @@ fn running_containers_change_networks() {
     e.launch();
     assert!(shows_page());
     e.run(&["network", "connect", "--gw-priority", "5", "bridge", "c1"]).ok();
-    assert!(!inside(&e, "c1", "ip route").contains("default via 10.213.77.1"));
+    assert!(!inside(&e, "c1", "ip route").contains("default via 10.215.77.1"));
     assert!(shows_page());
     let networks = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}";
     assert_eq!(e.run(&["inspect", "--format", networks, "c1"]).ok().trim(), "bridge n1");
@@ -148,8 +148,8 @@ fn running_containers_change_networks() {
 #[test]
 fn stopped_containers_change_networks() {
     let Some(e) = Engine::start() else { return };
-    e.run(&["network", "create", "--subnet", "10.213.78.0/24", "n1"]).ok();
-    e.run(&["network", "create", "--subnet", "10.213.79.0/24", "--internal", "n2"]).ok();
+    e.run(&["network", "create", "--subnet", "10.215.78.0/24", "n1"]).ok();
+    e.run(&["network", "create", "--subnet", "10.215.79.0/24", "--internal", "n2"]).ok();
     e.run(&["create", "--name", "c1", "busybox", "sleep", "1000"]).ok();
     e.run(&["network", "connect", "--alias", "a1", "n1", "c1"]).ok();
     e.run(&["network", "connect", "n2", "c1"]).ok();
@@ -179,9 +179,9 @@ fn stopped_containers_change_networks() {
 #[test]
 fn dockers_client_changes_networks() {
     let Some(e) = Engine::start() else { return };
-    let Some(made) = e.docker(&["network", "create", "--subnet", "10.213.80.0/24", "n1"], "") else { return };
+    let Some(made) = e.docker(&["network", "create", "--subnet", "10.215.80.0/24", "n1"], "") else { return };
     made.ok();
-    e.run(&["network", "create", "--subnet", "10.213.81.0/24", "n0"]).ok();
+    e.run(&["network", "create", "--subnet", "10.215.81.0/24", "n0"]).ok();
     let docker = |args: &[&str]| e.docker(args, "").unwrap().ok();
     docker(&[
         "run",
@@ -207,7 +207,7 @@ fn dockers_client_changes_networks() {
 #[test]
 fn ipv6_without_a_subnet_is_unique_local() {
     let Some(e) = Engine::start() else { return };
-    e.run(&["network", "create", "--subnet", "10.213.82.0/24", "--ipv6", "six"]).ok();
+    e.run(&["network", "create", "--subnet", "10.215.82.0/24", "--ipv6", "six"]).ok();
     e.run(&["run", "-d", "--name", "c1", "--network", "six", "busybox", "sleep", "1000"]).ok();
     let address =
         e.run(&["inspect", "--format", "{{.NetworkSettings.Networks.six.GlobalIPv6Address}}", "c1"]).ok();

@@ -14,7 +14,7 @@ fn macvlan_without_a_parent() {
     let Some(mut e) = Engine::start() else { return };
     e.run(&["run", "--rm", "busybox", "true"]).ok();
     let before = e.holdings();
-    let made = e.run(&["network", "create", "-d", "macvlan", "--subnet", "10.213.90.0/24", "lan"]);
+    let made = e.run(&["network", "create", "-d", "macvlan", "--subnet", "10.215.90.0/24", "lan"]);
     if made.err.contains("this kernel has no macvlan") {
         eprintln!("skipped: {}", made.err);
         return;
@@ -25,11 +25,11 @@ fn macvlan_without_a_parent() {
         &[&["run", "-d", "--name", "c1", "--network", "lan", "--network-alias", "page"][..], &serve].concat(),
     )
     .ok();
-    let fixed = ["--ip", "10.213.90.77", "--mac-address", "02:00:00:00:00:77"];
+    let fixed = ["--ip", "10.215.90.77", "--mac-address", "02:00:00:00:00:77"];
     e.run(&[&["run", "-d", "--name", "c2", "--network", "lan"][..], &fixed, &serve].concat()).ok();
-    assert!(inside(&e, "c2", "ip addr show eth0").contains("10.213.90.77/24"));
+    assert!(inside(&e, "c2", "ip addr show eth0").contains("10.215.90.77/24"));
     assert!(inside(&e, "c2", "ip link show eth0").contains("02:00:00:00:00:77"));
-    assert!(inside(&e, "c2", "ip route").contains("default via 10.213.90.1"));
+    assert!(inside(&e, "c2", "ip route").contains("default via 10.215.90.1"));
     assert!(inside(&e, "c2", "cat /etc/resolv.conf").contains("nameserver 127.0.0.11"));
     eventually("a page by alias", || e.run(&["exec", "c2", "wget", "-qO-", "http://page/"]).out == "page\n");
     assert_eq!(e.run(&["port", "c1"]).ok(), "");
@@ -102,7 +102,7 @@ fn refusals() {
 fn dockers_client_makes_a_macvlan() {
     let Some(e) = Engine::start() else { return };
     let Some(made) =
-        e.docker(&["network", "create", "-d", "macvlan", "--subnet", "10.213.91.0/24", "lan"], "")
+        e.docker(&["network", "create", "-d", "macvlan", "--subnet", "10.215.91.0/24", "lan"], "")
     else {
         return;
     };
@@ -120,7 +120,7 @@ fn dockers_client_makes_a_macvlan() {
         "--network",
         "lan",
         "--ip",
-        "10.213.91.9",
+        "10.215.91.9",
         "busybox",
         "sleep",
         "1000",
@@ -132,7 +132,7 @@ fn dockers_client_makes_a_macvlan() {
         "{{.Driver}} {{json .IPAM.Config}} {{range .Containers}}{{.IPv4Address}}{{end}}",
         "lan",
     ]);
-    assert_eq!(shown, "macvlan [{\"Subnet\":\"10.213.91.0/24\"}] 10.213.91.9/24");
+    assert_eq!(shown, "macvlan [{\"Subnet\":\"10.215.91.0/24\"}] 10.215.91.9/24");
     assert!(docker(&["network", "ls", "--filter", "driver=macvlan"]).contains("lan"));
     docker(&["rm", "-f", "c1"]);
     docker(&["network", "prune", "-f"]);
