@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each crate with those it may use (ARCHITECTURE.md, "Map").
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
+    ("failpoint", &[]),
     ("sys", &[]),
     ("oci", &[]),
     ("docker-api", &[]),
     ("model", &["oci"]),
-    ("runtime", &["sys", "oci"]),
-    ("network", &["sys", "model"]),
-    ("storage", &["sys", "oci", "model"]),
+    ("runtime", &["failpoint", "sys", "oci"]),
+    ("network", &["failpoint", "sys", "model"]),
+    ("storage", &["failpoint", "sys", "oci", "model"]),
     ("distribution", &["oci", "model"]),
-    ("engine", &["model", "oci", "distribution"]),
+    ("engine", &["failpoint", "model", "oci", "distribution"]),
     ("build", &["engine", "model", "oci", "distribution"]),
     ("docker-server", &["sys", "docker-api", "engine", "build", "model", "oci", "distribution"]),
     ("cli", &["docker-api"]),

@@ -19,6 +19,7 @@ use options::{Source, source_of};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wharf_failpoint::failpoint;
 use wharf_model::ids::is_valid_name;
 use wharf_model::records::{Change, Durability, RecordKind, Records};
 use wharf_model::volumes::Volumes;
@@ -52,33 +53,38 @@ impl VolumeService {
         labels: BTreeMap<String, String>,
         options: BTreeMap<String, String>,
     ) -> Result<VolumeRecord> {
-        self.create_as(&self.claims(), name, labels, options)
+        let claims = self.claims();
+        if name.is_empty() {
+            let name = ContainerId::from_bytes(random::bytes()?).to_string();
+            return self.create_as(&claims, &name, true, labels, options);
+        }
+        self.create_as(&claims, name, false, labels, options)
     }
 
     fn create_as(
         &self,
         _locked: &MutexGuard<'_, Claims>,
         name: &str,
+        anonymous: bool,
         labels: BTreeMap<String, String>,
         options: BTreeMap<String, String>,
     ) -> Result<VolumeRecord> {
-        let anonymous = name.is_empty();
-        let name =
-            if anonymous { ContainerId::from_bytes(random::bytes()?).to_string() } else { name.to_owned() };
-        check_name("create", &name)?;
+        check_name("create", name)?;
         source_of(&options).map_err(|e| Error::new(e.kind(), format!("create {name}: {}", e.full())))?;
-        if let Some(existing) = self.find(&name)? {
+        if let Some(existing) = self.find(name)? {
             return match existing.pending {
-                None => Ok(existing),
+                // Somebody may have removed its directory.
+                None => self.furnish(&existing).map(|()| existing),
                 Some(_) => Err(Error::conflict(format!(
                     "create {name}: the volume is being made or removed: try again when that is done"
                 ))),
             };
         }
-        let record = VolumeRecord { anonymous, ..VolumeRecord::new(&name, labels, options) };
+        let record = VolumeRecord { anonymous, ..VolumeRecord::new(name, labels, options) };
         self.put(&record, Durability::Power)?;
+        failpoint!("volume.recorded");
         self.furnish(&record)?;
-        self.publish("create", &name, &[]);
+        self.publish("create", name, &[]);
         Ok(record)
     }
 
@@ -135,12 +141,13 @@ impl VolumeService {
     pub(crate) fn provide(
         &self,
         name: &str,
+        anonymous: bool,
         labels: BTreeMap<String, String>,
         container: &ContainerId,
     ) -> Result<(VolumeRecord, PathBuf)> {
         let record = {
             let mut claims = self.claims();
-            let record = self.create_as(&claims, name, labels, BTreeMap::new())?;
+            let record = self.create_as(&claims, name, anonymous, labels, BTreeMap::new())?;
             claims.add(&record.name, container.as_str());
             record
         };

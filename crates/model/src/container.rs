@@ -387,10 +387,16 @@ pub struct ContainerRecord {
     pub mounts: Vec<ResolvedMount>,
     /// What its checks say, since the last start.
     pub health: Option<Health>,
+    /// Its creation has not come to its end: after a crash it is undone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
+    /// Its removal, once begun, takes its anonymous volumes along.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub takes_volumes: bool,
 }
 
 impl ContainerRecord {
-    /// A container that was just created: it has never run and has no mounts yet.
+    /// A container whose creation begins: it has never run and has no mounts yet.
     pub fn new(
         id: ContainerId,
         name: String,
@@ -419,6 +425,8 @@ impl ContainerRecord {
             published: Vec::new(),
             mounts: Vec::new(),
             health: None,
+            unfinished: true,
+            takes_volumes: false,
         }
     }
 }

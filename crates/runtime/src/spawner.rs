@@ -13,6 +13,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use wharf_failpoint::failpoint;
 use wharf_sys::cgroup::Layout;
 use wharf_sys::process::{self, Cloned, SingleThreaded};
 use wharf_sys::{signals, socket};
@@ -34,7 +35,7 @@ pub fn main() -> i32 {
 fn run() -> Result<()> {
     let socket = process::inherited_fd(SOCKET_NUMBER).doing("take the daemon's socket")?;
     // Monitors have nothing to do with the environment the engine was started in.
-    sealed::ensure(&[])?;
+    sealed::ensure(&kept_environment())?;
     process::close_inherited_from(3).doing("close descriptors")?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).doing("mark the socket")?;
     rustix::process::setsid().doing("start a session")?;
@@ -56,10 +57,20 @@ fn run() -> Result<()> {
         else {
             return Ok(());
         };
+        failpoint!("spawner.asked");
         if !spare.take().is_some_and(|spare| spare.take_on(&directory, &connections)) {
             spawn(&proof, &directory, connections);
         }
+        failpoint!("spawner.passed-on");
     }
+}
+
+/// Nothing but what tests need.
+fn kept_environment() -> Vec<std::ffi::CString> {
+    let pair = |(name, value): (&str, std::ffi::OsString)| {
+        std::ffi::CString::new([name.as_bytes(), b"=", value.as_bytes()].concat()).ok()
+    };
+    wharf_failpoint::environment().and_then(pair).into_iter().collect()
 }
 
 /// The next monitor is made when nobody asked for one that long: a start takes about as much, and forking must not slow

@@ -8,6 +8,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use wharf_failpoint::failpoint;
 use wharf_model::blobs::{Blobs, Ingest, mismatch};
 use wharf_model::{Error, Result};
 use wharf_oci::digest::Digest;
@@ -31,16 +32,18 @@ impl FileBlobs {
         Ok(Self { blobs, ingests })
     }
 
-    /// Removes ingests that nobody writes and that were last written longer ago than `age`: what broken
-    /// transfers and crashes left.
-    pub fn sweep(&self, age: Duration) -> Result<()> {
+    /// Removes ingests that nobody writes: what broken transfers and crashes left. Those of a `resumed` kind (the first
+    /// word of the name) only when they were last written longer ago than `age`.
+    pub fn sweep(&self, resumed: &str, age: Duration) -> Result<()> {
         let unreadable = |e| failed("list", &self.ingests, e);
         for entry in std::fs::read_dir(&self.ingests).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
             let Ok(file) = File::open(&path) else { continue };
             let modified =
                 file.metadata().and_then(|m| m.modified()).map_err(|e| failed("stat", &path, e))?;
-            let old = SystemTime::now().duration_since(modified).is_ok_and(|d| d >= age);
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let old = !name.starts_with(&format!("{resumed}-"))
+                || SystemTime::now().duration_since(modified).is_ok_and(|d| d >= age);
             if old && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 remove_file(&path)?;
             }
@@ -63,7 +66,8 @@ fn remove_file(path: &Path) -> Result<()> {
 impl Blobs for FileBlobs {
     fn ingest(&self, name: &str) -> Result<Box<dyn Ingest>> {
         // A name may hold anything; a file's name may not.
-        let path = self.ingests.join(Digest::sha256(name.as_bytes()).hex());
+        let kind: String = name.chars().take_while(char::is_ascii_alphabetic).take(16).collect();
+        let path = self.ingests.join(format!("{kind}-{}", Digest::sha256(name.as_bytes()).hex()));
         loop {
             let file = File::options().create(true).truncate(false).read(true).write(true).open(&path);
             let file = file.map_err(|e| failed("open", &path, e))?;
@@ -220,9 +224,12 @@ impl Ingest for FileIngest {
         }
         let dir = self.blobs.join(digest.algorithm());
         let target = dir.join(digest.hex());
+        failpoint!("blob.whole");
         self.file.sync_all().map_err(|e| failed("sync", &self.path, e))?;
+        failpoint!("blob.synced");
         std::fs::rename(&self.path, &target).map_err(|e| failed("rename to", &target, e))?;
         self.keep = true;
+        failpoint!("blob.named");
         sync_dir(&dir)?;
         Ok(digest)
     }
@@ -282,9 +289,9 @@ mod tests {
         left.keep().unwrap();
         let mut busy = blobs.ingest("busy").unwrap();
         busy.write_all(b"x").unwrap();
-        blobs.0.sweep(Duration::from_secs(3600)).unwrap();
+        blobs.0.sweep("left", Duration::from_secs(3600)).unwrap();
         assert_eq!(blobs.ingest("left").unwrap().offset(), 3);
-        blobs.0.sweep(Duration::ZERO).unwrap();
+        blobs.0.sweep("other", Duration::from_secs(3600)).unwrap();
         assert_eq!(blobs.ingest("left").unwrap().offset(), 0);
         assert_eq!(busy.commit(None).unwrap(), Digest::sha256(b"x"));
     }

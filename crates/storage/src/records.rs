@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use wharf_failpoint::failpoint;
 use wharf_model::records::{Change, Durability, RecordKind, Records};
 use wharf_model::{Error, ErrorKind, Result};
 
@@ -165,6 +166,7 @@ impl Records for SqliteRecords {
         let connection = &writer.connection;
         connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut s| s.execute([])).map_err(unwritable)?;
         let result = batch.iter().try_for_each(|change| apply(connection, change)).and_then(|()| {
+            failpoint!("records.applied");
             connection.prepare_cached("COMMIT").and_then(|mut s| s.execute([])).map_err(unwritable)
         });
         match result {

@@ -46,6 +46,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wharf_failpoint::failpoint;
 use wharf_model::idmap::IdMap;
 use wharf_model::records::{Change, Durability, RecordKind, Records};
 use wharf_model::snapshots::{Layer, Live, PathChange, PathStat, RootMount, Snapshots, Tree, WriteOptions};
@@ -413,7 +414,9 @@ impl Snapshots for UnpackedSnapshots {
             }
         };
         let mut fresh = self.fresh(below)?;
+        failpoint!("layer.begun");
         let size = self.write_layer(fresh.number, diff_id, tar)?;
+        failpoint!("layer.written");
         let (diff_id, parent) = (diff_id.clone(), parent.cloned());
         let record = LayerRecord { diff_id, parent, size, tree: fresh.number };
         self.record_layer(chain, record, Some(&mut fresh), None)
@@ -444,6 +447,7 @@ impl Snapshots for UnpackedSnapshots {
             let gone = Change::Delete { kind: RecordKind::Layer, id: chain.to_string() };
             self.records.commit(vec![gone], Durability::Process)?;
             state.layers.remove(chain);
+            failpoint!("layer.forgotten");
             tree
         };
         self.janitor.remove(self.tree(tree))
@@ -460,6 +464,7 @@ impl Snapshots for UnpackedSnapshots {
         };
         let mut fresh = self.fresh_snapshot(below)?;
         let record = SnapshotRecord { parent: parent.cloned(), tree: fresh.number };
+        failpoint!("snapshot.made");
         let mount = self.mount_of(&state, &record)?;
         let put = Change::Put { kind: RecordKind::Snapshot, id: key.to_owned(), body: document(&record)? };
         self.records.commit(vec![put], Durability::Process)?;
@@ -501,7 +506,9 @@ impl Snapshots for UnpackedSnapshots {
         let diff_id = DiffId(out.finish());
         let chain = ChainId::extend(snapshot.parent.as_ref(), &diff_id);
         let record = LayerRecord { diff_id, parent: snapshot.parent, size, tree: snapshot.tree };
+        failpoint!("layer.archived");
         let committed = self.record_layer(chain.clone(), record, None, Some(key))?;
+        failpoint!("layer.committed");
         // The same layer was there already: the snapshot's own files are not needed.
         let kept = self.state().layers.get(&chain).is_some_and(|r| r.tree == snapshot.tree);
         let tree = self.tree(snapshot.tree);

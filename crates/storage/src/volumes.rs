@@ -12,6 +12,7 @@ use std::ffi::CString;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use wharf_failpoint::failpoint;
 use wharf_model::ids::is_valid_name;
 use wharf_model::volumes::{Ownership, VolumeMount, Volumes};
 use wharf_model::{Error, ErrorKind, Result};
@@ -65,6 +66,7 @@ impl Volumes for LocalVolumes {
         remove_tree(&part)?;
         let made = part.join("_data");
         make_dir(&made)?;
+        failpoint!("volume.made");
         own(&made, &Ownership { mode: ownership.mode.or(Some(0o755)), ..*ownership })?;
         match std::fs::rename(&part, &dir) {
             // Something is there that is no volume, such as what a crash left of a removal.

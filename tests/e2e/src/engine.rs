@@ -51,7 +51,18 @@ impl Engine {
     }
 
     /// Starts the engine's process again, after [`Engine::kill`].
+    ///
+    /// # Panics
+    /// When it does not start.
     pub fn launch(&mut self) {
+        assert!(self.try_launch(), "the engine did not start:\n{}", self.log());
+    }
+
+    /// Starts the engine's process; whether it came to serve. When not, it has ended.
+    ///
+    /// # Panics
+    /// When it cannot be executed.
+    pub fn try_launch(&mut self) -> bool {
         let log = std::fs::OpenOptions::new()
             .append(true)
             .create(true)
@@ -64,6 +75,7 @@ impl Engine {
             .arg("--exec-root")
             .arg(self.path("exec"))
             .args(&self.flags)
+            .env("WHARF_FAILPOINTS", self.path("failpoint"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -72,8 +84,52 @@ impl Engine {
         let mut line = String::new();
         let out = process.stdout.take().expect("standard output");
         BufReader::new(out).read_line(&mut line).expect("read from the engine");
-        self.process = Some(process);
-        assert_eq!(line.trim(), "ready", "the engine did not start:\n{}", self.log());
+        if line.trim() == "ready" {
+            self.process = Some(process);
+            return true;
+        }
+        process.wait().expect("reap the engine");
+        false
+    }
+
+    /// The process that comes to this step will kill itself there (`crates/failpoint`).
+    pub fn arm(&self, failpoint: &str) {
+        std::fs::write(self.path("failpoint"), failpoint).expect("arm a failpoint");
+    }
+
+    /// Whether no process came to the step that was armed.
+    pub fn is_armed(&self) -> bool {
+        self.path("failpoint").exists()
+    }
+
+    /// No process kills itself any more.
+    pub fn disarm(&self) {
+        // It disarms itself when it is reached.
+        let _ = std::fs::remove_file(self.path("failpoint"));
+    }
+
+    /// Waits for the end of the engine's process, which is about to die.
+    pub fn await_death(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            eventually("the engine's death", || process.try_wait().expect("reap the engine").is_some());
+        }
+    }
+
+    /// Files below a directory of the engine's, sorted.
+    pub fn files_below(&self, name: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut directories = vec![self.path(name)];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    directories.push(entry.path());
+                } else {
+                    found.push(entry.path().display().to_string());
+                }
+            }
+        }
+        found.sort();
+        found
     }
 
     /// Ends the engine's process with SIGKILL, as a crash would.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use wharf_failpoint::failpoint;
 use wharf_model::container::{ContainerRecord, EndpointSpec, RestartPolicy};
 use wharf_model::ids::is_valid_name;
 use wharf_model::launcher::{ExitStatus, MonitorEvent, StreamSet, Watch};
@@ -245,6 +246,7 @@ impl Actor {
 
     /// The container's first process ended.
     async fn exited(&mut self, exit: ExitStatus, left: Left) {
+        failpoint!("end.heard");
         self.watch = None;
         let lasted = exit.at_ns - self.record.started_ns;
         if let Err(e) = self.step(Event::Exited) {
@@ -274,6 +276,7 @@ impl Actor {
         } else if let Err(e) = self.commit() {
             tracing::error!(container = %self.record.id, "keep the exit: {}", e.full());
         }
+        failpoint!("end.kept");
         for reply in self.stopping.drain(..) {
             // A caller that went away needs no answer.
             let _ = reply.send(Ok(()));
@@ -363,7 +366,9 @@ impl Actor {
         let own = self.shared.launcher.signal_number(self.record.stop_signal());
         let signal = request.signal.or(own).unwrap_or(15);
         let timeout = request.timeout_s.or(self.record.spec.stop_timeout).unwrap_or(STOP_TIMEOUT_S);
+        failpoint!("stop.kept");
         self.signal(signal).await?;
+        failpoint!("stop.signalled");
         // Of several requests the most impatient counts.
         let kill_at = u64::try_from(timeout).ok().map(|s| Instant::now() + Duration::from_secs(s));
         self.kill_at = self.kill_at.into_iter().chain(kill_at).min();
@@ -384,6 +389,7 @@ impl Actor {
     async fn kill_now(&mut self) {
         self.kill_at = None;
         self.give_up_at = Some(Instant::now() + KILL_LIMIT);
+        failpoint!("kill.wanted");
         if let Err(e) = self.signal(9).await {
             tracing::warn!(container = %self.record.id, "kill: {}", e.full());
         }

@@ -7,6 +7,7 @@ use crate::networks::settings;
 use crate::random;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use wharf_failpoint::failpoint;
 use wharf_model::container::{
     self, ContainerRecord, ContainerSpec, Depth, MountSource, MountSpec, ResolvedMount,
 };
@@ -51,13 +52,17 @@ impl Containers {
             return Err(Error::invalid("no command specified"));
         }
         let record = self.claim(record)?;
-        let (made, record) = self.furnish(record, inherited, image.chain.clone()).await?;
+        failpoint!("create.claimed");
+        let (made, mut record) = self.furnish(record, inherited, image.chain.clone()).await?;
+        failpoint!("create.furnished");
+        record.unfinished = false;
         let saved = made.and_then(|()| self.shared.save(&record));
         if let Err(e) = saved {
             self.shared.volumes.settle(record.id.as_str());
             self.shared.discard(&record)?;
             return Err(e);
         }
+        failpoint!("create.saved");
         let id = record.id.clone();
         let handle = self.insert(Actor::spawn(self.shared.clone(), self.registry.clone(), record, None));
         // From here on the container itself is seen to use what it uses.
@@ -217,7 +222,9 @@ impl super::Collaborators {
         let directory = self.directory_of(&record.id);
         std::fs::create_dir_all(&directory)
             .map_err(|e| Error::wrap(ErrorKind::Internal, format!("make {}", directory.display()), e))?;
+        failpoint!("create.directory");
         self.snapshots.prepare(record.id.as_str(), chain)?;
+        failpoint!("create.snapshot");
         let mut wanted = record.spec.mounts.clone();
         let targets = wanted.iter().map(|m| &m.target).chain(inherited.iter().map(|m| &m.target));
         let taken: BTreeSet<String> = targets.map(|t| t.trim_end_matches('/').to_owned()).collect();
@@ -236,11 +243,42 @@ impl super::Collaborators {
             self.volumes.share(&mount.name, &record.id)?;
         }
         record.mounts = inherited;
+        let announced = self.announce_volumes(record, &mut wanted)?;
         for mount in wanted {
-            let resolved = self.resolve_mount(&record.id, mount)?;
+            let resolved = self.resolve_mount(&record.id, mount, &announced)?;
             record.mounts.push(resolved);
+            failpoint!("create.mount");
         }
         Ok(())
+    }
+
+    /// Gives volumes without a name theirs, and keeps them before they are made: whoever undoes the creation after a
+    /// crash finds them.
+    fn announce_volumes(
+        &self,
+        record: &ContainerRecord,
+        wanted: &mut [MountSpec],
+    ) -> Result<BTreeSet<String>> {
+        let mut names = BTreeSet::new();
+        let mut announced = record.clone();
+        for mount in wanted {
+            if let MountSource::Volume { name, .. } = &mut mount.source
+                && name.is_empty()
+            {
+                *name = ContainerId::from_bytes(random::bytes()?).to_string();
+                names.insert(name.clone());
+                announced.mounts.push(ResolvedMount {
+                    kind: "volume".to_owned(),
+                    name: name.clone(),
+                    anonymous: true,
+                    ..unresolved(mount.target.clone(), !mount.read_only)
+                });
+            }
+        }
+        if !names.is_empty() {
+            self.save(&announced)?;
+        }
+        Ok(names)
     }
 
     /// The directories of an image's layers, topmost first.
@@ -252,18 +290,14 @@ impl super::Collaborators {
         )
     }
 
-    fn resolve_mount(&self, id: &ContainerId, mount: MountSpec) -> Result<ResolvedMount> {
-        let mut resolved = ResolvedMount {
-            kind: String::new(),
-            name: String::new(),
-            source: Default::default(),
-            target: mount.target,
-            read_write: !mount.read_only,
-            options: Vec::new(),
-            subpath: String::new(),
-            image: None,
-            anonymous: false,
-        };
+    /// `announced` are the volumes that nobody named.
+    fn resolve_mount(
+        &self,
+        id: &ContainerId,
+        mount: MountSpec,
+        announced: &BTreeSet<String>,
+    ) -> Result<ResolvedMount> {
+        let mut resolved = unresolved(mount.target, !mount.read_only);
         match mount.source {
             MountSource::Bind { path, propagation, create, non_recursive, read_only } => {
                 if !path.is_absolute() {
@@ -299,8 +333,9 @@ impl super::Collaborators {
                 }
             }
             MountSource::Volume { name, no_copy, subpath, labels } => {
-                let (volume, path) = self.volumes.provide(&name, labels, id)?;
+                let (volume, path) = self.volumes.provide(&name, announced.contains(&name), labels, id)?;
                 resolved.anonymous = volume.anonymous;
+                failpoint!("create.volume");
                 if !no_copy && self.volumes.is_empty(&volume.name)? {
                     let target = std::path::Path::new(&resolved.target);
                     self.snapshots.populate(Tree::Snapshot(id.as_str()), target, &path)?;
@@ -326,6 +361,20 @@ impl super::Collaborators {
             }
         }
         Ok(resolved)
+    }
+}
+
+fn unresolved(target: String, read_write: bool) -> ResolvedMount {
+    ResolvedMount {
+        kind: String::new(),
+        name: String::new(),
+        source: Default::default(),
+        target,
+        read_write,
+        options: Vec::new(),
+        subpath: String::new(),
+        image: None,
+        anonymous: false,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::clock::now_ns;
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
 use std::time::Duration;
+use wharf_failpoint::failpoint;
 use wharf_model::container::{ContainerRecord, RestartPolicy};
 use wharf_model::launcher::{ExitStatus, MonitorEvent, Watch};
 use wharf_model::network::Endpoint;
@@ -30,13 +31,18 @@ impl Containers {
             records.push(record);
         }
         let known: Vec<String> = records.iter().map(|r| r.id.to_string()).collect();
+        failpoint!("recover.read");
         self.shared.sweep_directories(&known)?;
+        self.shared.sweep_snapshots(&known)?;
+        failpoint!("recover.directories");
         // Side by side: monitors that do not answer must not add up.
         let found = futures_util::stream::iter(records.into_iter().map(|record| self.recover_one(record)))
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<_>>();
         let to_start: Vec<_> = found.await?.into_iter().flatten().collect();
+        failpoint!("recover.taken-over");
         self.shared.networks.sweep(&self.endpoints())?;
+        failpoint!("recover.networks");
         self.shared.volumes.sweep()?;
         for id in to_start {
             let handle = self.find(id.as_str())?;
@@ -55,9 +61,8 @@ impl Containers {
     }
 
     async fn recover_one(&self, mut record: ContainerRecord) -> Result<Option<wharf_model::ContainerId>> {
-        let unfinished = self.shared.snapshots.root(record.id.as_str()).is_err();
-        if record.status == Status::Removing || (unfinished && record.status == Status::Created) {
-            self.shared.erase(&record, true)?;
+        if record.status == Status::Removing || record.unfinished {
+            self.shared.erase(&record, record.unfinished || record.takes_volumes)?;
             return Ok(None);
         }
         let mut watch = None;
@@ -92,6 +97,7 @@ impl Containers {
             self.shared.erase(&record, true)?;
             return Ok(None);
         }
+        failpoint!("recover.one");
         self.shared.save(&record)?;
         self.insert(Actor::spawn(self.shared.clone(), self.registry.clone(), record, watch));
         Ok(again.then_some(id))
@@ -100,8 +106,12 @@ impl Containers {
     /// Finds the monitor, or the exit code it left.
     async fn take_over(&self, record: &mut ContainerRecord) -> Result<Option<Watch>> {
         let lost = ExitStatus { code: 137, at_ns: now_ns(), oom_killed: false };
+        let mut known = true;
         let exit = match self.shared.launcher.adopt(&record.id).await? {
-            None => lost,
+            None => {
+                known = false;
+                lost
+            }
             Some(mut watch) => match first_state(&mut watch, record).await {
                 Found::Running(pid) => {
                     record.pid = pid;
@@ -118,9 +128,15 @@ impl Containers {
                     return Ok(Some(watch));
                 }
                 Found::Exited(exit) => exit,
-                Found::Lost => lost,
+                Found::Lost => {
+                    known = false;
+                    lost
+                }
             },
         };
+        if !known && record.status == Status::Starting {
+            record.error = "the engine ended while it started the container: start it again".to_owned();
+        }
         record.status = Status::Exited;
         record.pid = 0;
         record.exit_code = exit.code;

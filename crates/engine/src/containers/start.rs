@@ -8,6 +8,7 @@ use crate::clock::now_ns;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use wharf_failpoint::failpoint;
 use wharf_model::container::{ContainerRecord, NamespaceMode, NetworkMode, Shm, merge_env};
 use wharf_model::launcher::{FailedStage, LaunchSpec, MAX_ATTACHED, MonitorEvent, Watch};
 use wharf_model::snapshots::Tree;
@@ -49,10 +50,14 @@ impl Actor {
             self.record.status = before;
             return Err(e);
         }
+        failpoint!("start.intent");
         match self.try_start().await {
             Ok(()) => {
+                failpoint!("start.running");
                 self.shared.publish("start", &self.record, &[]);
-                self.commit()
+                let kept = self.commit();
+                failpoint!("start.kept");
+                kept
             }
             Err(failure) => {
                 self.watch = None;
@@ -94,7 +99,9 @@ impl Actor {
         waiting.retain(|(_, sender)| !sender.is_closed());
         self.attaching = waiting.split_off(waiting.len().min(MAX_ATTACHED));
         launch.attached = waiting.iter().map(|(streams, _)| *streams).collect();
+        failpoint!("start.prepared");
         let mut watch = self.shared.launcher.launch(launch).await?;
+        failpoint!("start.launched");
         self.connect(&mut watch).await?;
         self.record.pid = self.follow_to_running(&mut watch).await?;
         for ((_, sender), stream) in waiting.into_iter().zip(std::mem::take(&mut watch.streams)) {
@@ -119,6 +126,7 @@ impl Actor {
             MonitorEvent::Cloned { pid } => pid,
             other => return Err(unexpected(&other).into()),
         };
+        failpoint!("start.cloned");
         if !self.record.endpoints.is_empty() {
             let networks = self.shared.networks.clone();
             let record = self.record.clone();
@@ -130,12 +138,15 @@ impl Actor {
                     return Err(e.into());
                 }
             }
+            failpoint!("start.connected");
             // The addresses must be known to the next engine process before the program can use them.
             self.shared.save(&self.record)?;
+            failpoint!("start.endpoints-kept");
             self.shared.tell_linked(&self.registry, &self.record)?;
         }
         // A monitor that is gone has said why, or will be missed.
         let _ = watch.go.send(());
+        failpoint!("start.told-to-go");
         Ok(())
     }
 
@@ -179,11 +190,14 @@ impl Actor {
         } else {
             blocking(move || networks.release(&endpoints, &published)).await
         };
+        failpoint!("end.released");
         self.let_go_of_volumes();
+        failpoint!("end.volumes-let-go");
         let cleaned = match left {
             Left::ByMonitor => launcher.forget(&self.record.id).await,
             Left::Behind => launcher.clean(&self.record.id, &self.shared.cgroup_of(&self.record)).await,
         };
+        failpoint!("end.cleaned");
         for e in [released, cleaned].into_iter().filter_map(Result::err) {
             tracing::warn!(container = %self.record.id, "clean up: {}", e.full());
         }
@@ -236,7 +250,9 @@ pub(super) fn prepare(
     for mount in record.mounts.iter().filter(|m| m.kind == "volume" && !m.name.is_empty()) {
         shared.volumes.hold(&mount.name, &record.id)?;
     }
+    failpoint!("start.volumes-held");
     record.endpoints = shared.networks.reserve(&record)?;
+    failpoint!("start.reserved");
     let prepared = launch_spec(shared, registry, &record, &namespaces, root);
     if prepared.is_err() {
         // The first failure is what the caller must see.
@@ -262,6 +278,7 @@ fn launch_spec(
     let identity = identity_of(shared, record, Tree::Snapshot(record.id.as_str()))?;
     let linked = links::linked(registry, record)?;
     let files = shared.write_files(record, &linked)?;
+    failpoint!("start.files-written");
     let cgroup = shared.cgroup_of(record);
     spec::propagation::check(record)?;
     let mut layers = BTreeMap::new();

@@ -5,6 +5,7 @@ use super::record::{Image, ImageLayer};
 use super::tag::now_ns;
 use super::{Images, blocking};
 use std::sync::Arc;
+use wharf_failpoint::failpoint;
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::{ChainId, Digest};
 use wharf_oci::image_config::ImageConfig;
@@ -34,6 +35,7 @@ impl Images {
                 ingest.restart()?;
                 let layer = images.snapshots.commit(&key, &mut *ingest)?;
                 let size = ingest.offset();
+                failpoint!("commit.layer");
                 let digest = ingest.commit(Some(&layer.diff_id.0))?;
                 let held = vec![digest.clone(), layer.chain_id.0];
                 let blob = Descriptor::new(media::OCI_LAYER, digest, size);
@@ -81,7 +83,9 @@ impl Images {
         let (images, names) = (self.clone(), names.to_vec());
         blocking(move || {
             let config_size = config.len() as u64;
+            failpoint!("image.layers");
             images.blobs.put(&config)?;
+            failpoint!("image.config");
             let mut image = Image {
                 id,
                 config_size,

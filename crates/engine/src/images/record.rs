@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use wharf_failpoint::failpoint;
 use wharf_model::records::{Change, Durability, RecordKind, Records};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::{ChainId, DiffId, Digest};
@@ -109,6 +110,7 @@ impl Table {
             body: image.id.as_str().as_bytes().to_vec(),
         }));
         records.commit(batch, Durability::Process)?;
+        failpoint!("image.recorded");
         let image = Arc::new(image);
         self.images.insert(image.id.clone(), Arc::clone(&image));
         for name in names {

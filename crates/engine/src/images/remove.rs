@@ -5,6 +5,7 @@ use super::record::Table;
 use super::{Image, Images};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use wharf_failpoint::failpoint;
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::{ChainId, Digest};
 use wharf_oci::reference::Reference;
@@ -95,6 +96,7 @@ impl Images {
             }
             // The disk may take its time: nobody has to wait for the table meanwhile.
             drop(table);
+            failpoint!("image.forgotten");
             for image in removed {
                 gone.extend(self.release(&image)?.into_iter().map(|chain| Removed::Deleted(chain.0)));
             }
@@ -154,6 +156,7 @@ impl Images {
                 gone.push(chain);
             }
         }
+        failpoint!("image.layers-dropped");
         for digest in image.blobs() {
             self.drop_blob(digest)?;
         }

@@ -4,6 +4,7 @@ use super::record::Pending;
 use super::{VolumeRecord, VolumeService, absent, check_name};
 use crate::volumes::claims::Claims;
 use std::sync::Arc;
+use wharf_failpoint::failpoint;
 use wharf_model::container::ContainerRecord;
 use wharf_model::records::{Change, Durability, RecordKind};
 use wharf_model::{ContainerId, Error, ErrorKind, Result};
@@ -34,6 +35,7 @@ impl VolumeService {
     /// The directory, then the record.
     pub(super) fn erase(&self, name: &str) -> Result<()> {
         self.store.remove(name)?;
+        failpoint!("volume.emptied");
         let delete = Change::Delete { kind: RecordKind::Volume, id: name.to_owned() };
         self.records.commit(vec![delete], Durability::Process)
     }

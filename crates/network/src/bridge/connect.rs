@@ -9,6 +9,7 @@ use crate::netlink::socket::Socket;
 use crate::remove::remove;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use wharf_failpoint::failpoint;
 use wharf_model::error::{Error, Result};
 use wharf_model::network::{Driver, Endpoint, NetworkSpec, Traffic};
 use wharf_model::ports::PublishedPort;
@@ -50,6 +51,7 @@ impl BridgeNetwork {
         link::create_veth(&mut lock(&self.route), &wish).map_err(|errno| {
             kernel(format!("create interface {} on bridge {bridge}", endpoint.interface), errno)
         })?;
+        failpoint!("network.veth");
         let configured = configure(endpoint, netns)
             .map_err(|errno| kernel(format!("configure interface {}", endpoint.interface), errno))
             .and_then(|()| if serves_inside { self.settle_inside(endpoint, netns) } else { Ok(()) });
@@ -98,6 +100,7 @@ impl BridgeNetwork {
         }
         let removed =
             if endpoint.host_interface.is_empty() { Ok(()) } else { remove(&endpoint.host_interface) };
+        failpoint!("network.removed");
         removed.map_err(|errno| kernel(format!("remove interface {}", endpoint.host_interface), errno))?;
         lock(&self.state).release(endpoint);
         Ok(())

@@ -6,6 +6,7 @@ use crate::hold::HeldPorts;
 use crate::nft::content::{HostPort, Target};
 use crate::relay::host_has_ipv6;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use wharf_failpoint::failpoint;
 use wharf_model::error::{Error, Result};
 use wharf_model::network::{Driver, Endpoint, GatewayMode, NetworkSpec};
 use wharf_model::ports::{PortMapping, Protocol, PublishedPort};
@@ -60,7 +61,9 @@ impl BridgeNetwork {
                 }
             }
         }
+        failpoint!("network.ports-held");
         let added = self.add_rules(endpoint, &published).and_then(|()| self.relay(&mut ports, &published));
+        failpoint!("network.published");
         let Err(error) = added else { return Ok(published) };
         undo(&published, &mut ports);
         let hosts: Vec<HostPort> = published.iter().map(host_port).collect();
@@ -85,6 +88,7 @@ impl BridgeNetwork {
         table.shut(&open_ports(endpoint, published)).and_then(|()| table.unpublish(&ours)).map_err(
             |errno| kernel(format!("remove ports from nftables table {}", self.table_name), errno),
         )?;
+        failpoint!("network.unpublished");
         ours.iter().for_each(|port| ports.release(port));
         forget_flows(ours.into_iter())
     }

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use stock::Stock;
+use wharf_failpoint::failpoint;
 use wharf_oci::runtime_spec::{NamespaceKind, Spec};
 use wharf_sys::process::{self, flag};
 use wharf_sys::seccomp::Program;
@@ -141,6 +142,7 @@ pub fn run(plan: Plan<'_>, sync: OwnedFd) -> ! {
 }
 
 fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::convert::Infallible> {
+    failpoint!("init.born");
     hide()?;
     process::close_others(&plan.descriptors(report), plan.preserve_fds).doing("close descriptors")?;
     let linux =
@@ -163,7 +165,9 @@ fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::con
     }
 
     let stock = std::mem::take(&mut plan.stock);
+    failpoint!("init.session");
     let built = rootfs::build(&plan, stock, &mut entrance)?;
+    failpoint!("init.root-built");
     if process.terminal {
         let console = console::create(&built, process.console_size)?;
         tell(report.as_fd(), &Message::Console, &[console.master.as_fd()])?;
@@ -180,12 +184,15 @@ fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::con
     }
     rootfs::restrict(&built, linux)?;
     rootfs::enter(&plan, built)?;
+    failpoint!("init.root-entered");
     streams::settle(process)?;
     // A program that is not there is an error of the creation, as with runc; who may execute it is seen later.
     lookup::find(process)?;
 
     tell(report.as_fd(), &Message::Ready, &[])?;
+    failpoint!("init.ready");
     wait_at(&plan.gate, report)?;
+    failpoint!("init.let-go");
     identity::join_keyring()?;
     let program = identity::take_on(process, plan.seccomp.as_ref())?;
     if plan.die_with_parent {
@@ -193,6 +200,7 @@ fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::con
             .doing("tie the container to its monitor")?;
     }
     process::close_on_exec_from(3 + plan.preserve_fds).doing("close descriptors")?;
+    failpoint!("init.exec");
     let error = match &plan.init_program {
         None => process::exec(&program.path, &program.args, &program.env),
         Some(init) => crate::reaper::exec(init.as_fd(), &program),

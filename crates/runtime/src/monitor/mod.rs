@@ -34,6 +34,7 @@ use session::Session;
 pub(crate) use start::await_ready;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
+use wharf_failpoint::failpoint;
 use wharf_sys::cgroup::Cgroup;
 use wharf_sys::process::SingleThreaded;
 use wharf_sys::signals;
@@ -120,6 +121,8 @@ fn serve(
     connections: Vec<OwnedFd>,
     detached: Result<Option<Ahead>>,
 ) -> i32 {
+    wharf_failpoint::remember();
+    failpoint!("monitor.begun");
     let mut connections = connections.into_iter();
     // The spawner sends none without.
     let Some(control) = connections.next() else { return 1 };
@@ -288,6 +291,7 @@ impl Monitor<'_> {
         match init::hear(self.child.sync.as_fd())? {
             None => {
                 self.phase = Phase::Running;
+                failpoint!("monitor.running");
                 let mounts = format!("/proc/{}/ns/mnt", self.child.pid);
                 // It may have ended already, with its mounts.
                 self.mounts = rustix::fs::open(mounts, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
@@ -340,11 +344,14 @@ impl Monitor<'_> {
             at_ns: now_ns(),
             oom_killed: self.cgroup.oom_kills().unwrap_or(0) > 0,
         };
+        failpoint!("monitor.ended");
         self.warn_of_log();
         if let Err(e) = self.keep(&exit) {
             self.announce(&Event::Warning { message: e.to_string() });
         }
+        failpoint!("monitor.exit-kept");
         self.announce(&Event::Exited(exit));
+        failpoint!("monitor.exit-told");
         // Attached clients need not wait for the rest, either.
         for session in &mut self.sessions {
             session.let_go();
@@ -353,6 +360,7 @@ impl Monitor<'_> {
         if let Err(e) = self.remove_traces() {
             self.announce(&Event::Warning { message: e.to_string() });
         }
+        failpoint!("monitor.traces-removed");
         self.mounts = None;
         for line in &mut self.lines {
             line.ended = true;
@@ -372,12 +380,14 @@ impl Monitor<'_> {
         let bytes = serde_json::to_vec(exit).doing(what)?;
         let part = self.directory.join("exit.part");
         std::fs::write(&part, bytes).doing(what)?;
+        failpoint!("monitor.exit-part");
         std::fs::rename(&part, self.directory.join(EXIT_FILE)).doing(what)
     }
 
     fn remove_traces(&self) -> Result<()> {
         // Processes that share the host's PID namespace outlive their first one.
         let left = self.cgroup.signal_all(9);
+        failpoint!("monitor.rest-killed");
         let removed = self.cgroup.remove().doing("remove the cgroup");
         let socket = match std::fs::remove_file(self.directory.join(SOCKET_FILE)) {
             // The engine removes the whole directory as soon as it knows of the exit.

@@ -7,6 +7,7 @@ use crate::init::console;
 use crate::protocol::{Event, Reply, Request, Streams};
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, OwnedFd};
+use wharf_failpoint::failpoint;
 use wharf_sys::socket;
 
 impl Monitor<'_> {
@@ -45,6 +46,7 @@ impl Monitor<'_> {
             Request::Attach(streams) => self.attach(index, streams),
             Request::Exec(exec) => self.exec(index, *exec),
             Request::Signal { signal } => {
+                failpoint!("monitor.signal");
                 let sent = self.signal(signal);
                 self.reply(index, &outcome(sent));
             }

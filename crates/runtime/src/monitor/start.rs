@@ -15,6 +15,7 @@ use crate::sysctl;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use std::path::Path;
+use wharf_failpoint::failpoint;
 use wharf_oci::runtime_spec::NamespaceKind;
 use wharf_sys::cgroup::Cgroup;
 use wharf_sys::process::{self, SingleThreaded};
@@ -41,6 +42,7 @@ pub(super) fn prepare<'a>(
         .ok_or_else(|| Error::setup("the configuration names no cgroup"))?;
     // Before anything else is there: an engine that takes the container over must find it.
     let listener = listen(directory)?;
+    failpoint!("monitor.listening");
     if joins_at_once(&launch, &cgroup) {
         cgroup.create().doing("make the cgroup")?;
     }
@@ -200,18 +202,22 @@ fn furnish(
 ) -> Result<(Session, Phase)> {
     control.queue(&event_line(&Event::Cloned { pid: child.pid }));
     control.flush().doing("tell the engine")?;
+    failpoint!("monitor.cloned");
     let later = !joins_at_once(launch, cgroup);
     if later {
         cgroup.create().doing("make the cgroup")?;
         launch::restrict_devices(&launch.spec, cgroup)?;
     }
+    failpoint!("monitor.cgroup");
     if let Some(resources) = launch.spec.linux.as_ref().and_then(|l| l.resources.as_ref()) {
         cgroup.apply(&bundle::limits(resources)?).doing("set the limits")?;
     }
     if later {
         launch::admit(child, cgroup)?;
     }
+    failpoint!("monitor.admitted");
     let log = launch.log.clone().map(Log::open).transpose().doing("open the log")?;
+    failpoint!("monitor.log");
     let mut phase = Phase::Waiting;
     if is_told_to_go(control)? {
         phase = Phase::Starting;
@@ -224,6 +230,7 @@ fn furnish(
         }
         (None, None) => return Err(Error::setup("the container made no terminal")),
     };
+    failpoint!("monitor.ready");
     session.log = log;
     Ok((session, phase))
 }

@@ -37,6 +37,9 @@ pub(super) struct Engine {
     _root: DataRoot,
 }
 
+/// How long a pull that was broken off is kept to be resumed: until the next working day.
+const RESUME_AGE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
 /// The image service as containers see it.
 struct Source(Images);
 
@@ -73,6 +76,7 @@ impl Engine {
         let records: Arc<dyn Records> =
             Arc::new(SqliteRecords::open(&config.data_root.join("state.db")).map_err(plain)?);
         let blobs = Arc::new(FileBlobs::open(&directory(config.data_root.join("content"))?).map_err(plain)?);
+        blobs.sweep("pull", RESUME_AGE).map_err(plain)?;
         let snapshots =
             UnpackedSnapshots::open(&directory(config.data_root.join("snapshots"))?, records.clone())
                 .map_err(plain)?;

@@ -14,13 +14,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
+use wharf_failpoint::failpoint;
 use wharf_model::launcher::{
     ExecSpec, ExecStarted, FailedStage, LaunchSpec, Launcher, MonitorEvent, StreamSet, Usage, Watch,
 };
 use wharf_model::{ContainerId, Error, ErrorKind, Result};
 use wharf_oci::runtime_spec::{Resources, Seccomp};
 use wharf_runtime::bundle;
-use wharf_runtime::protocol::{EXIT_FILE, Exec, Exit, LAUNCH_FILE, Reply, Request};
+use wharf_runtime::protocol::{EXIT_FILE, Exec, Exit, LAUNCH_FILE, Launch, Reply, Request};
 use wharf_sys::cgroup::{Cgroup, Layout};
 
 /// Containers under monitors, with their run directories below one directory.
@@ -60,7 +61,8 @@ impl MonitorLauncher {
             let id = entry.file_name().to_str().and_then(|name| name.parse::<ContainerId>().ok());
             if let Some(id) = id.filter(|id| !known.contains(id)) {
                 tracing::warn!(container = %id, "remove what an earlier engine left");
-                self.clean(&id, &format!("/{cgroup_parent}/{id}")).await?;
+                let cgroup = cgroup_of(&entry.path()).unwrap_or_else(|| format!("/{cgroup_parent}/{id}"));
+                self.clean(&id, &cgroup).await?;
             }
         }
         Ok(())
@@ -89,11 +91,13 @@ impl MonitorLauncher {
             }
             _ => {}
         }
+        failpoint!("launch.directory");
         let seccomp_file = spec.seccomp.as_ref().map(|s| self.filter_file(s)).transpose()?;
         let launch = translate::launch(spec, seccomp_file);
         let bytes = serde_json::to_vec(&launch)
             .map_err(|e| Error::wrap(ErrorKind::Internal, "encode the launch", e))?;
         std::fs::write(directory.join(LAUNCH_FILE), bytes).map_err(|e| internal("write the launch", e))?;
+        failpoint!("launch.written");
         Ok(directory)
     }
 
@@ -179,6 +183,12 @@ impl MonitorLauncher {
         // Changes are single insertions and removals: a panic leaves it whole.
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The cgroup that a container was launched with.
+fn cgroup_of(directory: &Path) -> Option<String> {
+    let launch: Launch = serde_json::from_slice(&std::fs::read(directory.join(LAUNCH_FILE)).ok()?).ok()?;
+    launch.spec.linux.map(|linux| linux.cgroups_path).filter(|path| !path.is_empty())
 }
 
 /// How an ended container ended, from the file its monitor left.
@@ -316,7 +326,9 @@ impl Launcher for MonitorLauncher {
         blocking(move || {
             if cgroup.exists() {
                 cgroup.signal_all(9).map_err(|e| internal("end the remaining processes", e))?;
+                failpoint!("clean.signalled");
                 cgroup.remove().map_err(|e| internal("remove the cgroup", e))?;
+                failpoint!("clean.cgroup");
             }
             remove_directory(&directory)
         })

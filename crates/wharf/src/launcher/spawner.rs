@@ -63,6 +63,7 @@ fn spawn() -> io::Result<Running> {
     let process = Command::new("/proc/self/exe")
         .arg("spawner")
         .env_clear()
+        .envs(wharf_failpoint::environment())
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
         .spawn()?;

@@ -9,6 +9,7 @@ mod disk;
 mod docker;
 mod escape;
 mod exec;
+mod failpoints;
 mod gc;
 mod health;
 mod hung;
