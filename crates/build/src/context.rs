@@ -42,7 +42,8 @@ pub(crate) struct Selection {
 impl Context {
     /// Reads a context from a tar, plain, gzip or zstd, into a temporary file in `scratch` that has no name.
     pub fn receive(tar: impl Read, scratch: &Path) -> Result<Self> {
-        let mut context = Self::read(tar, spool(scratch)?, true)?;
+        let mut context = Self::read(tar, spool(scratch)?, true)
+            .map_err(|e| Error::wrap(e.kind(), format!("read the context into {}", scratch.display()), e))?;
         context.ignore()?;
         Ok(context)
     }

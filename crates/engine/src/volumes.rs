@@ -36,6 +36,14 @@ pub struct VolumeService {
     claims: Mutex<Claims>,
 }
 
+/// One volume without its directory is no reason to show none at all.
+fn or_gone<T: Default>(found: Result<T>) -> Result<T> {
+    match found {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(T::default()),
+        found => found,
+    }
+}
+
 impl VolumeService {
     /// Volumes in a store.
     pub fn new(store: Arc<dyn Volumes>, records: Arc<dyn Records>, events: Events) -> Self {
@@ -83,7 +91,11 @@ impl VolumeService {
         let record = VolumeRecord { anonymous, ..VolumeRecord::new(name, labels, options) };
         self.put(&record, Durability::Power)?;
         failpoint!("volume.recorded");
-        self.furnish(&record)?;
+        if let Err(e) = self.furnish(&record) {
+            // The first failure is what the caller must see; the next engine tries once more to make it.
+            let _ = self.erase(name);
+            return Err(e);
+        }
         self.publish("create", name, &[]);
         Ok(record)
     }
@@ -208,9 +220,9 @@ impl VolumeService {
         }
     }
 
-    /// A volume's directory.
+    /// A volume's directory; empty when somebody removed it.
     pub fn path(&self, name: &str) -> Result<PathBuf> {
-        self.store.path(name)
+        or_gone(self.store.path(name))
     }
 
     /// What containers mount: the volume's directory, or what its options name.
@@ -270,7 +282,7 @@ impl VolumeService {
 
     /// Bytes of the files in a volume.
     pub fn size(&self, name: &str) -> Result<u64> {
-        self.store.size(name)
+        or_gone(self.store.size(name))
     }
 }
 

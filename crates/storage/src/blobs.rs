@@ -1,6 +1,6 @@
 //! Blobs as files: `blobs/<algorithm>/<hex>`, written in `ingest/`.
 
-use crate::disk::{failed, make_dir, sync_dir};
+use crate::disk::{failed, located, make_dir, sync_dir};
 use ring::digest::{Context, SHA256, SHA512};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
@@ -182,7 +182,7 @@ impl FileIngest {
 
 impl Write for FileIngest {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let n = self.file.write(bytes)?;
+        let n = self.file.write(bytes).map_err(|e| located("write", &self.path, e))?;
         self.hash.update(&bytes[..n]);
         self.offset += n as u64;
         Ok(n)

@@ -10,12 +10,38 @@ use wharf_model::{Error, ErrorKind};
 /// `Internal`: what was tried on which path.
 pub(crate) fn failed(operation: &str, path: &Path, source: impl Into<std::io::Error>) -> Error {
     let source = source.into();
-    let mend = match source.raw_os_error() {
-        Some(28) => " (free some space on the disk that holds it)",
-        Some(30) => " (the file system is mounted read-only)",
-        _ => "",
-    };
+    let mend = mend(&source);
     Error::wrap(ErrorKind::Internal, format!("{operation} {}{mend}", path.display()), source)
+}
+
+fn mend(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => FULL,
+        std::io::ErrorKind::ReadOnlyFilesystem => " (the file system is mounted read-only)",
+        _ => "",
+    }
+}
+
+/// Inodes may be what there is none of.
+pub(crate) const FULL: &str = " (free some space on the disk that holds it)";
+
+/// The same for a writer, whose errors have no kind of ours.
+pub(crate) fn located(operation: &str, path: &Path, error: std::io::Error) -> std::io::Error {
+    let text = format!("{operation} {}{}: {error}", path.display(), mend(&error));
+    std::io::Error::new(error.kind(), text)
+}
+
+/// Says where the disk is full when that is why something below `path` failed.
+pub(crate) fn below(path: &Path) -> impl FnOnce(Error) -> Error {
+    move |error| {
+        let source = std::error::Error::source(&error).and_then(|e| e.downcast_ref::<std::io::Error>());
+        match source.map(mend) {
+            Some(FULL) => {
+                Error::wrap(ErrorKind::Internal, format!("write below {}{FULL}", path.display()), error)
+            }
+            _ => error,
+        }
+    }
 }
 
 /// Makes a directory with its parents.

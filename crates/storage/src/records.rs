@@ -3,8 +3,15 @@
 //! A batch is one transaction. `Durability::Process` costs a write to the log (about 10 µs), `Power` also a
 //! sync of it (about 0.5 ms); a synced batch takes all earlier ones with it, as the log is one file.
 
+mod damage;
+mod log;
+mod reserve;
+
+use crate::disk::FULL;
+use damage::MEND;
+use reserve::Reserve;
 use rusqlite::{Connection, OptionalExtension, params};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use wharf_failpoint::failpoint;
@@ -25,16 +32,59 @@ pub struct SqliteRecords(Mutex<Writer>);
 
 struct Writer {
     connection: Connection,
+    /// The file.
+    path: PathBuf,
+    reserve: Reserve,
     /// What `PRAGMA synchronous` is set to.
     durability: Durability,
 }
 
 impl SqliteRecords {
     /// Opens the file, made if it is not there. The data root's lock keeps other daemons away.
+    ///
+    /// # Errors
+    /// `Internal` when they are damaged or gone, with how to mend that; nothing is changed then.
     pub fn open(path: &Path) -> Result<Self> {
+        damage::check_presence(path)?;
+        if log::is_cut(path) {
+            tracing::warn!(
+                "the last changes in {} were damaged: what was done last may be missing",
+                path.display()
+            );
+        }
+        let records = Self::open_any(path)?;
+        {
+            let writer = records.writer();
+            damage::check(&writer.connection, path)?;
+            // What is in the file itself no damage of the log reaches.
+            writer
+                .connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+                .map_err(unreadable)?;
+            damage::keep_copy(&writer.connection, path);
+        }
+        Ok(records)
+    }
+
+    /// Makes new records of what can be read of damaged ones, and of the copy of the last start. The damaged ones are
+    /// kept beside them; returns where. Nothing happens to good ones.
+    pub fn mend(path: &Path) -> Result<Option<PathBuf>> {
+        match Self::open(path) {
+            Ok(_) => return Ok(None),
+            Err(e) if !e.full().contains(MEND) => return Err(e),
+            Err(e) => tracing::warn!("{}", e.full()),
+        }
+        let make = |path: &Path| -> Result<Connection> {
+            Self::open_any(path)?;
+            Connection::open(path).map_err(unreadable)
+        };
+        damage::mend(path, make).map(Some)
+    }
+
+    fn open_any(path: &Path) -> Result<Self> {
         let broken = |e: rusqlite::Error| {
             let text = format!("open the records in {}", path.display());
-            Error::wrap(ErrorKind::Internal, text, e)
+            explained(Error::wrap(ErrorKind::Internal, text, e), path)
         };
         let connection = Connection::open(path).map_err(broken)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(broken)?;
@@ -48,7 +98,12 @@ impl SqliteRecords {
         }
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(broken)?;
         connection.set_prepared_statement_cache_capacity(16);
-        let records = Self(Mutex::new(Writer { connection, durability: Durability::Process }));
+        let records = Self(Mutex::new(Writer {
+            connection,
+            path: path.to_owned(),
+            reserve: Reserve::of(path),
+            durability: Durability::Process,
+        }));
         records.migrate(path).map_err(|e| e.unwrap_or_else(broken))?;
         Ok(records)
     }
@@ -159,34 +214,92 @@ fn holder(connection: &Connection, kind: RecordKind, name: &str) -> Result<Optio
     select.query_row(params![kind.as_str(), name], |row| row.get(0)).optional().map_err(unreadable)
 }
 
+/// One batch in one transaction.
+fn write(connection: &Connection, batch: &[Change]) -> Result<()> {
+    connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut s| s.execute([])).map_err(unwritable)?;
+    let result = batch.iter().try_for_each(|change| apply(connection, change)).and_then(|()| {
+        failpoint!("records.applied");
+        connection.prepare_cached("COMMIT").and_then(|mut s| s.execute([])).map_err(unwritable)
+    });
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if connection.is_autocommit() => Err(error),
+        Err(error) => match connection.execute_batch("ROLLBACK") {
+            Ok(()) => Err(error),
+            Err(rollback) => {
+                let text = format!("undo a failed batch ({})", error.full());
+                Err(Error::wrap(ErrorKind::Internal, text, rollback))
+            }
+        },
+    }
+}
+
+fn code(error: &Error) -> Option<rusqlite::ErrorCode> {
+    let source = std::error::Error::source(error)?.downcast_ref::<rusqlite::Error>()?;
+    source.sqlite_error_code()
+}
+
+fn is_full(error: &Error) -> bool {
+    // Without inodes the write-ahead log cannot be made, which SQLite calls otherwise.
+    matches!(code(error), Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::CannotOpen))
+}
+
+/// Whether a batch makes nothing new.
+fn may_use_reserve(connection: &Connection, batch: &[Change]) -> Result<bool> {
+    let sql = "SELECT 1 FROM document WHERE kind = ?1 AND id = ?2";
+    let mut select = connection.prepare_cached(sql).map_err(unreadable)?;
+    for change in batch {
+        match change {
+            Change::Delete { .. } | Change::Release { .. } => {}
+            Change::Claim { .. } => return Ok(false),
+            Change::Put { kind, id, .. } => {
+                if !select.exists(params![kind.as_str(), id]).map_err(unreadable)? {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// What went wrong with which file, and how to mend it.
+fn explained(error: Error, path: &Path) -> Error {
+    use rusqlite::ErrorCode as Code;
+    let mend = match code(&error) {
+        Some(Code::DiskFull | Code::CannotOpen) => FULL,
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+            " (another program holds them: end it, such as a `sqlite3` with an open transaction)"
+        }
+        Some(Code::DatabaseCorrupt | Code::NotADatabase) => MEND,
+        _ => return error,
+    };
+    Error::wrap(error.kind(), format!("use {}{mend}", path.display()), error)
+}
+
 impl Records for SqliteRecords {
     fn commit(&self, batch: Vec<Change>, durability: Durability) -> Result<()> {
         let mut writer = self.writer();
-        writer.set_durability(durability)?;
-        let connection = &writer.connection;
-        connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut s| s.execute([])).map_err(unwritable)?;
-        let result = batch.iter().try_for_each(|change| apply(connection, change)).and_then(|()| {
-            failpoint!("records.applied");
-            connection.prepare_cached("COMMIT").and_then(|mut s| s.execute([])).map_err(unwritable)
-        });
-        match result {
-            Ok(_) => Ok(()),
-            Err(error) if connection.is_autocommit() => Err(error),
-            Err(error) => match connection.execute_batch("ROLLBACK") {
-                Ok(()) => Err(error),
-                Err(rollback) => {
-                    let text = format!("undo a failed batch ({})", error.full());
-                    Err(Error::wrap(ErrorKind::Internal, text, rollback))
-                }
-            },
-        }
+        let set = writer.set_durability(durability);
+        let Err(error) = set.and_then(|()| write(&writer.connection, &batch)) else {
+            writer.reserve.keep();
+            return Ok(());
+        };
+        // Who removes something, or ends it, must not be kept from it by a full disk.
+        let result =
+            if is_full(&error) && may_use_reserve(&writer.connection, &batch)? && writer.reserve.give_up() {
+                write(&writer.connection, &batch)
+            } else {
+                Err(error)
+            };
+        result.map_err(|e| explained(e, &writer.path))
     }
 
     fn get(&self, kind: RecordKind, id: &str) -> Result<Option<Vec<u8>>> {
         let writer = self.writer();
         let sql = "SELECT body FROM document WHERE kind = ?1 AND id = ?2";
         let mut select = writer.connection.prepare_cached(sql).map_err(unreadable)?;
-        select.query_row(params![kind.as_str(), id], |row| row.get(0)).optional().map_err(unreadable)
+        let found = select.query_row(params![kind.as_str(), id], |row| row.get(0)).optional();
+        found.map_err(|e| explained(unreadable(e), &writer.path))
     }
 
     fn list(&self, kind: RecordKind) -> Result<Vec<(String, Vec<u8>)>> {
@@ -195,7 +308,7 @@ impl Records for SqliteRecords {
         let mut select = writer.connection.prepare_cached(sql).map_err(unreadable)?;
         let rows =
             select.query_map([kind.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).map_err(unreadable)?;
-        rows.collect::<rusqlite::Result<_>>().map_err(unreadable)
+        rows.collect::<rusqlite::Result<_>>().map_err(|e| explained(unreadable(e), &writer.path))
     }
 
     fn holder(&self, kind: RecordKind, name: &str) -> Result<Option<String>> {

@@ -33,7 +33,7 @@ mod tests;
 
 pub(crate) use walk::size as tree_size;
 
-use crate::disk::{failed, make_dir, remove_tree};
+use crate::disk::{below, failed, make_dir, remove_tree};
 use crate::janitor::Janitor;
 use archive::{Archiver, Times};
 use extract::{Extractor, Whiteouts, archive_error, extract};
@@ -294,7 +294,7 @@ impl UnpackedSnapshots {
         let root = inside::open_root(&path).map_err(|e| failed("open", &path, e))?;
         let mut reader = Reader::new(HashingReader::new(tar));
         let mut extractor = Extractor::new(root.as_fd(), Whiteouts::Overlay);
-        let size = extract(&mut reader, &mut extractor)?;
+        let size = extract(&mut reader, &mut extractor).map_err(below(&path))?;
         reader.drain().map_err(|e| archive_error(e, "read the layer"))?;
         let digest = reader.into_inner().finish();
         if digest != diff_id.0 {
@@ -548,11 +548,13 @@ impl Snapshots for UnpackedSnapshots {
     }
 
     fn write_tar(&self, key: &str, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {
-        trees::write_tar(self.writable(key)?.as_fd(), at, tar, options, None)
+        trees::write_tar(self.writable(key)?.as_fd(), at, tar, options, None).map_err(below(&self.root))
     }
 
     fn write_live(&self, live: Live<'_>, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {
-        let Some(ids) = live.ids else { return trees::write_tar(live.root, at, tar, options, None) };
+        let Some(ids) = live.ids else {
+            return trees::write_tar(live.root, at, tar, options, None).map_err(below(&self.root));
+        };
         let Some((uid, gid)) = ids.outside((0, 0)) else {
             return Err(Error::internal("the container's user namespace has no root"));
         };
@@ -564,7 +566,7 @@ impl Snapshots for UnpackedSnapshots {
     }
 
     fn populate(&self, tree: Tree<'_>, path: &Path, target: &Path) -> Result<()> {
-        trees::populate(self.merged(tree)?.as_fd(), path, target)
+        trees::populate(self.merged(tree)?.as_fd(), path, target).map_err(below(target))
     }
 
     fn keys(&self) -> Result<Vec<String>> {

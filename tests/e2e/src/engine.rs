@@ -13,6 +13,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A running engine with the image `busybox`.
 pub struct Engine {
+    small_disk: Option<SmallDisk>,
     directory: tempfile::TempDir,
     identity: Identity,
     bip: String,
@@ -34,6 +35,18 @@ impl Engine {
     /// # Panics
     /// When it does not start.
     pub fn start_with(flags: &[&str]) -> Option<Self> {
+        Self::start_on(flags, None)
+    }
+
+    /// Starts an engine whose data root is a tmpfs with these options (tmpfs(5)).
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_on_small_disk(options: &str) -> Option<Self> {
+        Self::start_on(&[], Some(options))
+    }
+
+    fn start_on(flags: &[&str], disk: Option<&str>) -> Option<Self> {
         if !can_run() {
             return None;
         }
@@ -42,7 +55,8 @@ impl Engine {
         let bip = format!("10.213.{}.{}/27", number / 8 % 256, number % 8 * 32 + 1);
         let identity = Identity::of(directory.path());
         let flags = flags.iter().map(ToString::to_string).collect();
-        let mut engine = Self { directory, identity, bip, flags, process: None };
+        let small_disk = disk.map(|options| SmallDisk::mount(&directory.path().join("data"), options));
+        let mut engine = Self { small_disk, directory, identity, bip, flags, process: None };
         engine.launch();
         let tar = engine.directory.path().join("busybox.tar");
         image::busybox(&tar);
@@ -90,6 +104,11 @@ impl Engine {
         }
         process.wait().expect("reap the engine");
         false
+    }
+
+    /// Gives the engine a further flag, from its next launch on.
+    pub fn add_flag(&mut self, flag: &str) {
+        self.flags.push(flag.to_owned());
     }
 
     /// The process that comes to this step will kill itself there (`crates/failpoint`).
@@ -255,6 +274,8 @@ impl Engine {
             left = Holdings::in_kernel(&self.identity).all();
             !left.iter().any(|l| l.starts_with("process"))
         });
+        self.small_disk = None;
+        left = Holdings::in_kernel(&self.identity).all();
         assert!(left.is_empty(), "left behind: {left:#?}");
         assert!(!self.path("s.sock").exists(), "the socket is left behind");
     }
@@ -275,6 +296,26 @@ pub fn docker_for(host: &str, config: &Path) -> Option<Command> {
     let mut command = Command::new(client);
     command.env("DOCKER_HOST", host).env("DOCKER_CONFIG", config).env("DOCKER_BUILDKIT", "0");
     Some(command)
+}
+
+/// A mount that goes with the value.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, options: &str) -> Self {
+        use rustix::mount::{MountFlags, mount};
+        std::fs::create_dir_all(at).expect("make the data root");
+        let options = std::ffi::CString::new(options).expect("options without a zero");
+        mount("tmpfs", at, "tmpfs", MountFlags::empty(), options.as_c_str()).expect("mount a tmpfs");
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // What cannot be unmounted is seen by the check that nothing is left.
+        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
+    }
 }
 
 /// `DOCKER_BIN`, or a `docker` in the path.

@@ -12,6 +12,7 @@ mod create;
 mod files;
 mod filesystem;
 mod health;
+pub mod kept;
 mod links;
 mod networking;
 mod recover;

@@ -144,6 +144,8 @@ impl Actor {
             failpoint!("start.endpoints-kept");
             self.shared.tell_linked(&self.registry, &self.record)?;
         }
+        self.shared.keep_beside(&self.record)?;
+        failpoint!("start.record-beside");
         // A monitor that is gone has said why, or will be missed.
         let _ = watch.go.send(());
         failpoint!("start.told-to-go");

@@ -4,7 +4,7 @@ use super::compress::{Counting, unwrap};
 use super::lease::Lease;
 use super::record::{Image, ImageLayer};
 use super::tag::now_ns;
-use super::{Images, blocking, io};
+use super::{Images, blocking, io, uncopied};
 use std::io::Read;
 use std::sync::Arc;
 use wharf_model::{Error, ErrorKind, Result};
@@ -53,7 +53,7 @@ impl Images {
             let mut out = Counting::new(&mut ingest);
             let copied = std::io::copy(&mut content, &mut out);
             let (_, digest, size) = out.finish();
-            copied.map_err(|e| Error::wrap(ErrorKind::Invalid, "read the file tree", e))?;
+            copied.map_err(uncopied("read the file tree"))?;
             held.hold(&digest);
             ingest.commit(Some(&digest))?;
             Ok((digest, size))

@@ -120,9 +120,7 @@ impl Images {
                     let mut out = Counting::new(&mut ingest);
                     let copied = std::io::copy(&mut reader, &mut out);
                     let (_, digest, size) = out.finish();
-                    copied.map_err(|e| {
-                        Error::wrap(ErrorKind::Invalid, format!("read {path:?} of the archive"), e)
-                    })?;
+                    copied.map_err(super::uncopied(format!("read {path:?} of the archive")))?;
                     lease.hold(&digest);
                     ingest.commit(Some(&digest))?;
                     archive.files.insert(path, Descriptor::new("", digest, size));

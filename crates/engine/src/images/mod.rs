@@ -121,6 +121,17 @@ fn ended(error: tokio::task::JoinError) -> Error {
     Error::wrap(ErrorKind::Internal, "a task of the image service ended early", error)
 }
 
+/// What was given could not be copied into the store: the giver's fault, unless the disk is full.
+fn uncopied(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let doing = doing.into();
+    move |e| match e.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            Error::wrap(ErrorKind::Internal, "keep what was read", e)
+        }
+        _ => Error::wrap(ErrorKind::Invalid, doing, e),
+    }
+}
+
 fn io(doing: &str) -> impl FnOnce(std::io::Error) -> Error {
     let doing = doing.to_owned();
     move |e| Error::wrap(ErrorKind::Internal, doing, e)

@@ -27,7 +27,8 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn open(spec: LogFile) -> io::Result<Self> {
-        let file = open(&spec)?;
+        let file = open(&spec.path)
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", spec.path.display())))?;
         let size = file.metadata()?.len();
         Ok(Self {
             spec,
@@ -102,7 +103,11 @@ impl Log {
                 self.rotate()?;
                 continue;
             }
-            self.file.write_all(&bytes[..fitting])?;
+            if let Err(e) = self.file.write_all(&bytes[..fitting]) {
+                // Half an entry would spoil the one that comes when there is space again.
+                self.file.set_len(self.size)?;
+                return Err(e);
+            }
             self.size += fitting as u64;
             bytes = &bytes[fitting..];
         }
@@ -126,13 +131,17 @@ impl Log {
         };
         let zipped = |n: u32| name(n).with_added_extension("gz");
         let last = self.spec.max_files.max(1) - 1;
+        // First what may fail for want of space: then nothing has moved.
+        let next = name(0).with_added_extension("new");
+        let file = open(&next)?;
         gone(std::fs::remove_file(name(last)))?;
         gone(std::fs::remove_file(zipped(last)))?;
         for n in (1..=last).rev() {
             gone(std::fs::rename(name(n - 1), name(n)))?;
             gone(std::fs::rename(zipped(n - 1), zipped(n)))?;
         }
-        self.file = open(&self.spec)?;
+        std::fs::rename(&next, name(0))?;
+        self.file = file;
         self.size = 0;
         if self.spec.compress && last > 0 {
             let thread = std::thread::Builder::new().stack_size(COMPRESSOR_STACK);
@@ -197,8 +206,8 @@ fn compress(path: &Path) -> io::Result<()> {
     std::fs::remove_file(path)
 }
 
-fn open(spec: &LogFile) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o640).open(&spec.path)
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
 /// A whole line, in pieces where it is too long.

@@ -66,6 +66,9 @@ pub(crate) struct Args {
     /// Directory of CDI specifications (devices by name); may be repeated
     #[arg(long, value_name = "DIR")]
     pub(super) cdi_spec_dir: Vec<PathBuf>,
+    /// Make new records when those in the data root are damaged: of what can be read, and of the last start's copy
+    #[arg(long)]
+    mend_records: bool,
     /// Print `ready` on standard output when the API listens
     #[arg(long, hide = true)]
     tell_ready: bool,
@@ -175,6 +178,7 @@ pub(super) struct Config {
     /// Name of the nftables table.
     pub(super) table: String,
     pub(super) insecure_registries: Vec<String>,
+    pub(super) mend_records: bool,
     pub(super) tell_ready: bool,
     pub(super) log: LogSpec,
     /// What can be changed while the engine runs.
@@ -228,6 +232,7 @@ impl Config {
             },
             insecure_registries: args.insecure_registry,
             live,
+            mend_records: args.mend_records,
             tell_ready: args.tell_ready,
         })
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use wharf_build::Builder;
 use wharf_distribution::client::{Client, ClientConfig};
 use wharf_docker_server::{About, Api};
-use wharf_engine::containers::{Collaborators, Containers, ImageSource, ImageView};
+use wharf_engine::containers::{Collaborators, Containers, ImageSource, ImageView, kept};
 use wharf_engine::events::Events;
 use wharf_engine::gc::Gc;
 use wharf_engine::images::Images;
@@ -73,8 +73,14 @@ impl Engine {
         // Before any thread does anything: the spawner is started by fork and exec.
         let launcher = Arc::new(MonitorLauncher::new(&config.exec_root, layout).map_err(plain)?);
 
-        let records: Arc<dyn Records> =
-            Arc::new(SqliteRecords::open(&config.data_root.join("state.db")).map_err(plain)?);
+        let file = config.data_root.join("state.db");
+        if config.mend_records
+            && let Some(aside) = SqliteRecords::mend(&file).map_err(plain)?
+        {
+            tracing::warn!("the damaged records are kept in {}", aside.display());
+        }
+        let records: Arc<dyn Records> = Arc::new(SqliteRecords::open(&file).map_err(plain)?);
+        kept::restore(records.as_ref(), &config.exec_root.join("containers")).map_err(plain)?;
         let blobs = Arc::new(FileBlobs::open(&directory(config.data_root.join("content"))?).map_err(plain)?);
         blobs.sweep("pull", RESUME_AGE).map_err(plain)?;
         let snapshots =

@@ -31,6 +31,7 @@ const ENGINE: &[&str] = &[
     "network.published",
     "start.connected",
     "start.endpoints-kept",
+    "start.record-beside",
     "start.told-to-go",
     "start.running",
     "start.kept",
