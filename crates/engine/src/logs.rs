@@ -172,8 +172,9 @@ impl Cursor {
             let stderr = raw.stream == "stderr";
             let time = parse_rfc3339(&raw.time).unwrap_or(0);
             if self.request.until_ns.is_some_and(|until| time >= until) {
-                self.is_past = true;
-                return Ok(None);
+                // The host's clock may have been set back: what comes after may be earlier.
+                self.is_past = self.request.follow;
+                continue;
             }
             let wanted = if stderr { self.request.stderr } else { self.request.stdout };
             if wanted && self.request.since_ns.is_none_or(|since| time >= since) {
@@ -233,6 +234,16 @@ mod tests {
         std::fs::rename(&base, base.with_added_extension("1")).unwrap();
         write(&base, &["bb"]);
         assert_eq!(texts(&mut cursor), ["bb\n"]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_hides_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let base = directory.path().join("x.log");
+        write(&base, &["a", "ccccc", "bb"]);
+        let until = parse_rfc3339("2024-01-01T00:00:03Z");
+        let request = LogRequest { until_ns: until, ..all() };
+        assert_eq!(texts(&mut Cursor::open(base, request).unwrap()), ["a\n", "bb\n"]);
     }
 
     #[test]

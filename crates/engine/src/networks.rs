@@ -443,7 +443,16 @@ impl Networks {
 
     /// Counters of a container's places by interface.
     pub fn traffic(&self, record: &ContainerRecord) -> Result<Vec<(String, Traffic)>> {
-        record.endpoints.iter().map(|(_, e)| Ok((e.interface.clone(), self.driver.traffic(e)?))).collect()
+        let mut counters = Vec::new();
+        for (_, endpoint) in &record.endpoints {
+            match self.driver.traffic(endpoint) {
+                Ok(traffic) => counters.push((endpoint.interface.clone(), traffic)),
+                // Somebody removed the interface.
+                Err(e) if e.kind() == ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(counters)
     }
 }
 

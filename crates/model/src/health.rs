@@ -168,14 +168,13 @@ pub struct Health {
 }
 
 impl Health {
-    /// Adds a result of a container that started at `started_ns`. Returns whether the status changed.
-    pub fn add(&mut self, probe: Probe, check: &Check, started_ns: i128) -> bool {
+    /// Adds a result of a check that began when the container was `running` so long. Returns whether the status changed.
+    pub fn add(&mut self, probe: Probe, check: &Check, running: Duration) -> bool {
         let before = self.status;
-        let running = u64::try_from(probe.start_ns - started_ns).unwrap_or(0);
         if probe.exit_code == 0 {
             self.streak = 0;
             self.status = HealthStatus::Healthy;
-        } else if before != HealthStatus::Starting || Duration::from_nanos(running) >= check.start_period {
+        } else if before != HealthStatus::Starting || running >= check.start_period {
             self.streak += 1;
             if self.streak >= check.retries {
                 self.status = HealthStatus::Unhealthy;
@@ -233,6 +232,18 @@ mod tests {
         Check { start_period: Duration::from_nanos(100), ..Check::of(&check, &Config::default()).unwrap() }
     }
 
+    #[test]
+    fn a_clock_that_is_set_changes_no_verdict() {
+        let mut health = Health::default();
+        // The host's clock jumps a year ahead and back behind the start; the container is in its start period all along.
+        for at in [31_536_000_000_000_000, -5] {
+            assert!(!health.add(probe(at, 1), &check(), Duration::from_nanos(50)));
+        }
+        assert_eq!(health.streak, 0);
+        assert!(!health.add(probe(-5, 1), &check(), Duration::from_nanos(100)));
+        assert_eq!(health.streak, 1);
+    }
+
     fn probe(start_ns: i128, exit_code: i32) -> Probe {
         Probe { start_ns, end_ns: start_ns, exit_code, output: String::new() }
     }
@@ -241,21 +252,21 @@ mod tests {
     fn failures_of_the_start_period_do_not_count() {
         let mut health = Health::default();
         for at in [10, 20, 90] {
-            assert!(!health.add(probe(at, 1), &check(), 0));
+            assert!(!health.add(probe(at, 1), &check(), Duration::from_nanos(at)));
         }
-        assert!(!health.add(probe(100, 1), &check(), 0));
-        assert!(health.add(probe(110, 1), &check(), 0));
+        assert!(!health.add(probe(100, 1), &check(), Duration::from_nanos(100)));
+        assert!(health.add(probe(110, 1), &check(), Duration::from_nanos(110)));
         assert_eq!((health.status, health.streak), (HealthStatus::Unhealthy, 2));
-        assert!(health.add(probe(120, 0), &check(), 0));
+        assert!(health.add(probe(120, 0), &check(), Duration::from_nanos(120)));
         assert_eq!((health.status, health.streak, health.log.len()), (HealthStatus::Healthy, 0, KEPT));
     }
 
     #[test]
     fn after_a_success_failures_count_in_the_start_period_too() {
         let mut health = Health::default();
-        assert!(health.add(probe(10, 0), &check(), 0));
-        assert!(!health.add(probe(20, 1), &check(), 0));
-        assert!(health.add(probe(30, -1), &check(), 0));
+        assert!(health.add(probe(10, 0), &check(), Duration::from_nanos(10)));
+        assert!(!health.add(probe(20, 1), &check(), Duration::from_nanos(20)));
+        assert!(health.add(probe(30, -1), &check(), Duration::from_nanos(30)));
         assert_eq!(health.status, HealthStatus::Unhealthy);
     }
 

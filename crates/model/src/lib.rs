@@ -5,6 +5,7 @@
 //! conformance suite that every implementation runs.
 #![forbid(unsafe_code)]
 
+pub mod backoff;
 pub mod blobs;
 pub mod container;
 pub mod error;

@@ -10,6 +10,7 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use wharf_failpoint::failpoint;
+use wharf_model::backoff::Backoff;
 use wharf_model::container::{ContainerRecord, EndpointSpec, RestartPolicy};
 use wharf_model::ids::is_valid_name;
 use wharf_model::launcher::{ExitStatus, MonitorEvent, StreamSet, Watch};
@@ -80,11 +81,6 @@ pub struct StopRequest {
 const STOP_TIMEOUT_S: i64 = 10;
 /// How long a killed container may take to end before the caller is told that it did not.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
-/// The first pause before a restart; it doubles up to [`RESTART_PAUSE_MAX`], as Docker's.
-const RESTART_PAUSE: Duration = Duration::from_millis(100);
-const RESTART_PAUSE_MAX: Duration = Duration::from_secs(60);
-/// A run that lasted this long counts as good: the pause begins anew.
-const GOOD_RUN_NS: i128 = 10_000_000_000;
 
 pub(super) struct Actor {
     pub(super) shared: Arc<Collaborators>,
@@ -105,7 +101,7 @@ pub(super) struct Actor {
     /// It is stopped to be started again.
     pub(super) restart_wanted: bool,
     pub(super) checking: Option<Checking>,
-    restart_pause: Duration,
+    pub(super) backoff: Backoff,
     removed: bool,
 }
 
@@ -136,7 +132,7 @@ impl Actor {
             restart_at: None,
             restart_wanted: false,
             checking: None,
-            restart_pause: RESTART_PAUSE,
+            backoff: Backoff::default(),
             removed: false,
         };
         if actor.record.spec.log.is_remote() {
@@ -149,6 +145,9 @@ impl Actor {
 
     async fn run(mut self) {
         self.follow_health();
+        if self.watch.is_some() {
+            self.backoff.began(std::time::Instant::now());
+        }
         while !self.removed {
             tokio::select! {
                 command = self.commands.recv() => match command {
@@ -268,7 +267,7 @@ impl Actor {
         let outcome = [("execDuration", seconds), ("exitCode", exit.code.to_string())];
         self.shared.publish("die", &self.record, &outcome);
         (self.kill_at, self.give_up_at) = (None, None);
-        self.plan_restart(lasted);
+        self.plan_restart();
         let goes = self.record.spec.auto_remove && self.record.status == Status::Exited;
         if goes || self.removing.is_some() {
             // The removal keeps the record itself. After a crash before that, the container is one without a monitor.
@@ -290,7 +289,8 @@ impl Actor {
     }
 
     /// Decides whether and when the restart policy starts it again.
-    fn plan_restart(&mut self, lasted_ns: i128) {
+    fn plan_restart(&mut self) {
+        let next = self.backoff.ended(std::time::Instant::now());
         if std::mem::take(&mut self.restart_wanted)
             && !self.record.stopped_by_user
             && self.removing.is_none()
@@ -311,11 +311,7 @@ impl Actor {
         if !again || self.step(Event::Backoff).is_err() {
             return;
         }
-        if lasted_ns >= GOOD_RUN_NS {
-            self.restart_pause = RESTART_PAUSE;
-        }
-        self.restart_at = Some(Instant::now() + self.restart_pause);
-        self.restart_pause = (self.restart_pause * 2).min(RESTART_PAUSE_MAX);
+        self.restart_at = Some(next.into());
     }
 
     async fn restart(&mut self) {
@@ -323,7 +319,7 @@ impl Actor {
         self.record.restart_count += 1;
         if let Err(e) = self.start().await {
             tracing::warn!(container = %self.record.id, "restart: {}", e.full());
-            self.plan_restart(0);
+            self.plan_restart();
             self.show();
         }
     }

@@ -5,7 +5,7 @@ use super::{Collaborators, Containers, Registry};
 use crate::clock::now_ns;
 use crate::execs::{Exec, NewExec};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -17,9 +17,12 @@ use wharf_model::state::Status;
 /// Bytes of a check's output that are kept, as Docker's.
 const OUTPUT_LIMIT: usize = 4096;
 
+/// A result, and how long the container ran when the check began.
+pub(super) type Checked = (Probe, Duration);
+
 /// The checks of one run. They end when it is dropped.
 pub(super) struct Checking {
-    results: mpsc::UnboundedReceiver<Probe>,
+    results: mpsc::UnboundedReceiver<Checked>,
     task: tokio::task::AbortHandle,
 }
 
@@ -30,10 +33,10 @@ impl Drop for Checking {
 }
 
 /// The next result; never without checks.
-pub(super) async fn next_result(checking: &mut Option<Checking>) -> Probe {
+pub(super) async fn next_result(checking: &mut Option<Checking>) -> Checked {
     match checking {
         Some(checking) => match checking.results.recv().await {
-            Some(probe) => probe,
+            Some(checked) => checked,
             // The task panicked: there are no more.
             None => std::future::pending().await,
         },
@@ -62,11 +65,10 @@ impl Actor {
     }
 
     /// Takes a result.
-    pub(super) async fn checked(&mut self, probe: Probe) {
+    pub(super) async fn checked(&mut self, (probe, running): Checked) {
         let Some(check) = self.record.check() else { return };
-        let started_ns = self.record.started_ns;
         let health = self.record.health.get_or_insert_default();
-        if !health.add(probe, &check, started_ns) {
+        if !health.add(probe, &check, running) {
             return self.show();
         }
         let status = health.status;
@@ -106,17 +108,20 @@ fn begin(
 ) -> Checking {
     let (sender, results) = mpsc::unbounded_channel();
     let containers = Containers { shared: shared.clone(), registry: registry.clone() };
-    let (id, started_ns) = (record.id.clone(), record.started_ns);
+    let id = record.id.clone();
+    // From here on by the clock that nobody sets.
+    let before = Duration::from_nanos(u64::try_from(now_ns() - record.started_ns).unwrap_or(0));
+    let began = Instant::now();
     let task = tokio::spawn(async move {
         // The actor's own may be a result behind; this one is not.
         let mut health = health;
         loop {
-            let running = Duration::from_nanos(u64::try_from(now_ns() - started_ns).unwrap_or(0));
-            tokio::time::sleep(check.pause(health.status, running)).await;
+            tokio::time::sleep(check.pause(health.status, before + began.elapsed())).await;
             let Ok(handle) = containers.find(id.as_str()) else { return };
+            let running = before + began.elapsed();
             let probe = containers.probe(&handle.record(), &check).await;
-            health.add(probe.clone(), &check, started_ns);
-            if sender.send(probe).is_err() {
+            health.add(probe.clone(), &check, running);
+            if sender.send((probe, running)).is_err() {
                 return;
             }
         }

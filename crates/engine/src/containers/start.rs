@@ -109,6 +109,7 @@ impl Actor {
             let _ = sender.send(stream);
         }
         self.record.started_ns = now_ns();
+        self.backoff.began(std::time::Instant::now());
         self.record.finished_ns = 0;
         self.record.exit_code = 0;
         self.record.error.clear();
@@ -279,6 +280,10 @@ fn launch_spec(
     let record = record.as_ref();
     let identity = identity_of(shared, record, Tree::Snapshot(record.id.as_str()))?;
     let linked = links::linked(registry, record)?;
+    // Somebody may have removed it.
+    let directory = shared.directory_of(&record.id);
+    std::fs::create_dir_all(&directory)
+        .map_err(|e| Error::wrap(ErrorKind::Internal, format!("make {}", directory.display()), e))?;
     let files = shared.write_files(record, &linked)?;
     failpoint!("start.files-written");
     let cgroup = shared.cgroup_of(record);

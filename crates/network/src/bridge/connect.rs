@@ -7,6 +7,7 @@ use crate::link::{self, InsideWish, VethWish};
 use crate::namespace::within;
 use crate::netlink::socket::Socket;
 use crate::remove::remove;
+use rustix::io::Errno;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use wharf_failpoint::failpoint;
@@ -38,7 +39,7 @@ impl BridgeNetwork {
             Driver::Bridge => {}
         }
         let bridge = &spec.bridge;
-        let wish = VethWish {
+        let mut wish = VethWish {
             host_name: &endpoint.host_interface,
             alias: &self.mark,
             bridge: bridge_index,
@@ -48,7 +49,14 @@ impl BridgeNetwork {
             peer_mac: endpoint.mac,
             netns,
         };
-        link::create_veth(&mut lock(&self.route), &wish).map_err(|errno| {
+        let mut created = link::create_veth(&mut lock(&self.route), &wish);
+        if let Err(Errno::INVAL | Errno::NODEV) = created {
+            // Somebody removed the bridge.
+            self.ensure_network(&spec)?;
+            wish.bridge = lock(&self.state).network(&endpoint.network)?.index;
+            created = link::create_veth(&mut lock(&self.route), &wish);
+        }
+        created.map_err(|errno| {
             kernel(format!("create interface {} on bridge {bridge}", endpoint.interface), errno)
         })?;
         failpoint!("network.veth");
@@ -165,7 +173,7 @@ impl BridgeNetwork {
     }
 }
 
-fn configure(endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<(), rustix::io::Errno> {
+fn configure(endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<(), Errno> {
     let prefixes = endpoint.ipv4.map(|(_, p)| p).into_iter().chain(endpoint.ipv6.map(|(_, p)| p));
     let extras = &endpoint.extras;
     let link_local = extras.link_local.iter().map(|a| (*a, if a.is_ipv4() { 16 } else { 64 }));
@@ -190,7 +198,7 @@ fn gateways(endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> + use<> {
 
 /// An interface with IPv6 tells its groups to all of the bridge when it comes up: with a thousand containers, that is what
 /// a start would mostly consist of. The kernel's parameters are those of the calling thread's network namespace.
-fn without_ipv6(interface: &str) -> Result<(), rustix::io::Errno> {
+fn without_ipv6(interface: &str) -> Result<(), Errno> {
     match std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1") {
         // A kernel without IPv6.
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -198,6 +206,6 @@ fn without_ipv6(interface: &str) -> Result<(), rustix::io::Errno> {
     }
 }
 
-fn errno_of(e: std::io::Error) -> rustix::io::Errno {
-    rustix::io::Errno::from_io_error(&e).unwrap_or(rustix::io::Errno::IO)
+fn errno_of(e: std::io::Error) -> Errno {
+    Errno::from_io_error(&e).unwrap_or(Errno::IO)
 }

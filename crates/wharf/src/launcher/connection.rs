@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use wharf_model::launcher::MonitorEvent;
 use wharf_runtime::protocol::{Event, Reply, Request, SOCKET_FILE};
 
@@ -49,6 +49,7 @@ pub(super) async fn follow(
     directory: PathBuf,
     events: mpsc::UnboundedSender<MonitorEvent>,
     mut go: mpsc::UnboundedReceiver<()>,
+    pid: &watch::Sender<i32>,
 ) {
     let (reader, mut writer) = stream.into_split();
     let mut lines = BufReader::new(reader.take(u64::MAX)).lines();
@@ -71,6 +72,9 @@ pub(super) async fn follow(
             Ok(event) => translate::event(event),
             Err(e) => MonitorEvent::Warning(format!("the monitor said {line:?}: {e}")),
         };
+        if let MonitorEvent::Running { pid: first } = event {
+            pid.send_replace(first);
+        }
         let last = matches!(event, MonitorEvent::Exited(_) | MonitorEvent::Failed { .. });
         if events.send(event).is_err() {
             return;

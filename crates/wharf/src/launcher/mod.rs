@@ -30,8 +30,8 @@ pub(crate) struct MonitorLauncher {
     filters: PathBuf,
     spawner: Spawner,
     layout: Layout,
-    /// Where the end of each container's monitor is seen: the channel closes.
-    ends: Mutex<HashMap<ContainerId, watch::Receiver<()>>>,
+    /// Where the end of each container's monitor is seen: the channel closes. It holds the container's first process.
+    ends: Mutex<HashMap<ContainerId, watch::Receiver<i32>>>,
 }
 
 fn internal(what: impl Into<String>, error: io::Error) -> Error {
@@ -101,14 +101,11 @@ impl MonitorLauncher {
         Ok(directory)
     }
 
-    fn follow(&self, id: &ContainerId, stream: UnixStream, end: watch::Sender<()>) -> Watch {
+    fn follow(&self, id: &ContainerId, stream: UnixStream, end: watch::Sender<i32>) -> Watch {
         let (sender, events) = mpsc::unbounded_channel();
         let (go, going) = mpsc::unbounded_channel();
-        let following = connection::follow(stream, self.run_directory(id), sender, going);
-        tokio::spawn(async move {
-            following.await;
-            drop(end);
-        });
+        let directory = self.run_directory(id);
+        tokio::spawn(async move { connection::follow(stream, directory, sender, going, &end).await });
         Watch { events, go, streams: Vec::new() }
     }
 
@@ -159,27 +156,40 @@ impl MonitorLauncher {
             .map_err(|e| internal(what(), e.into()))
     }
 
+    /// Signals the first process of a container whose monitor lives and cannot be reached: somebody removed its socket.
+    fn signal_directly(&self, id: &ContainerId, signal: i32) -> std::result::Result<(), ()> {
+        let end = self.ends().get(id).cloned().ok_or(())?;
+        let pid = *end.borrow();
+        let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).map_err(drop)?;
+        // While the monitor lives nobody else gets the number; it may be about to end.
+        if end.has_changed().is_err() || pid == 0 || !cgroups.contains(id.as_str()) {
+            return Err(());
+        }
+        tracing::warn!(container = %id, "its monitor's socket is gone: the signal is sent without it");
+        wharf_sys::signals::send(pid, signal).map_err(drop)
+    }
+
     /// Waits for the end of the container's monitor before, and tells where the end of the next is seen.
-    async fn after_the_one_before(&self, id: &ContainerId) -> watch::Sender<()> {
+    async fn after_the_one_before(&self, id: &ContainerId) -> watch::Sender<i32> {
         let before = self.ends().get(id).cloned();
         if let Some(mut before) = before
-            // The sender says nothing; it goes with the monitor.
-            && tokio::time::timeout(END_LIMIT, before.changed()).await.is_err()
+            // The sender goes with the monitor.
+            && tokio::time::timeout(END_LIMIT, async { while before.changed().await.is_ok() {} }).await.is_err()
         {
             tracing::warn!(container = %id, "the monitor of the run before is still there");
         }
         self.watch_end(id)
     }
 
-    fn watch_end(&self, id: &ContainerId) -> watch::Sender<()> {
-        let (sender, end) = watch::channel(());
+    fn watch_end(&self, id: &ContainerId) -> watch::Sender<i32> {
+        let (sender, end) = watch::channel(0);
         let mut ends = self.ends();
         ends.retain(|_, end| end.has_changed().is_ok());
         ends.insert(id.clone(), end);
         sender
     }
 
-    fn ends(&self) -> MutexGuard<'_, HashMap<ContainerId, watch::Receiver<()>>> {
+    fn ends(&self) -> MutexGuard<'_, HashMap<ContainerId, watch::Receiver<i32>>> {
         // Changes are single insertions and removals: a panic leaves it whole.
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -255,6 +265,7 @@ impl Launcher for MonitorLauncher {
         match tokio::time::timeout(ANSWER_LIMIT, asked).await {
             Ok(Ok((Reply::Ok, _))) => Ok(()),
             Ok(Ok((reply, _))) => Err(translate::refusal(reply)),
+            Ok(Err(e)) if e.kind() == ErrorKind::NotFound => self.signal_directly(id, signal).map_err(|()| e),
             Ok(Err(e)) => Err(e),
             Err(_) if signal == 9 => self.end_monitor(id).await,
             Err(_) => {
