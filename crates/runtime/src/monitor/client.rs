@@ -10,6 +10,9 @@ use std::io;
 /// a socket hold together a few times over.
 pub(crate) const HIGH_WATER: usize = 1 << 20;
 
+/// The same for all clients of a process together: a monitor stays small however many there are.
+pub(crate) const TOTAL_HIGH_WATER: usize = 8 << 20;
+
 /// Bytes waiting to be written to a non-blocking descriptor.
 #[derive(Default)]
 pub(crate) struct Outbox(Vec<u8>);

@@ -1,6 +1,6 @@
 //! One process's streams: its pipes or terminal on one side, its log and clients on the other.
 
-use super::client::{Client, HIGH_WATER, Outbox};
+use super::client::{Client, HIGH_WATER, Outbox, TOTAL_HIGH_WATER};
 use super::log::Log;
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -79,7 +79,9 @@ impl Session {
 
     /// Some client is far behind: the process waits for it, as it would in a pipe.
     pub(crate) fn is_congested(&self) -> bool {
-        self.code.is_none() && self.clients.iter().any(|c| c.output.len() > HIGH_WATER)
+        let waiting = self.clients.iter().map(|c| c.output.len());
+        self.code.is_none()
+            && (waiting.clone().any(|n| n > HIGH_WATER) || waiting.sum::<usize>() > TOTAL_HIGH_WATER)
     }
 
     pub(crate) fn stdin_waiting(&self) -> Option<BorrowedFd<'_>> {

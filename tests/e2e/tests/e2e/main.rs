@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod behind;
+mod bombs;
 mod build;
 mod clients;
 mod devices;
