@@ -1,18 +1,83 @@
 //! Patterns of paths: `*`, `?`, `[a-z]` within a component, `**` across (Go's `filepath.Match`).
 
+/// What a component's pattern asks of its text.
+enum Token<'a> {
+    /// `*`
+    Many,
+    /// `?`
+    Any,
+    /// What follows a `[`.
+    Class(&'a [char]),
+    One(char),
+    /// A class without an end matches nothing.
+    Never,
+}
+
+fn tokens(mut pattern: &[char]) -> Vec<Token<'_>> {
+    let mut tokens = Vec::with_capacity(pattern.len());
+    loop {
+        let (token, rest) = match pattern {
+            [] => return tokens,
+            ['*', rest @ ..] => (Token::Many, rest),
+            ['?', rest @ ..] => (Token::Any, rest),
+            ['[', rest @ ..] => match class(rest, '\0') {
+                Some((_, after)) => (Token::Class(rest), after),
+                None => (Token::Never, rest),
+            },
+            ['\\', c, rest @ ..] | [c, rest @ ..] => (Token::One(*c), rest),
+        };
+        tokens.push(token);
+        pattern = rest;
+    }
+}
+
+/// Matches with wildcards for any number of items; all else fits one item each. Then only the last wildcard has to be
+/// tried with more, so that no pattern takes longer than its length times that of the text.
+fn wild<P, T>(
+    pattern: &[P],
+    text: &[T],
+    is_many: impl Fn(&P) -> bool,
+    fits: impl Fn(&P, &T) -> bool,
+) -> bool {
+    let (mut at, mut item) = (0, 0);
+    let mut last = None;
+    loop {
+        match pattern.get(at) {
+            Some(part) if is_many(part) => {
+                at += 1;
+                last = Some((at, item));
+                continue;
+            }
+            Some(part) if text.get(item).is_some_and(|t| fits(part, t)) => {
+                (at, item) = (at + 1, item + 1);
+                continue;
+            }
+            None if item == text.len() => return true,
+            _ => {}
+        }
+        match last {
+            Some((after, taken)) if taken < text.len() => {
+                (at, item) = (after, taken + 1);
+                last = Some((at, item));
+            }
+            _ => return false,
+        }
+    }
+}
+
 /// Whether a component matches a pattern. Both may be any text without `/`.
 fn component(pattern: &[char], text: &[char]) -> bool {
-    match pattern {
-        [] => text.is_empty(),
-        ['*', rest @ ..] => (0..=text.len()).any(|skip| component(rest, &text[skip..])),
-        ['?', rest @ ..] => !text.is_empty() && component(rest, &text[1..]),
-        ['[', rest @ ..] => {
-            let Some((first, left)) = text.split_first() else { return false };
-            let Some((matches, rest)) = class(rest, *first) else { return false };
-            matches && component(rest, left)
-        }
-        ['\\', c, rest @ ..] | [c, rest @ ..] => text.first() == Some(c) && component(rest, &text[1..]),
-    }
+    wild(
+        &tokens(pattern),
+        text,
+        |token| matches!(token, Token::Many),
+        |token, c| match token {
+            Token::Any => true,
+            Token::Class(rest) => class(rest, *c).is_some_and(|(matches, _)| matches),
+            Token::One(one) => one == c,
+            Token::Many | Token::Never => false,
+        },
+    )
 }
 
 /// A character class after its `[`: whether it matches, and what follows it.
@@ -44,15 +109,7 @@ fn parts(path: &str) -> Vec<Vec<char>> {
 }
 
 fn components(pattern: &[Vec<char>], path: &[Vec<char>]) -> bool {
-    match pattern {
-        [] => path.is_empty(),
-        [first, rest @ ..] if first[..] == ['*', '*'] => {
-            (0..=path.len()).any(|skip| components(rest, &path[skip..]))
-        }
-        [first, rest @ ..] => {
-            path.first().is_some_and(|p| component(first, p)) && components(rest, &path[1..])
-        }
-    }
+    wild(pattern, path, |part| part[..] == ['*', '*'], |part, name| component(part, name))
 }
 
 /// The pattern that matches just this text.
@@ -96,6 +153,9 @@ mod tests {
             ("a/**/z", "a/z"),
             ("./a", "/a"),
             ("**", "x/y"),
+            ("a*b*c", "aXbXbXc"),
+            ("**/a/**/b", "x/a/a/y/b"),
+            ("*[b-d]*", "xxc"),
         ] {
             assert!(matches(pattern, path), "{pattern} {path}");
         }
@@ -104,5 +164,11 @@ mod tests {
         {
             assert!(!matches(pattern, path), "{pattern} {path}");
         }
+    }
+
+    #[test]
+    fn no_pattern_takes_for_ever() {
+        assert!(!matches(&"*a".repeat(2000), &"a".repeat(1000)));
+        assert!(!matches(&"**/a/".repeat(500), &"a/".repeat(400)));
     }
 }

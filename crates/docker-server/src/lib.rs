@@ -14,6 +14,8 @@ mod disk;
 mod error;
 mod events;
 mod frames;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gc;
 mod images;
 mod networks;

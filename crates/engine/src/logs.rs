@@ -190,6 +190,23 @@ fn unreadable(e: io::Error) -> Error {
     Error::wrap(ErrorKind::Internal, "read the log", e)
 }
 
+/// A door for `tests/fuzz`.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    use super::{Cursor, LogRequest, PathBuf};
+
+    /// Reads the log of these files in each way.
+    pub fn read(file: PathBuf) {
+        let request = LogRequest { stdout: true, stderr: true, ..LogRequest::default() };
+        let Ok(mut cursor) = Cursor::open(file.clone(), request) else { return };
+        while let Ok(Some(_)) = cursor.next() {}
+        let limited = LogRequest { since_ns: Some(0), until_ns: Some(i128::MAX), ..request };
+        if let Ok(mut cursor) = Cursor::open(file, limited) {
+            let _ = cursor.tail(3);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -251,8 +251,8 @@ mod tests {
     #[test]
     fn failures_of_the_start_period_do_not_count() {
         let mut health = Health::default();
-        for at in [10, 20, 90] {
-            assert!(!health.add(probe(at, 1), &check(), Duration::from_nanos(at)));
+        for at in [10u64, 20, 90] {
+            assert!(!health.add(probe(i128::from(at), 1), &check(), Duration::from_nanos(at)));
         }
         assert!(!health.add(probe(100, 1), &check(), Duration::from_nanos(100)));
         assert!(health.add(probe(110, 1), &check(), Duration::from_nanos(110)));

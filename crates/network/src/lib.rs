@@ -16,6 +16,8 @@
 mod bridge;
 mod conntrack;
 mod dns;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod hold;
 mod ipam;
 mod link;

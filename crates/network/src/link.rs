@@ -398,7 +398,7 @@ fn parse_ip(content: &[u8]) -> Option<IpAddr> {
     }
 }
 
-fn parse_link(payload: &[u8]) -> Option<Link> {
+pub(crate) fn parse_link(payload: &[u8]) -> Option<Link> {
     if payload.len() < 16 {
         return None;
     }

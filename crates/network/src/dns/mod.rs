@@ -10,3 +10,14 @@ pub(crate) mod directory;
 pub(crate) mod resolv_conf;
 pub(crate) mod server;
 mod upstream;
+
+/// Decides about a query both ways it may come.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzzing(query: &[u8], asker: std::net::IpAddr) {
+    use answer::{Transport, decide, failure};
+    let network = wharf_model::ids::NetworkId::from_bytes([1; 32]);
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let _ = decide(&directory::Directory::default(), &network, asker, query, transport, 1);
+    }
+    let _ = failure(query);
+}
