@@ -85,9 +85,9 @@ fn parse_time(text: &str) -> Option<i128> {
         return Some(ns);
     }
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds: i128 = seconds.parse().ok()?;
+    let seconds: i64 = seconds.parse().ok()?;
     let digits: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
-    Some(seconds * 1_000_000_000 + digits.parse::<i128>().ok()?)
+    Some(i128::from(seconds) * 1_000_000_000 + digits.parse::<i128>().ok()?)
 }
 
 /// A point in time, or how long ago it was (`24h`, `1h30m`).
@@ -125,7 +125,8 @@ fn parse_duration(text: &str) -> Option<i128> {
         total += number * unit;
         rest = &after[end..];
     }
-    (!text.is_empty()).then_some(total as i128)
+    // 292 years and no more, as in Go.
+    (!text.is_empty() && total <= i64::MAX as f64).then_some(total as i128)
 }
 
 /// Filters: each name with the values of which one must match.
@@ -308,6 +309,7 @@ mod tests {
         assert_eq!(parse_duration("0.5s"), Some(500_000_000));
         assert_eq!((parse_duration(""), parse_duration("10"), parse_duration("h")), (None, None, None));
         assert_eq!(parse_until("1970-01-02"), Some(86_400_000_000_000));
+        assert_eq!((parse_until("9999999999h"), parse_time("170141183460469231731687")), (None, None));
         assert!(parse_until("1h").unwrap() < wharf_engine::clock::now_ns());
         let filters = |text: &str| Filters::parse(text, &["until", "dangling"]).unwrap();
         assert!(filters(r#"{"until":["x"]}"#).until().is_err());
