@@ -6,7 +6,7 @@ use crate::error::{Doing, Error, Result};
 use crate::init::membership::{ADMITTED, Membership};
 use crate::init::{self, Plan};
 use crate::userns::{self, Namespace};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use wharf_oci::runtime_spec::{NamespaceKind, Spec};
 use wharf_sys::cgroup::{Cgroup, Layout};
 use wharf_sys::process::{self, Cloned, SingleThreaded, flag};
@@ -56,7 +56,20 @@ pub fn admit(child: &Child, cgroup: &Cgroup) -> Result<()> {
     let what = "let the container into its cgroup";
     let files = cgroup.membership_files().doing(what)?;
     let fds: Vec<_> = files.iter().map(AsFd::as_fd).collect();
-    socket::send(child.sync.as_fd(), ADMITTED, &fds).doing(what)
+    tell(child, ADMITTED, &fds).doing(what)
+}
+
+/// Lets a process that waits at its gate go on.
+pub(crate) fn let_go(child: &Child) -> Result<()> {
+    tell(child, b"go", &[]).doing("let the container start")
+}
+
+/// One that failed meanwhile hears nothing any more: what it said before its end is the error, not that.
+fn tell(child: &Child, word: &[u8], fds: &[BorrowedFd<'_>]) -> std::io::Result<()> {
+    match socket::send(child.sync.as_fd(), word, fds) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        sent => sent,
+    }
 }
 
 /// Sets which devices a cgroup may use, where that is not done with all limits.

@@ -174,8 +174,8 @@ fn a_crash_between_record_and_directory_is_made_good() {
 #[test]
 fn who_is_about_to_use_a_volume_keeps_it() {
     let f = fixture();
-    let (record, _) = f.service.provide("data", BTreeMap::new(), &id(1)).unwrap();
-    let (anonymous, _) = f.service.provide("", BTreeMap::new(), &id(1)).unwrap();
+    let (record, _) = f.service.provide("data", false, BTreeMap::new(), &id(1)).unwrap();
+    let (anonymous, _) = f.service.provide("nameless", true, BTreeMap::new(), &id(1)).unwrap();
     assert!(anonymous.anonymous && !record.anonymous);
     for name in ["data", &anonymous.name] {
         assert_eq!(kind(f.service.remove(name, &nobody, true)), ErrorKind::Conflict);

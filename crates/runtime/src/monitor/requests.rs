@@ -6,9 +6,8 @@ use crate::error::{Doing, Error, Result};
 use crate::init::console;
 use crate::protocol::{Event, Reply, Request, Streams};
 use rustix::event::PollFlags;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use wharf_failpoint::failpoint;
-use wharf_sys::socket;
 
 impl Monitor<'_> {
     pub(super) fn serve_line(&mut self, index: usize, events: PollFlags) -> Result<()> {
@@ -72,7 +71,7 @@ impl Monitor<'_> {
     fn go(&mut self) -> Result<()> {
         if self.phase == Phase::Waiting {
             self.phase = Phase::Starting;
-            socket::send(self.child.sync.as_fd(), b"go", &[]).doing("let the container start")?;
+            crate::launch::let_go(&self.child)?;
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use wharf_failpoint::failpoint;
 use wharf_oci::runtime_spec::NamespaceKind;
 use wharf_sys::cgroup::Cgroup;
 use wharf_sys::process::{self, SingleThreaded};
-use wharf_sys::{signals, socket};
+use wharf_sys::signals;
 
 /// Prepares the container. On failure nothing is left.
 ///
@@ -221,7 +221,7 @@ fn furnish(
     let mut phase = Phase::Waiting;
     if is_told_to_go(control)? {
         phase = Phase::Starting;
-        socket::send(child.sync.as_fd(), b"go", &[]).doing("let the container start")?;
+        launch::let_go(child)?;
     }
     let mut session = match (await_ready(child)?, ours) {
         (Some(master), _) => Session::with_terminal(None, child.pid, master).doing("take the terminal")?,
