@@ -295,11 +295,19 @@ fn parsed(name: &str, body: &[u8]) -> Result<VolumeRecord> {
         .map_err(|e| Error::wrap(ErrorKind::Internal, format!("read the record of volume {name}"), e))
 }
 
+/// Of a directory's name (`NAME_MAX`).
+const LONGEST_NAME: usize = 255;
+
 /// In Docker's words.
 fn check_name(doing: &str, name: &str) -> Result<()> {
     if name.len() < 2 {
         return Err(Error::invalid(format!(
             "{doing} {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )));
+    }
+    if name.len() > LONGEST_NAME {
+        return Err(Error::invalid(format!(
+            "{doing} {name}: volume name is too long, names should be at most {LONGEST_NAME} characters"
         )));
     }
     if !is_valid_name(name) {

@@ -12,6 +12,7 @@ use std::ffi::CString;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use wharf_failpoint::failpoint;
 use wharf_model::ids::is_valid_name;
 use wharf_model::volumes::{Ownership, VolumeMount, Volumes};
@@ -23,6 +24,8 @@ const PART: &str = ".new.";
 /// The `Volumes` seam on a directory.
 pub struct LocalVolumes {
     root: PathBuf,
+    /// How many were made: a name behind [`PART`] could be longer than a directory's may be.
+    made: AtomicU64,
 }
 
 impl LocalVolumes {
@@ -39,7 +42,7 @@ impl LocalVolumes {
                 remove_tree(&entry.path())?;
             }
         }
-        Ok(Self { root })
+        Ok(Self { root, made: AtomicU64::new(0) })
     }
 
     /// Both are made of a name that was checked: it can lead nowhere else.
@@ -62,8 +65,8 @@ impl Volumes for LocalVolumes {
             return Ok(data);
         }
         // So that it appears with its owner.
-        let part = self.root.join(format!("{PART}{name}"));
-        remove_tree(&part)?;
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let part = self.root.join(format!("{PART}{number}"));
         let made = part.join("_data");
         make_dir(&made)?;
         failpoint!("volume.made");
@@ -237,6 +240,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let volumes = LocalVolumes::open(dir.path()).unwrap();
         assert_eq!(volumes.path("data").unwrap_err().kind(), ErrorKind::NotFound);
+        let long = "a".repeat(255);
+        volumes.create(&long, &Ownership::default()).unwrap();
+        volumes.remove(&long).unwrap();
         let path = volumes.create("data", &Ownership::default()).unwrap();
         assert!(volumes.is_empty("data").unwrap());
         std::fs::write(path.join("a"), "12345").unwrap();

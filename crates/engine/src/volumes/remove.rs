@@ -18,16 +18,22 @@ impl VolumeService {
     /// # Errors
     /// `Conflict` when a container has it, running or not.
     pub fn remove(&self, name: &str, users: Users<'_>, force: bool) -> Result<()> {
-        {
+        let record = {
             let claims = self.claims();
-            let Some(mut record) = self.get(name)? else {
+            let Some(record) = self.get(name)? else {
                 return if force { Ok(()) } else { Err(absent(name)) };
             };
             unused("remove", name, &claims, users)?;
-            record.pending = Some(Pending::Remove);
+            let going = VolumeRecord { pending: Some(Pending::Remove), ..record.clone() };
+            self.put(&going, Durability::Process)?;
+            record
+        };
+        if let Err(e) = self.erase(name) {
+            // It is seen again, with what is left of it, so that it can be removed when the reason is.
+            self.restore(&record)?;
             self.put(&record, Durability::Process)?;
+            return Err(e);
         }
-        self.erase(name)?;
         self.publish("destroy", name, &[]);
         Ok(())
     }
@@ -93,23 +99,34 @@ impl VolumeService {
     /// Finishes or undoes what a crash left half-done. Before anything else.
     ///
     /// # Errors
-    /// When records or directories cannot be read or changed.
+    /// When the records cannot be read. A volume that cannot be mended keeps no engine from starting.
     pub fn recover(&self) -> Result<()> {
-        for mut record in self.all()? {
+        for record in self.all()? {
             let name = record.name.clone();
-            match record.pending.take() {
-                Some(Pending::Make | Pending::Remove) => self.erase(&name)?,
-                Some(Pending::Rename { from }) => {
-                    if self.store.path(&name).is_err() && self.store.path(&from).is_ok() {
-                        self.store.rename(&from, &name)?;
-                    }
-                    self.restore(&record)?;
-                    self.put(&record, Durability::Process)?;
-                }
-                None => self.restore(&record)?,
+            if let Err(e) = self.recover_one(record) {
+                tracing::error!("volume {name} stays half-done until the next start: {}", e.full());
             }
         }
         Ok(())
+    }
+
+    fn recover_one(&self, mut record: VolumeRecord) -> Result<()> {
+        match record.pending.take() {
+            Some(Pending::Make) => self.erase(&record.name),
+            Some(Pending::Remove) => self.erase(&record.name).or_else(|e| {
+                // As for whoever asked for the removal: it is seen again.
+                self.put(&record, Durability::Process)?;
+                Err(e)
+            }),
+            Some(Pending::Rename { from }) => {
+                if self.store.path(&record.name).is_err() && self.store.path(&from).is_ok() {
+                    self.store.rename(&from, &record.name)?;
+                }
+                self.restore(&record)?;
+                self.put(&record, Durability::Process)
+            }
+            None => self.restore(&record),
+        }
     }
 
     /// The directory of a volume that was recorded and not made yet.

@@ -8,7 +8,7 @@ use wharf_model::container::{ContainerRecord, ContainerSpec, ResolvedMount};
 use wharf_model::records::fake::MemoryRecords;
 use wharf_model::volumes::{Ownership, VolumeMount};
 
-/// Names alone; a name that begins with `broken` cannot be renamed to.
+/// Names alone; a name that begins with `broken` cannot be renamed to, `nowhere` cannot be made, `stuck` cannot be removed.
 #[derive(Default)]
 struct Store(Mutex<BTreeMap<String, Ownership>>);
 
@@ -20,6 +20,9 @@ impl Store {
 
 impl Volumes for Store {
     fn create(&self, name: &str, ownership: &Ownership) -> Result<PathBuf> {
+        if name == "nowhere" {
+            return Err(Error::internal("the disk is on fire"));
+        }
         self.0.lock().unwrap().entry(name.to_owned()).or_insert(*ownership);
         self.path(name)
     }
@@ -28,6 +31,9 @@ impl Volumes for Store {
         if there { Ok(Path::new("/v").join(name)) } else { Err(absent(name)) }
     }
     fn remove(&self, name: &str) -> Result<()> {
+        if name == "stuck" {
+            return Err(Error::internal("the disk is on fire"));
+        }
         self.0.lock().unwrap().remove(name);
         Ok(())
     }
@@ -216,4 +222,30 @@ fn a_failed_copy_leaves_nothing() {
     f.service.remove("good", &nobody, false).unwrap();
     f.service.import("other", &mut &b"tar"[..]).unwrap();
     f.service.remove("other", &nobody, false).unwrap();
+}
+
+#[test]
+fn what_cannot_be_made_is_not_recorded() {
+    let f = fixture();
+    assert_eq!(kind(f.service.create("nowhere", BTreeMap::new(), BTreeMap::new())), ErrorKind::Internal);
+    let long = "a".repeat(256);
+    assert_eq!(kind(f.service.create(&long, BTreeMap::new(), BTreeMap::new())), ErrorKind::Invalid);
+    assert_eq!(kind(f.service.import(&long, &mut &b"tar"[..])), ErrorKind::Invalid);
+    assert!(f.service.list().unwrap().is_empty());
+    f.service.recover().unwrap();
+}
+
+#[test]
+fn what_cannot_be_removed_is_seen_and_keeps_no_engine_from_starting() {
+    let f = fixture();
+    let record = made(&f, "stuck");
+    assert_eq!(kind(f.service.remove("stuck", &nobody, true)), ErrorKind::Internal);
+    assert_eq!(f.service.inspect("stuck").unwrap(), record);
+    // A crash in the middle of it, and a clone that cannot be undone.
+    let pending = VolumeRecord { pending: Some(Pending::Remove), ..record.clone() };
+    f.service.put(&pending, Durability::Process).unwrap();
+    let nowhere = VolumeRecord { name: "nowhere".into(), ..record.clone() };
+    f.service.put(&nowhere, Durability::Process).unwrap();
+    f.service.recover().unwrap();
+    assert_eq!(f.service.inspect("stuck").unwrap(), record);
 }
