@@ -7,10 +7,11 @@ mod damage;
 mod log;
 mod reserve;
 
-use crate::disk::FULL;
+use crate::disk::{FULL, failed};
 use damage::MEND;
 use reserve::Reserve;
 use rusqlite::{Connection, OptionalExtension, params};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -37,6 +38,23 @@ struct Writer {
     reserve: Reserve,
     /// What `PRAGMA synchronous` is set to.
     durability: Durability,
+}
+
+/// What containers' environments say is nobody else's; SQLite gives its further files the mode of the first.
+fn keep_private(path: &Path) -> Result<()> {
+    let options = || std::fs::File::options().write(true).create(true).truncate(false).mode(0o600).open(path);
+    options().map_err(|e| failed("open", path, e))?;
+    for end in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(end);
+        match std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed("set the mode of", path, e));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 impl SqliteRecords {
@@ -86,6 +104,7 @@ impl SqliteRecords {
             let text = format!("open the records in {}", path.display());
             explained(Error::wrap(ErrorKind::Internal, text, e), path)
         };
+        keep_private(path)?;
         let connection = Connection::open(path).map_err(broken)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(broken)?;
         let mode: String =

@@ -14,10 +14,13 @@ pub struct DataRoot {
 }
 
 impl DataRoot {
-    /// Takes the directory, made if it is not there. `Conflict` when another daemon has it.
-    pub fn open(path: &Path) -> Result<Self> {
+    /// Takes the directory, made if it is not there. `Conflict` when another daemon has it. Nobody but root and `group`,
+    /// which is that of containers' root, gets into it: programs with set-user-id that a container leaves in a volume
+    /// would be run by users of the host.
+    pub fn open(path: &Path, group: u32) -> Result<Self> {
         make_dir(path)?;
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        std::os::unix::fs::chown(path, None, Some(group)).map_err(|e| failed("set the group of", path, e))?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o710);
         std::fs::set_permissions(path, mode).map_err(|e| failed("set the mode of", path, e))?;
         let lock_path = path.join("lock");
         let lock = File::options().create(true).truncate(false).write(true).open(&lock_path);
@@ -46,9 +49,10 @@ mod tests {
     #[test]
     fn one_owner_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
-        let first = DataRoot::open(dir.path()).unwrap();
-        assert_eq!(DataRoot::open(dir.path()).unwrap_err().kind(), ErrorKind::Conflict);
+        let group = std::os::unix::fs::MetadataExt::gid(&std::fs::metadata(dir.path()).unwrap());
+        let first = DataRoot::open(dir.path(), group).unwrap();
+        assert_eq!(DataRoot::open(dir.path(), group).unwrap_err().kind(), ErrorKind::Conflict);
         drop(first);
-        DataRoot::open(dir.path()).unwrap();
+        DataRoot::open(dir.path(), group).unwrap();
     }
 }

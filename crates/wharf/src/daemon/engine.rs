@@ -68,7 +68,8 @@ impl Engine {
         let layout = Layout::detect().context("find the cgroup hierarchies")?;
         let cgroup_version = layout.version();
         directory(config.data_root.clone())?;
-        let root = DataRoot::open(&config.data_root).map_err(plain)?;
+        let group = config.remap.as_ref().and_then(|map| map.outside((0, 0))).map_or(0, |(_, group)| group);
+        let root = DataRoot::open(&config.data_root, group).map_err(plain)?;
         directory(config.exec_root.clone())?;
         // Before any thread does anything: the spawner is started by fork and exec.
         let launcher = Arc::new(MonitorLauncher::new(&config.exec_root, layout).map_err(plain)?);

@@ -9,6 +9,8 @@ use connection::{ask, connect};
 use spawner::Spawner;
 use std::collections::HashMap;
 use std::io;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,6 +38,15 @@ pub(crate) struct MonitorLauncher {
 
 fn internal(what: impl Into<String>, error: io::Error) -> Error {
     Error::wrap(ErrorKind::Internal, what, error)
+}
+
+/// The environment is nobody else's.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    std::fs::File::options().write(true).create_new(true).mode(0o600).open(path)?.write_all(bytes)
 }
 
 impl MonitorLauncher {
@@ -96,7 +107,7 @@ impl MonitorLauncher {
         let launch = translate::launch(spec, seccomp_file);
         let bytes = serde_json::to_vec(&launch)
             .map_err(|e| Error::wrap(ErrorKind::Internal, "encode the launch", e))?;
-        std::fs::write(directory.join(LAUNCH_FILE), bytes).map_err(|e| internal("write the launch", e))?;
+        write_private(&directory.join(LAUNCH_FILE), &bytes).map_err(|e| internal("write the launch", e))?;
         failpoint!("launch.written");
         Ok(directory)
     }

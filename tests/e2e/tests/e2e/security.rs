@@ -210,3 +210,34 @@ fn the_filter_refuses_what_dockers_does() {
         e.run(&["run", "--rm", "--security-opt", "seccomp=unconfined", "-v", &bind, "busybox", "/refused"]);
     assert!(open.ok().contains("keyctl"), "the test sees a difference");
 }
+
+/// A container's environment holds secrets, and a program with set-user-id in a volume is root's for whoever runs it.
+#[test]
+fn other_users_of_the_host_see_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let Some(e) = Engine::start() else { return };
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(e.path(""), open).unwrap();
+    let script = "cp /bin/busybox /v/id; chmod 4755 /v/id; sleep 100";
+    let id = e.run(&["run", "-d", "-e", "SECRET=x", "-v", "vol:/v", "busybox", "sh", "-c", script]).ok();
+    let program = e.path("data/volumes/volumes/vol/_data/id");
+    wharf_e2e::eventually("the program is there", || {
+        program.metadata().is_ok_and(|m| m.permissions().mode() & 0o4000 != 0)
+    });
+    let as_nobody = |program: &std::path::Path, file: &std::path::Path| {
+        std::process::Command::new(program)
+            .arg(file)
+            .uid(65534)
+            .gid(65534)
+            .output()
+            .is_ok_and(|o| o.status.success())
+    };
+    let launch = e.path(&format!("exec/containers/{id}/launch.json"));
+    for file in [&launch, &e.path("data/state.db"), &e.path("data/state.db-wal")] {
+        assert!(file.exists(), "{}", file.display());
+        assert!(!as_nobody("/bin/cat".as_ref(), file), "{}", file.display());
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o77, 0, "{}", file.display());
+    }
+    assert!(!as_nobody(&program, "-u".as_ref()));
+}
