@@ -19,7 +19,7 @@ use wharf_docker_api::types::build::{BuildResult, Message};
 use wharf_docker_api::types::host_config::{Resources, Ulimit};
 use wharf_docker_api::types::system::{AuthConfig, BuildPruneResponse};
 use wharf_engine::containers::StepHost;
-use wharf_model::Error;
+use wharf_engine::transfer;
 
 pub(crate) async fn build(
     State(api): State<Api>,
@@ -79,8 +79,7 @@ async fn run(
     quiet: bool,
 ) -> wharf_model::Result<()> {
     let scratch = api.builder.scratch.clone();
-    let received = tokio::task::spawn_blocking(move || Context::receive(reader(body), &scratch)).await;
-    let context = received.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;
+    let context = transfer::run(move || Context::receive(reader(body), &scratch)).await??;
     let news = stream.clone();
     let sink = Arc::new(move |output| match output {
         Output::Text(text) if !quiet => news.text(text),

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use wharf_docker_api::types::volume::{CreateRequest, ListResponse, PruneResponse, Volume};
 use wharf_engine::clock::rfc3339;
 use wharf_engine::images::plain;
+use wharf_engine::transfer;
 use wharf_engine::volumes::VolumeRecord;
 use wharf_model::container::ContainerRecord;
 use wharf_model::{Error, ErrorKind};
@@ -124,12 +125,12 @@ pub(crate) async fn export(State(api): State<Api>, Path(name): Path<String>) -> 
 
 /// `PUT /volumes/{name}/archive`, beyond Docker's API: a tar, also compressed with gzip or zstd.
 pub(crate) async fn import(State(api): State<Api>, Path(name): Path<String>, body: Body) -> ApiResult {
-    blocking(move || {
+    transfer::run(move || {
         let mut archive =
             plain(reader(body)).map_err(|e| Error::wrap(ErrorKind::Invalid, "read the archive", e))?;
         api.volumes.import(&name, &mut archive)
     })
-    .await?;
+    .await??;
     Ok(StatusCode::OK.into_response())
 }
 

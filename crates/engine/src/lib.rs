@@ -12,4 +12,5 @@ pub mod images;
 pub mod logs;
 pub mod networks;
 pub mod random;
+pub mod transfer;
 pub mod volumes;

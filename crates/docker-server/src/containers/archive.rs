@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use wharf_docker_api::types::container::{Change, PathStat as WireStat};
 use wharf_engine::clock::rfc3339;
 use wharf_engine::images::plain;
+use wharf_engine::transfer;
 use wharf_model::snapshots::{ChangeKind, PathStat, WriteOptions};
 use wharf_model::{Error, ErrorKind};
 
@@ -56,7 +57,7 @@ pub(crate) fn written_body(
     work: impl FnOnce(&mut dyn Write) -> wharf_model::Result<()> + Send + 'static,
 ) -> Body {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    tokio::task::spawn_blocking(move || {
+    transfer::spawn(move || {
         let mut out = io::BufWriter::with_capacity(64 * 1024, BodyWriter(sender.clone()));
         let result = work(&mut out)
             .and_then(|()| out.flush().map_err(|e| Error::wrap(ErrorKind::Internal, "write the archive", e)));
@@ -165,13 +166,11 @@ pub(crate) async fn put(
     let record = api.containers.find(&id)?.record();
     let path = path_of(&params)?;
     let options = WriteOptions { keep_kinds: params.flag("noOverwriteDirNonDir"), ..WriteOptions::default() };
-    let written = tokio::task::spawn_blocking(move || {
+    let written = transfer::run(move || {
         let mut archive =
             plain(reader(body)).map_err(|e| Error::wrap(ErrorKind::Invalid, "read the archive", e))?;
         api.containers.write_path(&record, &path, &mut archive, options)
     });
-    let written = written.await;
-    written
-        .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
+    written.await??;
     Ok(StatusCode::OK.into_response())
 }

@@ -4,7 +4,7 @@ use super::compress::{Counting, unwrap};
 use super::lease::Lease;
 use super::record::{Image, ImageLayer};
 use super::tag::now_ns;
-use super::{Images, blocking, io, uncopied};
+use super::{Images, blocking, io, transfer, uncopied};
 use std::io::Read;
 use std::sync::Arc;
 use wharf_model::{Error, ErrorKind, Result};
@@ -46,7 +46,7 @@ impl Images {
         import: Import,
     ) -> Result<Arc<Image>> {
         let (blobs, held) = (Arc::clone(&self.blobs), Arc::clone(lease));
-        let stored = blocking(move || {
+        let stored = transfer(move || {
             let (_, mut content) = unwrap(tar).map_err(io("read the file tree"))?;
             let mut ingest = blobs.ingest(&format!("import-{}", now_ns()))?;
             ingest.restart()?;

@@ -5,7 +5,7 @@ use super::lease::Lease;
 use super::progress::{Event, Progress};
 use super::record::{Image, ImageLayer};
 use super::unpack::check_count;
-use super::{Images, blocking, io};
+use super::{Images, blocking, io, transfer};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
@@ -78,7 +78,7 @@ impl Images {
         progress: &Progress,
     ) -> Result<Vec<Arc<Image>>> {
         let (images, held) = (self.clone(), Arc::clone(lease));
-        let found = blocking(move || {
+        let found = transfer(move || {
             let archive = images.read_archive(&held, archive)?;
             images.find_images(&archive)
         });

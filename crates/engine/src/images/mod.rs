@@ -117,6 +117,11 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     tokio::task::spawn_blocking(work).await.map_err(ended)?
 }
 
+/// The same at a client's pace.
+async fn transfer<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    crate::transfer::run(work).await?
+}
+
 fn ended(error: tokio::task::JoinError) -> Error {
     Error::wrap(ErrorKind::Internal, "a task of the image service ended early", error)
 }
