@@ -62,7 +62,11 @@ pub(crate) fn walk(root: impl AsFd, visit: &mut dyn FnMut(&Node<'_>) -> io::Resu
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
             }
             Ok(below) => {
-                let names = inside::names(&below)?;
+                let names = match inside::names(&below) {
+                    // It was removed after it was opened.
+                    Err(Errno::NOENT) => Vec::new(),
+                    names => names?,
+                };
                 stack.push((below, names.into_iter()));
             }
             Err(Errno::NOTDIR | Errno::NOENT | Errno::LOOP) => path.truncate(parent),

@@ -46,7 +46,20 @@ impl Copy<'_> {
         };
         let result = self.put(node, &dir);
         self.parent = Some((parent.to_vec(), dir));
-        result
+        match result {
+            // Nobody changes the copy: it is the original that somebody has removed or replaced meanwhile.
+            Err(e) if e.kind() == io::ErrorKind::NotFound || !is_still(node) => self.leave_out(node),
+            result => result,
+        }
+    }
+
+    /// What of a file was copied before it vanished. A directory stays: the walk finds out about its content.
+    fn leave_out(&self, node: &Node<'_>) -> io::Result<()> {
+        let Some((_, dir)) = self.parent.as_ref().filter(|_| !node.is_directory()) else { return Ok(()) };
+        match rustix::fs::unlinkat(dir, node.name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
     }
 
     fn put(&mut self, node: &Node<'_>, dir: &OwnedFd) -> io::Result<()> {
@@ -58,8 +71,15 @@ impl Copy<'_> {
                 let name = &first[first.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1)..];
                 return Ok(rustix::fs::linkat(&first_dir, name, dir, node.name, AtFlags::empty())?);
             }
+        }
+        self.make(kind, node, dir)?;
+        if kind != FileType::Directory && node.stat.st_nlink > 1 {
             self.linked.insert(key, node.path.to_vec());
         }
+        Ok(())
+    }
+
+    fn make(&mut self, kind: FileType, node: &Node<'_>, dir: &OwnedFd) -> io::Result<()> {
         match kind {
             FileType::Directory => {
                 rustix::fs::mkdirat(dir, node.name, Mode::from_raw_mode(0o700))?;
@@ -84,6 +104,12 @@ impl Copy<'_> {
             }
         }
     }
+}
+
+/// Whether the name stands for what it did when the walk came by.
+fn is_still(node: &Node<'_>) -> bool {
+    let same = |stat: Stat| (stat.st_dev, stat.st_ino) == (node.stat.st_dev, node.stat.st_ino);
+    inside::stat(node.dir, node.name).is_ok_and(|stat| stat.is_some_and(same))
 }
 
 fn parent_of(path: &[u8]) -> &[u8] {
@@ -206,5 +232,41 @@ mod tests {
         assert_eq!(std::fs::read(to.join("sparse")).unwrap(), std::fs::read(from.join("sparse")).unwrap());
         let mut value = [0; 8];
         assert_eq!(rustix::fs::getxattr(to.join("b"), "user.word", &mut value[..]), Ok(5));
+    }
+
+    /// As by a program that works in the volume meanwhile.
+    #[test]
+    fn what_vanishes_is_left_out() {
+        let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        std::fs::create_dir(&from).unwrap();
+        std::fs::write(from.join("stays"), "text").unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    for number in 0..20 {
+                        let sub = from.join(format!("d{number}"));
+                        std::fs::create_dir(&sub).unwrap();
+                        std::fs::write(sub.join("a"), "a").unwrap();
+                        std::fs::hard_link(sub.join("a"), sub.join("b")).unwrap();
+                        symlink("a", from.join(format!("l{number}"))).unwrap();
+                    }
+                    for number in 0..20 {
+                        std::fs::remove_dir_all(from.join(format!("d{number}"))).unwrap();
+                        std::fs::remove_file(from.join(format!("l{number}"))).unwrap();
+                    }
+                }
+            });
+            let copies = (0..50).map(|_| {
+                std::fs::create_dir(&to)?;
+                tree(opened(&from).as_fd(), opened(&to).as_fd())?;
+                let text = std::fs::read(to.join("stays"))?;
+                std::fs::remove_dir_all(&to).map(|()| text)
+            });
+            let copies: io::Result<Vec<_>> = copies.collect();
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(copies.unwrap().iter().all(|text| text == b"text"));
+        });
     }
 }
