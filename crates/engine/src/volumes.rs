@@ -220,6 +220,11 @@ impl VolumeService {
         }
     }
 
+    /// Whether it shows a directory of the host.
+    pub(crate) fn is_of_host(&self, record: &VolumeRecord) -> bool {
+        matches!(source_of(&record.options), Ok(Source::Directory(_)))
+    }
+
     /// A volume's directory; empty when somebody removed it.
     pub fn path(&self, name: &str) -> Result<PathBuf> {
         or_gone(self.store.path(name))

@@ -452,6 +452,9 @@ pub struct ResolvedMount {
     /// The image that an image mount shows.
     #[serde(default)]
     pub image: Option<Digest>,
+    /// The volume shows a directory of the host, whose owners a user namespace does not have.
+    #[serde(default)]
+    pub of_host: bool,
     /// The engine made it without a name: it goes with `rm -v` and `--rm`.
     pub anonymous: bool,
 }

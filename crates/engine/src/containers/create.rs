@@ -342,6 +342,7 @@ impl super::Collaborators {
                     self.volumes.own(&volume)?;
                 }
                 "volume".clone_into(&mut resolved.kind);
+                resolved.of_host = self.volumes.is_of_host(&volume);
                 resolved.name = volume.name;
                 resolved.source = path;
                 resolved.subpath = subpath;
@@ -374,6 +375,7 @@ fn unresolved(target: String, read_write: bool) -> ResolvedMount {
         options: Vec::new(),
         subpath: String::new(),
         image: None,
+        of_host: false,
         anonymous: false,
     }
 }

@@ -104,6 +104,7 @@ fn user(volume: &str) -> Arc<ContainerRecord> {
         options: Vec::new(),
         subpath: String::new(),
         image: None,
+        of_host: false,
         anonymous: false,
     });
     Arc::new(record)

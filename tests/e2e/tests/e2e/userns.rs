@@ -41,6 +41,11 @@ fn root_inside_is_nobody_outside() {
         sh(&e, &["-v", &bind], "cat /h/secret 2>/dev/null || echo no; touch /h/x 2>/dev/null || echo no"),
         "no\nno"
     );
+    // Nor by a volume that shows the directory.
+    let device = format!("device={}", host.display());
+    e.run(&["volume", "create", "-o", "type=none", "-o", "o=bind", "-o", &device, "shown"]).ok();
+    let script = "cat /h/secret 2>/dev/null || echo no; touch /h/x 2>/dev/null || echo no";
+    assert_eq!(sh(&e, &["-v", "shown:/h"], script), "no\nno");
     std::os::unix::fs::chown(&host, Some(200_000), Some(200_000)).unwrap();
     assert_eq!(sh(&e, &["-v", &bind], "touch /h/made && stat -c %u /h/made"), "0");
     assert_eq!(std::fs::metadata(host.join("made")).unwrap().uid(), 200_000);

@@ -105,7 +105,7 @@ fn user_mount(resolved: &ResolvedMount, idmap: Option<&str>) -> Mount {
             if !resolved.subpath.is_empty() {
                 options.push(format!("{SUBPATH}{}", resolved.subpath));
             }
-            if resolved.kind == "volume" {
+            if resolved.kind == "volume" && !resolved.of_host {
                 options.extend(idmap.map(str::to_owned));
             }
             Mount { options, ..Mount::new(&resolved.target, "bind", &resolved.source.to_string_lossy(), &[]) }
