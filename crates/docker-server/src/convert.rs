@@ -240,7 +240,7 @@ pub(crate) fn resources(wire: &WireResources) -> ApiResult<Resources> {
     crate::verify::resources(wire)?;
     let swap = match (wire.memory, wire.memory_swap) {
         // Docker's default: as much swap as memory.
-        (memory, 0) if memory > 0 => Some(memory * 2),
+        (memory, 0) if memory > 0 => Some(memory.saturating_mul(2)),
         (_, swap) => some(swap),
     };
     let mut cpu = Cpu {
@@ -370,6 +370,8 @@ mod tests {
         let r = resources(&wire).unwrap();
         assert_eq!(r.cpu.unwrap().quota, Some(50_000));
         assert_eq!(r.memory.unwrap().swap, Some(128 << 20));
+        let most = WireResources { memory: i64::MAX, ..WireResources::default() };
+        assert_eq!(resources(&most).unwrap().memory.unwrap().swap, Some(i64::MAX));
         assert!(resources(&WireResources { memory: 1000, ..WireResources::default() }).is_err());
     }
 }

@@ -145,7 +145,7 @@ fn as_asked(record: &ContainerRecord) -> (Config, HostConfig) {
     }
     let limits = &mut host.resources;
     if limits.memory > 0 && limits.memory_swap == 0 {
-        limits.memory_swap = limits.memory * 2;
+        limits.memory_swap = limits.memory.saturating_mul(2);
     }
     if host.shm_size == 0 {
         host.shm_size = 64 << 20;
