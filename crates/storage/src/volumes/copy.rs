@@ -65,15 +65,14 @@ impl Copy<'_> {
     fn put(&mut self, node: &Node<'_>, dir: &OwnedFd) -> io::Result<()> {
         let kind = inside::file_type(&node.stat);
         let key = (node.stat.st_dev, node.stat.st_ino);
-        if kind != FileType::Directory && kind != FileType::Socket && node.stat.st_nlink > 1 {
-            if let Some(first) = self.linked.get(&key) {
-                let first_dir = inside::open(self.to, parent_of(first), OFlags::RDONLY | OFlags::DIRECTORY)?;
-                let name = &first[first.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1)..];
-                return Ok(rustix::fs::linkat(&first_dir, name, dir, node.name, AtFlags::empty())?);
-            }
+        let linked = kind != FileType::Directory && kind != FileType::Socket && node.stat.st_nlink > 1;
+        if let Some(first) = self.linked.get(&key).filter(|_| linked) {
+            let first_dir = inside::open(self.to, parent_of(first), OFlags::RDONLY | OFlags::DIRECTORY)?;
+            let name = &first[first.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1)..];
+            return Ok(rustix::fs::linkat(&first_dir, name, dir, node.name, AtFlags::empty())?);
         }
         self.make(kind, node, dir)?;
-        if kind != FileType::Directory && node.stat.st_nlink > 1 {
+        if linked {
             self.linked.insert(key, node.path.to_vec());
         }
         Ok(())
