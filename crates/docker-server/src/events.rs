@@ -3,7 +3,7 @@
 use crate::Api;
 use crate::error::ApiResult;
 use crate::params::{Filters, Params};
-use axum::body::Body;
+use crate::peer::Peer;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -15,7 +15,7 @@ use wharf_engine::events::Event;
 const FILTERS: [&str; 9] =
     ["container", "event", "image", "label", "network", "type", "volume", "scope", "daemon"];
 
-pub(crate) async fn events(State(api): State<Api>, params: Params) -> ApiResult {
+pub(crate) async fn events(State(api): State<Api>, params: Params, peer: Peer) -> ApiResult {
     let filters = params.filters(&FILTERS)?;
     let (since, until) = (params.moment("since")?, params.moment("until")?);
     let (past, mut live) = api.events.listen();
@@ -49,7 +49,7 @@ pub(crate) async fn events(State(api): State<Api>, params: Params) -> ApiResult 
     });
     let stream =
         futures_util::stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) });
-    let mut response: Response = Body::from_stream(stream).into_response();
+    let mut response: Response = peer.body(stream).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
     Ok(response)
 }

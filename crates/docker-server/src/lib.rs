@@ -20,6 +20,7 @@ mod gc;
 mod images;
 mod networks;
 mod params;
+mod peer;
 mod routes;
 mod serve;
 mod stream;

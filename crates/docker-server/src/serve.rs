@@ -18,6 +18,7 @@ use tower::ServiceExt;
 
 use crate::body::RunOut;
 use crate::error::ApiError;
+use crate::peer::Peer;
 
 /// The newest API version that is spoken.
 pub const API_VERSION: &str = "1.51";
@@ -48,20 +49,23 @@ impl Listener {
         match self {
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                tokio::spawn(serve_one(stream, router, activity));
+                let peer = Peer::of(&stream);
+                tokio::spawn(serve_one(stream, peer, router, activity));
             }
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                tokio::spawn(serve_one(stream, router, activity));
+                let peer = Peer::of(&stream);
+                tokio::spawn(serve_one(stream, peer, router, activity));
             }
             Self::Tls(listener, acceptor) => {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
+                let other = Peer::of(&stream);
                 let handshake = tokio::time::timeout(HANDSHAKE_LIMIT, acceptor.accept(stream));
                 tokio::spawn(async move {
                     match handshake.await {
-                        Ok(Ok(stream)) => serve_one(stream, router, activity).await,
+                        Ok(Ok(stream)) => serve_one(stream, other, router, activity).await,
                         Ok(Err(e)) => tracing::warn!("TLS handshake with {peer}: {e}"),
                         Err(_) => tracing::warn!("TLS handshake with {peer}: it takes too long"),
                     }
@@ -93,12 +97,13 @@ pub async fn serve(
     }
 }
 
-async fn serve_one<S>(stream: S, router: Router, activity: Arc<Notify>)
+async fn serve_one<S>(stream: S, peer: Peer, router: Router, activity: Arc<Notify>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         activity.notify_one();
+        request.extensions_mut().insert(peer.clone());
         answer(router.clone(), request)
     });
     let connection = hyper::server::conn::http1::Builder::new()

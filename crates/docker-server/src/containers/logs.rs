@@ -3,14 +3,19 @@
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
-use axum::body::Body;
+use crate::peer::Peer;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::mpsc;
 use wharf_engine::logs::{self, LogEntry, LogRequest};
 
-pub(crate) async fn logs(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
+pub(crate) async fn logs(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    params: Params,
+    peer: Peer,
+) -> ApiResult {
     let handle = api.containers.find(&id)?;
     let record = handle.record();
     let request = LogRequest {
@@ -32,7 +37,9 @@ pub(crate) async fn logs(State(api): State<Api>, Path(id): Path<String>, params:
     }
     let entries = logs::read(api.containers.log_file(&record), request, handle.watch());
     let shown = Shown { timestamps: params.flag("timestamps"), details: params.flag("details") };
-    Ok(respond(entries, record.spec.tty, shown))
+    // What is there already is sent to the end, also to a client that has ended its side.
+    let peer = if params.flag("follow") { peer } else { Peer::default() };
+    Ok(respond(entries, peer, record.spec.tty, shown))
 }
 
 /// What is shown before each line.
@@ -49,7 +56,12 @@ fn escaped(text: &str) -> String {
 }
 
 /// Entries as a body: raw for a terminal, else multiplexed.
-fn respond(entries: mpsc::Receiver<wharf_model::Result<LogEntry>>, tty: bool, shown: Shown) -> Response {
+fn respond(
+    entries: mpsc::Receiver<wharf_model::Result<LogEntry>>,
+    peer: Peer,
+    tty: bool,
+    shown: Shown,
+) -> Response {
     let stream = futures_util::stream::unfold(entries, move |mut entries| async move {
         let entry = entries.recv().await?;
         let bytes = entry.map(|e| encode(&e, tty, shown)).map_err(|e| std::io::Error::other(e.full()));
@@ -57,7 +69,7 @@ fn respond(entries: mpsc::Receiver<wharf_model::Result<LogEntry>>, tty: bool, sh
     });
     let kind =
         if tty { "application/vnd.docker.raw-stream" } else { "application/vnd.docker.multiplexed-stream" };
-    let mut response = Body::from_stream(stream).into_response();
+    let mut response = peer.body(stream).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

@@ -3,8 +3,8 @@
 use crate::Api;
 use crate::error::ApiResult;
 use crate::params::Params;
+use crate::peer::Peer;
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
@@ -21,7 +21,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The pause between the two samples of one answer: long enough for a load to show.
 const SHORT: Duration = Duration::from_millis(100);
 
-pub(crate) async fn stats(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
+pub(crate) async fn stats(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    params: Params,
+    peer: Peer,
+) -> ApiResult {
     let handle = api.containers.find(&id)?;
     if !params.flag_or_true("stream") {
         let before = if params.flag("one-shot") { None } else { sample(&api, &handle).await? };
@@ -44,7 +49,7 @@ pub(crate) async fn stats(State(api): State<Api>, Path(id): Path<String>, params
         line.push(b'\n');
         Some((Ok::<_, std::convert::Infallible>(line), (api, handle, now, false)))
     });
-    let mut response = Body::from_stream(stream).into_response();
+    let mut response = peer.body(stream).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

@@ -3,7 +3,7 @@
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
-use axum::body::Body;
+use crate::peer::Peer;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
@@ -24,7 +24,12 @@ enum Until {
 }
 
 /// The headers go out at once: clients start the container only when they have them.
-pub(crate) async fn wait(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
+pub(crate) async fn wait(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    params: Params,
+    peer: Peer,
+) -> ApiResult {
     let until = match params.get("condition") {
         None | Some("not-running") => Until::NotRunning,
         Some("next-exit") => Until::NextExit,
@@ -39,7 +44,7 @@ pub(crate) async fn wait(State(api): State<Api>, Path(id): Path<String>, params:
     let answer = futures_util::stream::once(async move {
         Ok::<_, std::convert::Infallible>(answer(view, until, exits).await)
     });
-    let mut response = Body::from_stream(answer).into_response();
+    let mut response = peer.body(answer).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

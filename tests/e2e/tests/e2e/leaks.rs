@@ -108,6 +108,24 @@ fn clients_that_go_away_in_the_middle_leave_nothing() {
 }
 
 #[test]
+fn followers_of_a_quiet_log_that_go_away_leave_nothing() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["run", "-d", "--name", "quiet", "busybox", "sleep", "1000"]).ok();
+    let held = || std::fs::read_dir(format!("/proc/{}/fd", e.pid())).unwrap().count();
+    let before = held();
+    for words in [&["logs", "-f", "quiet"][..], &["events"], &["wait", "quiet"]] {
+        let start = || e.wharf().args(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let clients: Vec<_> = (0..20).map(|_| start()).collect();
+        wharf_e2e::eventually("all to be served", || held() >= before + 20);
+        for mut client in clients {
+            client.kill().unwrap();
+            client.wait().unwrap();
+        }
+        wharf_e2e::eventually("their descriptors to be given back", || held() <= before + 2);
+    }
+}
+
+#[test]
 fn a_monitor_that_dies_takes_its_container_and_leaves_nothing() {
     let Some(e) = Engine::start() else { return };
     e.run(&["run", "--rm", "busybox", "true"]).ok();
