@@ -7,6 +7,8 @@
 use super::SCHEMA_VERSION;
 use crate::disk::failed;
 use rusqlite::{Connection, OpenFlags, params};
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use wharf_model::{Error, ErrorKind, Result};
 
@@ -60,8 +62,10 @@ pub(super) fn keep_copy(connection: &Connection, path: &Path) {
     let part = copy.with_added_extension("part");
     let kept = std::fs::remove_file(&part)
         .or_else(|e| if e.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(e) })
+        // As private as the records themselves; SQLite fills an empty file.
+        .and_then(|()| File::options().write(true).create_new(true).mode(0o600).open(&part))
         .map_err(|e| e.to_string())
-        .and_then(|()| {
+        .and_then(|_| {
             let made = connection.execute("VACUUM INTO ?1", params![part.to_string_lossy()]);
             made.map_err(|e| e.to_string())
         })

@@ -2,6 +2,7 @@
 
 use rustix::fs::FallocateFlags;
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes kept: a few hundred changes, after which the write-ahead log is written from its beginning again.
@@ -25,7 +26,7 @@ impl Reserve {
         if self.held {
             return;
         }
-        let made = File::options().create(true).truncate(false).write(true).open(&self.path);
+        let made = File::options().create(true).truncate(false).write(true).mode(0o600).open(&self.path);
         let taken = made.and_then(|file| {
             rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, SIZE).map_err(std::io::Error::from)
         });

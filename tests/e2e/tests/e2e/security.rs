@@ -234,7 +234,8 @@ fn other_users_of_the_host_see_nothing() {
             .is_ok_and(|o| o.status.success())
     };
     let launch = e.path(&format!("exec/containers/{id}/launch.json"));
-    for file in [&launch, &e.path("data/state.db"), &e.path("data/state.db-wal")] {
+    let records = ["state.db", "state.db-wal", "state.db.copy", "state.db.reserve"];
+    for file in &[vec![launch], records.map(|name| e.path("data").join(name)).to_vec()].concat() {
         assert!(file.exists(), "{}", file.display());
         assert!(!as_nobody("/bin/cat".as_ref(), file), "{}", file.display());
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o77, 0, "{}", file.display());
