@@ -200,9 +200,10 @@ pub(super) fn mounts(record: &ContainerRecord) -> Vec<MountPoint> {
         },
     };
     // What `--tmpfs` makes is in the host configuration alone.
-    let asked: CreateRequest = serde_json::from_value(record.spec.origin.clone()).unwrap_or_default();
-    let plain = asked.host_config.tmpfs.unwrap_or_default();
-    record.mounts.iter().filter(|m| m.kind != "tmpfs" || !plain.contains_key(&m.target)).map(of).collect()
+    let host = record.spec.origin.get("HostConfig");
+    let plain = host.and_then(|host| host.get("Tmpfs")).and_then(serde_json::Value::as_object);
+    let is_plain = |target: &str| plain.is_some_and(|all| all.contains_key(target));
+    record.mounts.iter().filter(|m| m.kind != "tmpfs" || !is_plain(&m.target)).map(of).collect()
 }
 
 /// How mounts below a bind are seen on its other side.

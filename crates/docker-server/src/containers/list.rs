@@ -38,7 +38,7 @@ const FILTERS: [&str; 18] = [
 
 pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
     let filters = params.filters(&FILTERS)?;
-    verify(&filters)?;
+    let names = verify(&filters)?;
     let limit: Option<usize> =
         params.number::<i64>("limit")?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
     let all = params.flag("all")
@@ -51,7 +51,7 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
         if !all && !record.status.is_running() && record.status != Status::Restarting {
             continue;
         }
-        if !bounds.allow(&record) || !matches(&api, &record, &filters) {
+        if !bounds.allow(&record) || !matches(&api, &record, &filters, &names) {
             continue;
         }
         let mut summary = summary(&api, &record);
@@ -67,8 +67,8 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
     Ok(Json(summaries).into_response())
 }
 
-/// Values that select nothing because there is no such thing are mistakes.
-fn verify(filters: &Filters) -> ApiResult<()> {
+/// Values that select nothing because there is no such thing are mistakes. Returns the patterns of names.
+fn verify(filters: &Filters) -> ApiResult<Vec<Regex>> {
     const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
     filters.one_of("status", "state", &STATES)?;
     filters.one_of("health", "health", &["none", "starting", "healthy", "unhealthy"])?;
@@ -80,12 +80,10 @@ fn verify(filters: &Filters) -> ApiResult<()> {
             return Err(ApiError::bad_request(format!("error while looking up for {name} {port}: no port")));
         }
     }
-    for name in filters.values("name") {
-        if let Err(e) = Regex::new(name) {
-            return Err(ApiError::bad_request(format!("invalid filter 'name={name}': {e}")));
-        }
-    }
-    Ok(())
+    let pattern = |name: &String| {
+        Regex::new(name).map_err(|e| ApiError::bad_request(format!("invalid filter 'name={name}': {e}")))
+    };
+    filters.values("name").iter().map(pattern).collect()
 }
 
 /// `before` and `since`: creation times of other containers.
@@ -105,14 +103,14 @@ impl Bounds {
     }
 }
 
-fn matches(api: &Api, record: &Arc<ContainerRecord>, filters: &Filters) -> bool {
+fn matches(api: &Api, record: &Arc<ContainerRecord>, filters: &Filters, names: &[Regex]) -> bool {
     let ended = matches!(record.status, Status::Exited);
     let network = |v: &String| {
         let name = api.networks.find(v).map_or_else(|_| v.clone(), |n| n.spec.name);
         super::inspect::networks(api, record).contains_key(&name)
     };
     filters.allows("id", |v| record.id.as_str().starts_with(v.as_str()))
-        && filters.allows("name", |v| name_matches(v, &record.name))
+        && (names.is_empty() || names.iter().any(|pattern| name_matches(pattern, &record.name)))
         && filters.allows("status", |v| v == record.status.as_str())
         && filters.allows("exited", |v| ended && v.parse() == Ok(record.exit_code))
         && filters.allows("ancestor", |v| {
@@ -132,8 +130,8 @@ fn matches(api: &Api, record: &Arc<ContainerRecord>, filters: &Filters) -> bool 
 }
 
 /// A regular expression for the name, which may be written with its slash.
-fn name_matches(pattern: &str, name: &str) -> bool {
-    Regex::new(pattern).is_ok_and(|p| p.is_match(name) || p.is_match(&format!("/{name}")))
+fn name_matches(pattern: &Regex, name: &str) -> bool {
+    pattern.is_match(name) || pattern.is_match(&format!("/{name}"))
 }
 
 fn port_matches(wanted: &str, mut ports: impl Iterator<Item = ContainerPort>) -> bool {
