@@ -13,7 +13,7 @@ mod tls;
 mod transport;
 
 pub use auth::Credentials;
-pub use blobs::{Mount, Sent};
+pub use blobs::{Made, Mount, Sent};
 pub use fetch::Document;
 pub use manifests::Fetched;
 pub use resolve::Resolver;

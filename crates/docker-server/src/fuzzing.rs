@@ -7,6 +7,7 @@ use crate::{About, convert};
 pub fn create(body: &[u8]) {
     let Ok(request) = serde_json::from_slice(body) else { return };
     let about = About {
+        layers: String::new(),
         id: String::new(),
         version: String::new(),
         data_root: "/".into(),

@@ -80,6 +80,8 @@ pub struct About {
     pub cgroup_version: u8,
     /// How root file systems are made.
     pub storage: String,
+    /// How layers of images are kept, and why not better.
+    pub layers: String,
     /// Debug output is on.
     pub debug: AtomicBool,
     /// The engine's labels, as key=value.

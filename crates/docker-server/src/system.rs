@@ -72,7 +72,7 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
         containers_stopped: count(|s| !s.is_running()),
         images: api.images.list().len() as i64,
         driver: api.about.storage.clone(),
-        driver_status: vec![["Backing".to_owned(), "unpacked layers".to_owned()]],
+        driver_status: vec![["Layers".to_owned(), api.about.layers.clone()]],
         plugins: Plugins {
             volume: names(&["local"]),
             network: names(&["bridge", "host", "ipvlan", "macvlan", "null"]),

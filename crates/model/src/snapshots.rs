@@ -22,6 +22,7 @@ pub mod skeleton;
 use crate::error::Result;
 use crate::idmap::IdMap;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -31,9 +32,9 @@ use wharf_oci::digest::{ChainId, DiffId};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
 pub enum RootMount {
-    /// An overlay: `lower` from the top down (may be empty directories), changes go to `upper`.
+    /// An overlay: `lower` from the top down, changes go to `upper`. What is no directory is an EROFS image to be mounted.
     Overlay {
-        /// Read-only directories, topmost first. Never empty.
+        /// Directories and images of file systems, read-only, topmost first. Never empty.
         lower: Vec<PathBuf>,
         /// The writable directory.
         upper: PathBuf,
@@ -58,6 +59,10 @@ pub struct Layer {
     pub parent: Option<ChainId>,
     /// Bytes of file content in it.
     pub size: u64,
+    /// Bytes of the tar it is kept as, which blobs and layers of the same digest share; `None` when it is unpacked.
+    pub tar: Option<u64>,
+    /// Bytes that are kept for it besides.
+    pub own: u64,
 }
 
 /// What happened to a path, as `docker diff` names it.
@@ -135,6 +140,38 @@ pub struct WriteOptions {
     pub keep_kinds: bool,
 }
 
+/// A layer's tar that a store has taken and verified, and that waits for its place in a chain. Dropping it forgets it.
+pub struct Received {
+    diff_id: DiffId,
+    number: u64,
+    forget: Option<Box<dyn FnOnce() + Send + Sync>>,
+}
+
+impl Received {
+    /// Known to its store by `number`; `forget` is called when it is dropped.
+    pub fn new(diff_id: DiffId, number: u64, forget: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self { diff_id, number, forget: Some(Box::new(forget)) }
+    }
+
+    /// The digest of its tar.
+    pub fn diff_id(&self) -> &DiffId {
+        &self.diff_id
+    }
+
+    /// What its store knows it by.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if let Some(forget) = self.forget.take() {
+            forget();
+        }
+    }
+}
+
 /// Layers and snapshots.
 ///
 /// Errors: `NotFound` for an absent layer or snapshot; `Conflict` for a key that exists, or a layer that
@@ -146,6 +183,33 @@ pub trait Snapshots: Send + Sync {
     /// Reads to the end of the stream; content of another digest than `diff_id` makes no layer.
     /// An entry of the root (`./`) leaves the root as it is. A layer that is already there is returned without reading.
     fn unpack(&self, parent: Option<&ChainId>, diff_id: &DiffId, tar: &mut dyn Read) -> Result<Layer>;
+    /// Takes a layer's tar before it is known what it will lie on, so that several can be taken side by side; a tar that
+    /// is there already is not read. `None`, with nothing read, from a store that takes layers only in their place.
+    /// Errors are those of `unpack`.
+    fn receive(&self, _diff_id: &DiffId, _tar: &mut dyn Read) -> Result<Option<Received>> {
+        Ok(None)
+    }
+    /// The same for a tar that is kept as a file that never changes, and that is known to have this digest.
+    fn adopt(&self, _diff_id: &DiffId, _tar: &File) -> Result<Option<Received>> {
+        Ok(None)
+    }
+    /// Whether `receive` takes anything.
+    fn receives(&self) -> bool {
+        false
+    }
+    /// Makes a layer of what was received.
+    fn place(&self, _parent: Option<&ChainId>, _received: &Received) -> Result<Layer> {
+        Err(crate::error::Error::unsupported("layers are only taken in their place"))
+    }
+    /// Says that a committed layer's tar is kept as this file, which never changes. A store may use it instead of the
+    /// layer's own files, if nothing stands on the layer yet.
+    fn settle(&self, _chain: &ChainId, _tar: &File) -> Result<()> {
+        Ok(())
+    }
+    /// Does now what would else be done when the first snapshot is made on an image's topmost layer.
+    fn ready(&self, _chain: &ChainId) -> Result<()> {
+        Ok(())
+    }
     /// The layer of a chain id.
     fn layer(&self, chain: &ChainId) -> Result<Option<Layer>>;
     /// Every layer.
@@ -157,8 +221,8 @@ pub trait Snapshots: Send + Sync {
     fn prepare(&self, key: &str, parent: Option<&ChainId>) -> Result<RootMount>;
     /// How to mount an existing snapshot.
     fn root(&self, key: &str) -> Result<RootMount>;
-    /// How to mount the bare layer tree read-only for looking at (no snapshot needed): its directories,
-    /// topmost first.
+    /// How to mount the bare layer tree read-only for looking at (no snapshot needed), topmost first; see
+    /// [`RootMount::Overlay`].
     fn view(&self, chain: &ChainId) -> Result<Vec<PathBuf>>;
     /// Bytes the snapshot itself holds on disk.
     fn size(&self, key: &str) -> Result<u64>;

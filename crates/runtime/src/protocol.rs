@@ -40,6 +40,9 @@ pub struct Launch {
     pub stdin_once: bool,
     /// What the clients want that are attached from the start, in the order of their descriptors.
     pub attached: Vec<Streams>,
+    /// The images whose mounts come with the request, after those clients.
+    #[serde(default)]
+    pub images: Vec<PathBuf>,
     /// Runs a minimal init as process 1 that reaps and passes signals on.
     pub init: bool,
 }
@@ -50,7 +53,7 @@ pub struct Launch {
 pub enum Rootfs {
     /// An overlay, topmost lower directory first.
     Overlay {
-        /// Read-only directories.
+        /// Read-only directories, and EROFS images (see `wharf_sys::erofs`).
         lower: Vec<PathBuf>,
         /// Writable directory.
         upper: PathBuf,

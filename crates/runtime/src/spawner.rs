@@ -108,7 +108,8 @@ impl Spare {
     /// Whether it took the container on. It did not when it has ended, which may be between our word and its.
     fn take_on(self, directory: &Path, connections: &[OwnedFd]) -> bool {
         let socket = self.socket.as_fd();
-        if request(socket, directory, connections).is_err() {
+        let connections: Vec<_> = connections.iter().map(AsFd::as_fd).collect();
+        if request(socket, directory, &connections).is_err() {
             return false;
         }
         if !is_asked_within(socket, TAKEN_LIMIT).unwrap_or(false) {
@@ -154,12 +155,19 @@ fn spawn(proof: &SingleThreaded, directory: &Path, connections: Vec<OwnedFd>) {
     }
 }
 
-/// The daemon's side: asks the spawner for a monitor of a run directory. The first of `connections` becomes the
-/// monitor's control connection, the others those of the clients in the launch document, at most [`MAX_ATTACHED`].
-pub fn request(spawner: BorrowedFd<'_>, directory: &Path, connections: &[OwnedFd]) -> std::io::Result<()> {
-    let fds: Vec<_> = connections.iter().map(AsFd::as_fd).collect();
-    socket::send(spawner, directory.as_os_str().as_bytes(), &fds)
+/// The daemon's side: asks the spawner for a monitor of a run directory. The first of `descriptors` becomes the
+/// monitor's control connection, then come those of the clients in the launch document, then the mounts of its images;
+/// at most [`MAX_DESCRIPTORS`] in all.
+pub fn request(
+    spawner: BorrowedFd<'_>,
+    directory: &Path,
+    descriptors: &[BorrowedFd<'_>],
+) -> std::io::Result<()> {
+    socket::send(spawner, directory.as_os_str().as_bytes(), descriptors)
 }
 
-/// Clients that are attached from the start: they and the control connection go in one message.
-pub const MAX_ATTACHED: usize = socket::MAX_DESCRIPTORS - 1;
+/// They go in one message.
+pub const MAX_DESCRIPTORS: usize = socket::MAX_DESCRIPTORS;
+
+/// Clients that are attached from the start.
+pub const MAX_ATTACHED: usize = MAX_DESCRIPTORS - 1;

@@ -7,6 +7,7 @@
 //! ```
 
 use crate::error::{Doing, Error, Result};
+use crate::init::images::Images;
 use crate::init::{self, Plan};
 use crate::init::{mounts, options, overlay, rootfs};
 use crate::launch;
@@ -204,7 +205,7 @@ fn make_root(plan: &Plan<'_>, namespace: &Namespace) -> Result<OwnedFd> {
             mounts::bind(path, true).doing(format_args!("bind the root {}", path.display()))
         }
         Rootfs::Overlay { lower, upper, work } => {
-            overlay::mount_mapped(plan.mount_point, lower, Some((upper, work)), namespace)
+            overlay::mount_mapped(plan.mount_point, lower, Some((upper, work)), &plan.images, namespace)
         }
     }
 }
@@ -223,7 +224,7 @@ fn prepare_mount(
     }
     if !parsed.layers.is_empty() {
         let ids = parsed.idmap.is_some().then_some(namespace);
-        return overlay::image(plan.mount_point, &parsed, ids).map(Some);
+        return overlay::image(plan.mount_point, &parsed, &plan.images, ids).map(Some);
     }
     let creates_cgroup = init::creates(plan.spec, NamespaceKind::Cgroup);
     match mount.kind.as_str() {
@@ -401,7 +402,8 @@ fn probe_apart(proof: &SingleThreaded, namespace: &Namespace, made: &[std::path:
                 .doing("create a mount namespace")
                 .and_then(|()| mounts::isolate(mounts::root_propagation("slave")?))
                 .and_then(|()| {
-                    overlay::mount_mapped(point, std::slice::from_ref(lower), Some((upper, work)), namespace)
+                    let lower = std::slice::from_ref(lower);
+                    overlay::mount_mapped(point, lower, Some((upper, work)), &Images::default(), namespace)
                 });
             let message = tried.map_or_else(|e| init::Message::Failed(e.cut()), |_| init::Message::Ready);
             let told = init::tell(theirs.as_fd(), &message, &[]);

@@ -3,6 +3,7 @@
 
 pub mod blobs;
 mod disk;
+mod erofs;
 mod janitor;
 pub mod records;
 pub mod root;

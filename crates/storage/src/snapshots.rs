@@ -1,7 +1,9 @@
-//! Layers unpacked into directories, snapshots as overlays of them.
+//! Layers as tars that are mounted through indexes, or unpacked into directories; snapshots as overlays of them.
 //!
 //! ```text
-//! <root>/t/<number>/fs     the files of a layer or a snapshot
+//! <root>/t/<number>/tar    a layer, see `tars`
+//! <root>/e/                indexes of layers, see `indexes`
+//! <root>/t/<number>/fs     the files of a snapshot, or of an unpacked layer
 //! <root>/t/<number>/work   overlay's scratch directory, snapshots only
 //! <root>/next              a tree that is made ahead for the next snapshot
 //! <root>/base              what every snapshot finds below all layers
@@ -12,17 +14,20 @@
 //! that none names is what a crash left, and `recover` removes it. So nothing is renamed: a layer appears, and
 //! a snapshot becomes a layer, by one batch of records.
 //!
-//! Durability: files of layers are not synced one by one, which would make unpacking many times slower. A
+//! Durability: files of unpacked layers are not synced one by one, which would make unpacking many times slower. A
 //! killed process loses nothing. After a power cut within the kernel's write-back time (30 s) a fresh layer
-//! may be incomplete; it is restored from its blob, which is synced.
+//! may be incomplete. A tar is synced behind the pull's back, and verified after a power cut if that was not done.
 
 pub(crate) mod archive;
 mod changes;
-mod extract;
+pub(crate) mod extract;
 mod hashing;
+mod indexes;
 pub(crate) mod inside;
-mod merged;
+pub mod layout;
+pub(crate) mod merged;
 mod skeleton;
+mod tars;
 pub(crate) mod trees;
 pub(crate) mod walk;
 
@@ -34,42 +39,70 @@ mod tests;
 pub(crate) use walk::size as tree_size;
 
 use crate::disk::{below, failed, make_dir, remove_tree};
+use crate::erofs::Root;
 use crate::janitor::Janitor;
 use archive::{Archiver, Times};
 use extract::{Extractor, Whiteouts, archive_error, extract};
 use hashing::{HashingReader, HashingWriter};
+use layout::Layout;
 use rustix::fd::{AsFd, OwnedFd};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tars::{TarRecord, Waiting};
 use wharf_failpoint::failpoint;
 use wharf_model::idmap::IdMap;
 use wharf_model::records::{Change, Durability, RecordKind, Records};
-use wharf_model::snapshots::{Layer, Live, PathChange, PathStat, RootMount, Snapshots, Tree, WriteOptions};
+use wharf_model::snapshots::{
+    Layer, Live, PathChange, PathStat, Received, RootMount, Snapshots, Tree, WriteOptions,
+};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::{ChainId, DiffId};
 use wharf_oci::tar::Reader;
+use wharf_sys::erofs::Mounts;
 
 /// Layers that may lie on each other: overlayfs takes 500 lower directories, the skeleton among them.
 const MAX_LAYERS: usize = 499;
 
-/// The `Snapshots` seam by unpacking: it works on every kernel that has overlayfs.
-pub struct UnpackedSnapshots {
+/// The `Snapshots` seam on a directory. Unpacked layers work on every kernel that has overlayfs.
+pub struct DiskSnapshots {
     root: PathBuf,
     records: Arc<dyn Records>,
     state: Mutex<State>,
     next: AtomicU64,
     janitor: Janitor,
+    /// Waits for the disk, which removing does not.
+    syncer: Janitor,
+    layout: Layout,
+    mounts: Arc<Mounts>,
+    waiting: Waiting,
+    building: Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
     layers: BTreeMap<ChainId, LayerRecord>,
     snapshots: BTreeMap<String, SnapshotRecord>,
+    indexes: indexes::Indexes,
+}
+
+impl State {
+    fn layer(&self, chain: &ChainId, record: &LayerRecord) -> Layer {
+        let index = self.indexes.get(&record.tree).map_or(0, |index| index.bytes);
+        Layer {
+            chain_id: chain.clone(),
+            diff_id: record.diff_id.clone(),
+            parent: record.parent.clone(),
+            size: record.size,
+            tar: record.tar.map(|tar| tar.bytes),
+            own: record.tar.map_or(record.size, |tar| tar.side + index),
+        }
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -78,6 +111,9 @@ struct LayerRecord {
     parent: Option<ChainId>,
     size: u64,
     tree: u64,
+    /// It is kept as a tar; else unpacked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tar: Option<TarRecord>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -102,9 +138,10 @@ impl Drop for Fresh {
     }
 }
 
-impl UnpackedSnapshots {
-    /// Opens the store below `root`, made if it is not there. Call `recover` before anything else.
-    pub fn open(root: &Path, records: Arc<dyn Records>) -> Result<Self> {
+impl DiskSnapshots {
+    /// Opens the store below `root`, made if it is not there. New layers are kept as `layout` has it. Call `recover`
+    /// before anything else.
+    pub fn open(root: &Path, records: Arc<dyn Records>, layout: Layout, mounts: Arc<Mounts>) -> Result<Self> {
         let trees = root.join("t");
         make_dir(&trees)?;
         // Programs in layers may be setuid; nobody on the host gets at them.
@@ -128,7 +165,14 @@ impl UnpackedSnapshots {
             state: Mutex::new(state),
             next: AtomicU64::new(0),
             janitor: Janitor::default(),
+            syncer: Janitor::default(),
+            layout,
+            mounts,
+            waiting: Waiting::default(),
+            building: Mutex::default(),
         };
+        let indexes = store.load_indexes(&store.state())?;
+        store.state().indexes = indexes;
         let highest = store.tree_numbers()?.into_iter().max().unwrap_or(0);
         store.next.store(highest + 1, Ordering::Relaxed);
         Ok(store)
@@ -163,16 +207,22 @@ impl UnpackedSnapshots {
     }
 
     /// A new directory whose root looks like the one below it: overlay shows the topmost.
-    fn fresh(&self, below: Option<u64>) -> Result<Fresh> {
+    fn fresh(&self, below: Root) -> Result<Fresh> {
+        let fresh = self.fresh_tree(&["fs"])?;
+        self.look_like(below, fresh.number)?;
+        Ok(fresh)
+    }
+
+    fn fresh_tree(&self, directories: &[&str]) -> Result<Fresh> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let fresh = Fresh { number, path: self.tree(number), recorded: false };
-        make_tree(&fresh.path, &["fs"])?;
-        self.look_like(below, number)?;
+        make_tree(&fresh.path, directories)?;
+        failpoint!("layer.begun");
         Ok(fresh)
     }
 
     /// The same for a snapshot, which has a scratch directory too: one that was made ahead, where there is one.
-    fn fresh_snapshot(&self, below: Option<u64>) -> Result<Fresh> {
+    fn fresh_snapshot(&self, below: Root) -> Result<Fresh> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let fresh = Fresh { number, path: self.tree(number), recorded: false };
         match std::fs::rename(self.ahead(), &fresh.path) {
@@ -203,29 +253,34 @@ impl UnpackedSnapshots {
         self.root.join("next")
     }
 
-    fn look_like(&self, below: Option<u64>, number: u64) -> Result<()> {
+    fn look_like(&self, below: Root, number: u64) -> Result<()> {
         let files = self.files(number);
-        let mut mode = 0o755;
-        if let Some(below) = below {
-            let below = self.files(below);
-            let metadata = std::fs::metadata(&below).map_err(|e| failed("stat", &below, e))?;
-            mode = metadata.mode() & 0o7777;
-            std::os::unix::fs::chown(&files, Some(metadata.uid()), Some(metadata.gid()))
+        if (below.uid, below.gid) != (0, 0) {
+            std::os::unix::fs::chown(&files, Some(below.uid), Some(below.gid))
                 .map_err(|e| failed("set the owner of", &files, e))?;
         }
-        std::fs::set_permissions(&files, std::fs::Permissions::from_mode(mode))
+        std::fs::set_permissions(&files, std::fs::Permissions::from_mode(below.mode))
             .map_err(|e| failed("set the mode of", &files, e))
     }
 
-    /// The directories of a chain, topmost first.
-    fn lower(&self, state: &State, chain: Option<&ChainId>) -> Result<Vec<PathBuf>> {
-        let mut lower = Vec::new();
-        let mut next = chain;
-        while let Some(chain) = next {
-            let record = state.layers.get(chain).ok_or_else(|| no_layer(chain))?;
-            lower.push(self.files(record.tree));
-            next = record.parent.as_ref();
+    /// How a layer's root directory looks.
+    fn root_of(&self, record: &LayerRecord) -> Result<Root> {
+        if let Some(tar) = record.tar {
+            return Ok(tar.root);
         }
+        let files = self.files(record.tree);
+        let metadata = std::fs::metadata(&files).map_err(|e| failed("stat", &files, e))?;
+        Ok(Root { mode: metadata.mode() & 0o7777, uid: metadata.uid(), gid: metadata.gid() })
+    }
+
+    fn root_below(&self, state: &State, parent: Option<&ChainId>) -> Result<Root> {
+        let Some(parent) = parent else { return Ok(Root::default()) };
+        self.root_of(state.layers.get(parent).ok_or_else(|| no_layer(parent))?)
+    }
+
+    /// What a chain is mounted from, topmost first.
+    fn lower(&self, state: &State, chain: Option<&ChainId>) -> Result<Vec<PathBuf>> {
+        let lower = self.pieces(state, chain)?;
         if lower.len() > MAX_LAYERS {
             return Err(Error::unsupported(format!(
                 "{} layers lie on each other, overlayfs takes {MAX_LAYERS}: build the image with fewer",
@@ -266,23 +321,29 @@ impl UnpackedSnapshots {
     fn merged(&self, tree: Tree<'_>) -> Result<OwnedFd> {
         let lower = match tree {
             Tree::Snapshot(key) => match self.root(key)? {
-                mount @ RootMount::Bind { .. } => return self.opened(merged::open(&mount, &self.scratch())),
+                mount @ RootMount::Bind { .. } => {
+                    return self.opened(merged::open(&mount, &self.means(&self.scratch())));
+                }
                 RootMount::Overlay { lower, upper, .. } => [vec![upper], lower].concat(),
             },
             Tree::Live(live) => return self.opened(live.root.try_clone_to_owned()),
             Tree::Layer(chain) => {
-                let mut lower = self.lower(&self.state(), Some(chain))?;
+                let mut lower = self.view(chain)?;
                 // An overlay without an upper directory wants two lower ones.
                 lower.push(self.root.join("empty"));
                 lower
             }
         };
-        self.opened(merged::view(&lower, &self.scratch()))
+        self.opened(merged::view(&lower, &self.means(&self.scratch())))
     }
 
     /// The root directory of a snapshot that no container runs in, to be written to.
     fn writable(&self, key: &str) -> Result<OwnedFd> {
-        self.opened(merged::open(&self.root(key)?, &self.scratch()))
+        self.opened(merged::open(&self.root(key)?, &self.means(&self.scratch())))
+    }
+
+    fn means<'a>(&'a self, scratch: &'a Path) -> merged::Means<'a> {
+        merged::Means { scratch, mounts: &self.mounts }
     }
 
     fn opened(&self, root: std::io::Result<OwnedFd>) -> Result<OwnedFd> {
@@ -311,6 +372,7 @@ impl UnpackedSnapshots {
         fresh: Option<&mut Fresh>,
         snapshot: Option<&str>,
     ) -> Result<Layer> {
+        failpoint!("layer.written");
         let mut state = self.state();
         let mut batch = Vec::new();
         let there = state.layers.get(&chain).cloned();
@@ -334,12 +396,12 @@ impl UnpackedSnapshots {
             state.snapshots.remove(key);
         }
         if let Some(there) = there {
-            return Ok(layer(&chain, &there));
+            return Ok(state.layer(&chain, &there));
         }
         if let Some(fresh) = fresh {
             fresh.recorded = true;
         }
-        let layer = layer(&chain, &record);
+        let layer = state.layer(&chain, &record);
         state.layers.insert(chain, record);
         Ok(layer)
     }
@@ -368,15 +430,6 @@ fn make_tree(path: &Path, directories: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn layer(chain: &ChainId, record: &LayerRecord) -> Layer {
-    Layer {
-        chain_id: chain.clone(),
-        diff_id: record.diff_id.clone(),
-        parent: record.parent.clone(),
-        size: record.size,
-    }
-}
-
 fn document(record: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(record).map_err(|e| Error::wrap(ErrorKind::Internal, "write a record", e))
 }
@@ -400,34 +453,58 @@ fn ids_of(tree: Tree<'_>) -> Option<&IdMap> {
     }
 }
 
-impl Snapshots for UnpackedSnapshots {
+impl Snapshots for DiskSnapshots {
     fn unpack(&self, parent: Option<&ChainId>, diff_id: &DiffId, tar: &mut dyn Read) -> Result<Layer> {
         let chain = ChainId::extend(parent, diff_id);
         let below = {
             let state = self.state();
             if let Some(record) = state.layers.get(&chain) {
-                return Ok(layer(&chain, record));
+                return Ok(state.layer(&chain, record));
             }
-            match parent {
-                Some(parent) => Some(state.layers.get(parent).ok_or_else(|| no_layer(parent))?.tree),
-                None => None,
-            }
+            self.root_below(&state, parent)?
         };
+        if let Some(received) = self.receive_tar(diff_id, tar)? {
+            return self.place_tar(parent, &received);
+        }
         let mut fresh = self.fresh(below)?;
-        failpoint!("layer.begun");
         let size = self.write_layer(fresh.number, diff_id, tar)?;
-        failpoint!("layer.written");
         let (diff_id, parent) = (diff_id.clone(), parent.cloned());
-        let record = LayerRecord { diff_id, parent, size, tree: fresh.number };
+        let record = LayerRecord { diff_id, parent, size, tree: fresh.number, tar: None };
         self.record_layer(chain, record, Some(&mut fresh), None)
     }
 
+    fn receive(&self, diff_id: &DiffId, tar: &mut dyn Read) -> Result<Option<Received>> {
+        self.receive_tar(diff_id, tar)
+    }
+
+    fn adopt(&self, diff_id: &DiffId, tar: &File) -> Result<Option<Received>> {
+        self.adopt_tar(diff_id, tar)
+    }
+
+    fn receives(&self) -> bool {
+        matches!(self.layout, Layout::Mounted(_))
+    }
+
+    fn place(&self, parent: Option<&ChainId>, received: &Received) -> Result<Layer> {
+        self.place_tar(parent, received)
+    }
+
+    fn settle(&self, chain: &ChainId, tar: &File) -> Result<()> {
+        self.settle_tar(chain, tar)
+    }
+
+    fn ready(&self, chain: &ChainId) -> Result<()> {
+        self.ensure_indexed(Some(chain), true)
+    }
+
     fn layer(&self, chain: &ChainId) -> Result<Option<Layer>> {
-        Ok(self.state().layers.get(chain).map(|record| layer(chain, record)))
+        let state = self.state();
+        Ok(state.layers.get(chain).map(|record| state.layer(chain, record)))
     }
 
     fn layers(&self) -> Result<Vec<Layer>> {
-        Ok(self.state().layers.iter().map(|(chain, record)| layer(chain, record)).collect())
+        let state = self.state();
+        Ok(state.layers.iter().map(|(chain, record)| state.layer(chain, record)).collect())
     }
 
     fn remove_layer(&self, chain: &ChainId) -> Result<()> {
@@ -450,18 +527,17 @@ impl Snapshots for UnpackedSnapshots {
             failpoint!("layer.forgotten");
             tree
         };
+        self.forget_index(tree)?;
         self.janitor.remove(self.tree(tree))
     }
 
     fn prepare(&self, key: &str, parent: Option<&ChainId>) -> Result<RootMount> {
+        self.ensure_indexed(parent, false)?;
         let mut state = self.state();
         if state.snapshots.contains_key(key) {
             return Err(Error::conflict(format!("the snapshot {key} exists already")));
         }
-        let below = match parent {
-            Some(parent) => Some(state.layers.get(parent).ok_or_else(|| no_layer(parent))?.tree),
-            None => None,
-        };
+        let below = self.root_below(&state, parent)?;
         let mut fresh = self.fresh_snapshot(below)?;
         let record = SnapshotRecord { parent: parent.cloned(), tree: fresh.number };
         failpoint!("snapshot.made");
@@ -474,12 +550,13 @@ impl Snapshots for UnpackedSnapshots {
     }
 
     fn root(&self, key: &str) -> Result<RootMount> {
-        let state = self.state();
-        let record = state.snapshots.get(key).ok_or_else(|| no_snapshot(key))?;
-        self.mount_of(&state, record)
+        let record = self.snapshot(key)?;
+        self.ensure_indexed(record.parent.as_ref(), false)?;
+        self.mount_of(&self.state(), &record)
     }
 
     fn view(&self, chain: &ChainId) -> Result<Vec<PathBuf>> {
+        self.ensure_indexed(Some(chain), false)?;
         self.lower(&self.state(), Some(chain))
     }
 
@@ -490,7 +567,10 @@ impl Snapshots for UnpackedSnapshots {
 
     fn changes(&self, key: &str) -> Result<Vec<PathChange>> {
         let record = self.snapshot(key)?;
+        self.ensure_indexed(record.parent.as_ref(), false)?;
         let lower = self.below(&self.state(), &record)?;
+        let open = |path: &PathBuf| self.opened(merged::piece(path, &self.mounts));
+        let lower = lower.iter().map(open).collect::<Result<Vec<_>>>()?;
         changes::changes(&self.upper(&record)?, &lower)
             .map_err(|e| failed("compare", &self.files(record.tree), e))
     }
@@ -505,7 +585,7 @@ impl Snapshots for UnpackedSnapshots {
         let size = self.archive(&snapshot, &mut out)?;
         let diff_id = DiffId(out.finish());
         let chain = ChainId::extend(snapshot.parent.as_ref(), &diff_id);
-        let record = LayerRecord { diff_id, parent: snapshot.parent, size, tree: snapshot.tree };
+        let record = LayerRecord { diff_id, parent: snapshot.parent, size, tree: snapshot.tree, tar: None };
         failpoint!("layer.archived");
         let committed = self.record_layer(chain.clone(), record, None, Some(key))?;
         failpoint!("layer.committed");
@@ -579,9 +659,20 @@ impl Snapshots for UnpackedSnapshots {
         let state = self.state();
         let recorded: Vec<u64> =
             state.layers.values().map(|r| r.tree).chain(state.snapshots.values().map(|r| r.tree)).collect();
+        let tars: Vec<u64> = state.layers.values().filter(|r| r.tar.is_some()).map(|r| r.tree).collect();
+        drop(state);
         for number in self.tree_numbers()? {
             if !recorded.contains(&number) {
                 remove_tree(&self.tree(number))?;
+            } else if tars.contains(&number) {
+                // Its files of before it was settled.
+                remove_tree(&self.files(number))?;
+            }
+        }
+        remove_tree(&self.ahead().with_extension("part"))?;
+        if self.note_boot()? {
+            for chain in self.verify_unsynced()? {
+                tracing::error!(%chain, "a layer is damaged, as a power cut leaves it: remove its images and pull them again");
             }
         }
         Ok(())

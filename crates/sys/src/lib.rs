@@ -4,6 +4,8 @@
 
 pub mod cgroup;
 pub mod device_filter;
+pub mod erofs;
+mod loop_device;
 pub mod memory;
 pub mod mount;
 pub mod netns;

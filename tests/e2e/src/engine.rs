@@ -21,6 +21,11 @@ pub struct Engine {
     process: Option<Child>,
 }
 
+/// How layers are kept, when `WHARF_E2E_LAYERS` says so: the same tests for each way.
+fn layers() -> Option<String> {
+    std::env::var("WHARF_E2E_LAYERS").ok().map(|layout| format!("--layers={layout}"))
+}
+
 impl Engine {
     /// Starts an engine; `None` when the tests cannot run here.
     ///
@@ -88,6 +93,7 @@ impl Engine {
             .arg(self.path("data"))
             .arg("--exec-root")
             .arg(self.path("exec"))
+            .args(layers())
             .args(&self.flags)
             .env("WHARF_FAILPOINTS", self.path("failpoint"))
             .stdin(Stdio::null())

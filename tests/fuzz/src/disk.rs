@@ -5,13 +5,17 @@ use std::sync::Arc;
 use wharf_model::snapshots::Snapshots;
 use wharf_oci::digest::{DiffId, Digest};
 use wharf_storage::records::SqliteRecords;
-use wharf_storage::snapshots::UnpackedSnapshots;
+use wharf_storage::snapshots::DiskSnapshots;
+use wharf_storage::snapshots::layout::Layout;
 
 thread_local! {
-    static STORE: (UnpackedSnapshots, tempfile::TempDir) = {
+    static STORE: (DiskSnapshots, tempfile::TempDir) = {
         let directory = tempfile::tempdir().expect("make a directory");
         let records = SqliteRecords::open(&directory.path().join("state.db")).expect("open records");
-        let snapshots = UnpackedSnapshots::open(&directory.path().join("s"), Arc::new(records)).expect("open");
+        let snapshots = {
+            let root = directory.path().join("s");
+            DiskSnapshots::open(&root, Arc::new(records), Layout::Unpacked, Arc::default()).expect("open")
+        };
         (snapshots, directory)
     };
     static LOG: tempfile::TempDir = tempfile::tempdir().expect("make a directory");

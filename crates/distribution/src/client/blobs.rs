@@ -12,9 +12,9 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
-use std::sync::Arc;
-use tokio::sync::mpsc;
+use std::io::{self, Seek, SeekFrom};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, oneshot};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::Digest;
 
@@ -23,6 +23,14 @@ const CHUNK: usize = 1 << 18;
 
 /// Called with the number of bytes that went out since the last call.
 pub type Sent = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// A blob that is being made. Whoever makes it ends when nobody takes the pieces any more.
+pub struct Made {
+    /// Its bytes.
+    pub pieces: mpsc::Receiver<io::Result<Bytes>>,
+    /// Its digest and length, told after the last piece.
+    pub digest: oneshot::Receiver<(Digest, u64)>,
+}
 
 /// How trying a mount ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -245,12 +253,69 @@ impl Repository {
             offset = upload_offset(status.headers()).filter(|o| *o <= size).unwrap_or(0);
             location = self.location(&status)?;
         }
+        self.close_upload(&location, digest, &doing).await
+    }
+
+    /// Uploads a blob that is made while it is sent, and returns its digest. When the transfer breaks it is made anew:
+    /// it has to be the same each time.
+    ///
+    /// # Errors
+    /// As for all requests; those of making it.
+    pub async fn upload_made(&self, made: &(dyn Fn() -> Made + Sync)) -> Result<(Digest, u64)> {
+        let mut failures = 0;
+        loop {
+            match self.upload_made_once(made).await {
+                Err(error) if error.kind() == ErrorKind::Internal => {
+                    failures += 1;
+                    if failures >= ATTEMPTS {
+                        return Err(error);
+                    }
+                    tracing::debug!(error = error.full(), "an upload begins again");
+                    tokio::time::sleep((FIRST_PAUSE * 2u32.pow(failures)).min(MAX_PAUSE)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn upload_made_once(&self, made: &(dyn Fn() -> Made + Sync)) -> Result<(Digest, u64)> {
+        let doing = format!("upload a layer to {}", self.name());
+        let response = self.send(&self.call(Method::POST, "blobs/uploads/", "pull,push")).await?;
+        if response.status() != StatusCode::ACCEPTED {
+            return Err(failure(response, &doing).await);
+        }
+        let end = Mutex::new(None);
+        let make = || {
+            let Made { pieces, digest } = made();
+            *end.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest);
+            let stream = futures_util::stream::unfold(pieces, |mut pieces| async {
+                pieces.recv().await.map(|piece| (piece.map(Frame::data), pieces))
+            });
+            Ok((StreamBody::new(stream).boxed_unsync(), None))
+        };
+        let mut call = Call::new(Method::PATCH, self.location(&response)?, self.scope("pull,push"));
+        call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        call.body = &make;
+        let sent = self.client.send_authorised(&self.registry, &self.credentials, &call).await;
+        let end = end.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let response = match sent {
+            Ok((response, _)) if response.status() == StatusCode::ACCEPTED => response,
+            Ok((response, _)) => return Err(failure(response, &doing).await),
+            Err(error) => return Err(error),
+        };
+        let broken = || Error::internal(format!("{doing}: it could not be made to its end"));
+        let (digest, size) = end.ok_or_else(broken)?.await.map_err(|_| broken())?;
+        self.close_upload(&self.location(&response)?, &digest, &doing).await?;
+        Ok((digest, size))
+    }
+
+    async fn close_upload(&self, location: &str, digest: &Digest, doing: &str) -> Result<()> {
         let separator = if location.contains('?') { '&' } else { '?' };
         let target = format!("{location}{separator}digest={}", escape(digest.as_str()));
         let response = self.send(&Call::new(Method::PUT, target, self.scope("pull,push"))).await?;
         match response.status() {
             StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(()),
-            _ => Err(failure(response, &doing).await),
+            _ => Err(failure(response, doing).await),
         }
     }
 

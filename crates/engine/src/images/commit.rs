@@ -37,6 +37,7 @@ impl Images {
                 let size = ingest.offset();
                 failpoint!("commit.layer");
                 let digest = ingest.commit(Some(&layer.diff_id.0))?;
+                images.snapshots.settle(&layer.chain_id, &images.blobs.open(&digest)?)?;
                 let held = vec![digest.clone(), layer.chain_id.0];
                 let blob = Descriptor::new(media::OCI_LAYER, digest, size);
                 Ok((ImageLayer { diff_id: layer.diff_id, blob, compressed: None }, held))

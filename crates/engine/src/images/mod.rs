@@ -14,6 +14,7 @@ mod compress;
 mod container;
 mod follow;
 mod import;
+mod layers;
 mod lease;
 mod load;
 mod pattern;

@@ -1,26 +1,22 @@
-//! Pulling: manifest, configuration, layers; fetch, inflate, hash and unpack at the same time.
+//! Pulling: manifest, configuration, blobs; see `layers` for what is done with layers while they come.
 
-use super::follow::{EndGuard, Follow};
+use super::follow::Follow;
 use super::lease::Lease;
 use super::progress::{Event, Progress, Throttle, short};
-use super::record::{Image, ImageLayer};
+use super::record::Image;
 use super::unpack::check_count;
 use super::{Images, blocking, ended, io};
 use bytes::Bytes;
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 use wharf_distribution::client::{Credentials, Fetched, Repository};
 use wharf_model::blobs::Ingest;
 use wharf_model::{Error, ErrorKind, Result};
-use wharf_oci::digest::ChainId;
 use wharf_oci::image_config::ImageConfig;
 use wharf_oci::manifest::{Descriptor, Document, Manifest};
 use wharf_oci::platform::Platform;
 use wharf_oci::reference::Reference;
 
-/// Layers fetched side by side, as many as Docker does.
-const MAX_DOWNLOADS: usize = 3;
 /// Pieces of a blob between network and disk.
 const QUEUE: usize = 16;
 /// Bytes an image's configuration may have.
@@ -158,87 +154,8 @@ impl Images {
         .await
     }
 
-    /// Fetches the layers side by side and unpacks them in order, each while it arrives.
-    async fn layers(
-        &self,
-        lease: &Arc<Lease>,
-        repository: &Repository,
-        manifest: &Manifest,
-        config: &ImageConfig,
-        progress: &Progress,
-    ) -> Result<Vec<ImageLayer>> {
-        let permits = Arc::new(Semaphore::new(MAX_DOWNLOADS));
-        let mut downloads = JoinSet::new();
-        let mut layers = Vec::new();
-        for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
-            if descriptor.compression().is_none() {
-                return Err(Error::unsupported(format!(
-                    "a layer of the image has the media type {}, which is no file tree",
-                    descriptor.media_type
-                )));
-            }
-            progress(Event::PullingLayer { id: short(&descriptor.digest) });
-            let follow = Follow::default();
-            let blob = Descriptor { urls: Vec::new(), ..descriptor.clone() };
-            layers.push((ImageLayer { diff_id: diff_id.clone(), blob, compressed: None }, follow.clone()));
-            lease.hold(&descriptor.digest);
-            let (images, repository, lease) = (self.clone(), repository.clone(), Arc::clone(lease));
-            let (descriptor, permits, progress) =
-                (descriptor.clone(), Arc::clone(&permits), Arc::clone(progress));
-            downloads.spawn(async move {
-                let guard = EndGuard(follow);
-                let _permit =
-                    permits.acquire().await.map_err(|_| Error::internal("the pull was given up"))?;
-                images.fetch(&lease, &repository, &descriptor, &guard.0, &progress).await
-            });
-        }
-        let all: Vec<ImageLayer> = layers.iter().map(|(layer, _)| layer.clone()).collect();
-        let unpacking = async {
-            let mut parent: Option<ChainId> = None;
-            for (layer, follow) in layers {
-                let id = short(&layer.blob.digest);
-                let size = layer.blob.size;
-                let extracting = {
-                    let (progress, id) = (Arc::clone(progress), id.clone());
-                    move |current| progress(Event::Extracting { id: id.clone(), current, total: size })
-                };
-                let open = move || {
-                    let reader = follow.reader().map_err(io("read a layer that is being fetched"))?;
-                    let watched =
-                        Watched { inner: reader, read: 0, size, throttle: Throttle::new(), tell: extracting };
-                    Ok(Box::new(watched) as Box<dyn std::io::Read + Send>)
-                };
-                let unpacked = self.unpack(lease, parent.as_ref(), &layer.diff_id, open).await?;
-                parent = Some(unpacked.chain_id);
-                progress(Event::Pulled { id });
-            }
-            Ok::<_, Error>(())
-        };
-        tokio::pin!(unpacking);
-        let mut unpacked = false;
-        // A download's own error says more than that of the unpacking it breaks.
-        while !unpacked || !downloads.is_empty() {
-            tokio::select! {
-                biased;
-                Some(download) = downloads.join_next() => download.map_err(ended)??,
-                result = &mut unpacking, if !unpacked => {
-                    unpacked = true;
-                    if let Err(error) = result {
-                        while let Some(download) = downloads.join_next().await {
-                            download.map_err(ended)??;
-                        }
-                        // All is here and verified: a transfer that was begun again only disturbed its reader.
-                        tracing::debug!(error = error.full(), "unpacking from the blobs");
-                        self.unpack_blobs(lease, &all).await?;
-                    }
-                }
-            }
-        }
-        Ok(all)
-    }
-
     /// Fetches one blob, unless it is here or another pull is at it.
-    async fn fetch(
+    pub(super) async fn fetch(
         &self,
         lease: &Lease,
         repository: &Repository,
@@ -347,26 +264,6 @@ fn write(
         }
     }
     (ingest, Ok(()))
-}
-
-/// Tells how much was read.
-struct Watched<R, F> {
-    inner: R,
-    read: u64,
-    size: u64,
-    throttle: Throttle,
-    tell: F,
-}
-
-impl<R: std::io::Read, F: Fn(u64)> std::io::Read for Watched<R, F> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let n = self.inner.read(buffer)?;
-        self.read += n as u64;
-        if n > 0 && self.throttle.is_due(self.read, self.size) {
-            (self.tell)(self.read);
-        }
-        Ok(n)
-    }
 }
 
 /// The manifest of an image: of an index the one for the platform.

@@ -1,17 +1,18 @@
 //! Pushing: layers the registry lacks, configuration, manifest.
 
 use super::compress::{Counting, gzip};
+use super::layers::Watched;
 use super::lease::Lease;
 use super::progress::{Event, Progress, Throttle, short};
 use super::record::{Image, ImageLayer};
 use super::{Images, blocking, ended, io};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use wharf_distribution::client::{Credentials, Mount, Repository, Sent};
+use wharf_distribution::client::{Credentials, Made, Mount, Repository, Sent};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::Digest;
 use wharf_oci::manifest::{Compression, Descriptor, Manifest, media};
@@ -159,7 +160,10 @@ impl Images {
                 }
             }
         }
-        let descriptor = self.compressed(lease, layer).await?;
+        if layer.blob.compression() == Some(Compression::None) {
+            return self.push_plain(lease, repository, layer, progress).await;
+        }
+        let descriptor = layer.blob.clone();
         let (blobs, digest) = (Arc::clone(&self.blobs), descriptor.digest.clone());
         let file = blocking(move || blobs.open(&digest)).await?;
         let bar = Mutex::new((0, Throttle::new()));
@@ -177,25 +181,26 @@ impl Images {
         Ok(descriptor)
     }
 
-    /// The layer as registries hold it: what is kept plain is compressed into a blob that the lease holds.
-    async fn compressed(&self, lease: &Arc<Lease>, layer: &ImageLayer) -> Result<Descriptor> {
-        if layer.blob.compression() != Some(Compression::None) {
-            return Ok(layer.blob.clone());
-        }
-        let _flight = self.flights.join(&layer.blob.digest).await;
-        let (blobs, lease, source) = (Arc::clone(&self.blobs), Arc::clone(lease), layer.blob.digest.clone());
-        blocking(move || {
-            let file = blobs.open(&source)?;
-            let mut ingest = blobs.ingest(&format!("compress-{source}"))?;
-            ingest.restart()?;
-            let mut out = Counting::new(&mut ingest);
-            gzip(file, &mut out).map_err(io("compress a layer"))?;
-            let (_, digest, size) = out.finish();
-            lease.hold(&digest);
-            ingest.commit(Some(&digest))?;
-            Ok(Descriptor::new(media::DOCKER_LAYER_GZIP, digest, size))
-        })
-        .await
+    /// Compresses a layer that is kept plain while it is sent.
+    async fn push_plain(
+        &self,
+        lease: &Arc<Lease>,
+        repository: &Repository,
+        layer: &ImageLayer,
+        progress: &Progress,
+    ) -> Result<Descriptor> {
+        let id = short(&layer.diff_id.0);
+        let _working = lease.at_work().await;
+        let total = layer.blob.size;
+        let made = || {
+            let (telling, id) = (Arc::clone(progress), id.clone());
+            let tell = move |current| telling(Event::Pushing { id: id.clone(), current, total });
+            let (blobs, source) = (Arc::clone(&self.blobs), layer.blob.digest.clone());
+            compressing(move || Ok(Watched::new(blobs.open(&source)?, total, tell)))
+        };
+        let (digest, size) = repository.upload_made(&made).await?;
+        progress(Event::Pushed { id });
+        Ok(Descriptor::new(media::DOCKER_LAYER_GZIP, digest, size))
     }
 
     /// The manifest the image came with, if that still says the truth; else one of our own: Docker's schema 2,
@@ -240,6 +245,45 @@ impl Images {
         let body = serde_json::to_vec(&manifest)
             .map_err(|e| Error::wrap(ErrorKind::Internal, "write a manifest", e))?;
         Ok((manifest_type.to_owned(), body.into()))
+    }
+}
+
+/// Pieces between the compressor and the network.
+const QUEUE: usize = 8;
+
+/// Compresses on a thread of its own.
+fn compressing<R: Read + Send>(open: impl FnOnce() -> Result<R> + Send + 'static) -> Made {
+    let (sender, pieces) = mpsc::channel(QUEUE);
+    let (told, digest) = oneshot::channel();
+    crate::transfer::spawn(move || {
+        let mut out = Counting::new(Pieces(sender));
+        let source = open().map_err(|e| std::io::Error::other(e.full()));
+        match source.and_then(|source| gzip(source, &mut out)) {
+            Ok(()) => {
+                let (_, digest, size) = out.finish();
+                // Nobody waits for what was given up.
+                let _ = told.send((digest, size));
+            }
+            Err(e) => {
+                let (Pieces(sender), ..) = out.finish();
+                let _ = sender.blocking_send(Err(e));
+            }
+        }
+    });
+    Made { pieces, digest }
+}
+
+/// Each write is a piece.
+struct Pieces(mpsc::Sender<std::io::Result<Bytes>>);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let sent = self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
+        sent.map(|()| bytes.len()).map_err(|_| std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

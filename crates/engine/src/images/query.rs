@@ -1,7 +1,7 @@
 //! Finding and describing images.
 
 use super::{Image, Images};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use wharf_model::{Error, Result};
 use wharf_oci::digest::Digest;
@@ -67,16 +67,28 @@ impl Images {
         }
     }
 
+    /// All that is on the disk for images, in bytes, by names. A layer's tar and a blob of the same digest are one file.
+    pub(super) fn stored(&self) -> Result<HashMap<String, u64>> {
+        let mut sizes = HashMap::new();
+        for layer in self.snapshots.layers()? {
+            if let Some(tar) = layer.tar {
+                sizes.insert(format!("blob {}", layer.diff_id), tar);
+            }
+            sizes.insert(layer.chain_id.to_string(), layer.own);
+        }
+        sizes.extend(self.blobs.list()?.into_iter().map(|(digest, size)| (format!("blob {digest}"), size)));
+        Ok(sizes)
+    }
+
     /// What each image takes of the disk: its layers and its blobs, by names that images which share them share.
     pub fn pieces(&self) -> Result<HashMap<Digest, BTreeMap<String, u64>>> {
-        let layers =
-            self.snapshots.layers()?.into_iter().map(|layer| (layer.chain_id.to_string(), layer.size));
-        let blobs = self.blobs.list()?.into_iter().map(|(digest, size)| (format!("blob {digest}"), size));
-        let sizes: HashMap<String, u64> = layers.chain(blobs).collect();
+        let sizes = self.stored()?;
         let of = |image: &Arc<Image>| {
             let layers = image.chains().into_iter().map(|chain| chain.to_string());
-            let names = layers.chain(image.blobs().map(|digest| format!("blob {digest}")));
-            let pieces = names.filter_map(|name| sizes.get(&name).map(|size| (name, *size)));
+            let tars = image.layers.iter().map(|layer| format!("blob {}", layer.diff_id));
+            let blobs = image.blobs().map(|digest| format!("blob {digest}"));
+            let names: BTreeSet<String> = layers.chain(tars).chain(blobs).collect();
+            let pieces = names.into_iter().filter_map(|name| sizes.get(&name).map(|size| (name, *size)));
             (image.id.clone(), pieces.collect())
         };
         Ok(self.table().images.values().map(of).collect())

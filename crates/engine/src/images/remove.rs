@@ -211,9 +211,7 @@ impl Images {
 
     /// Bytes of all layers' files and all blobs.
     pub fn disk_usage(&self) -> Result<u64> {
-        let layers: u64 = self.snapshots.layers()?.iter().map(|layer| layer.size).sum();
-        let blobs: u64 = self.blobs.list()?.iter().map(|(_, size)| size).sum();
-        Ok(layers + blobs)
+        Ok(self.stored()?.values().sum())
     }
 
     /// Removes every layer and blob that no image needs and nobody holds: what crashes and broken pulls left,

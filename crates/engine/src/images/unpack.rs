@@ -36,18 +36,36 @@ impl Images {
         .await
     }
 
-    /// Unpacks layers whose blobs are all there.
+    /// Makes layers of blobs that are all there.
     pub(super) async fn unpack_blobs(&self, lease: &Arc<Lease>, layers: &[super::ImageLayer]) -> Result<u64> {
         let mut size = 0;
         let mut parent: Option<ChainId> = None;
         for layer in layers {
-            let (blobs, digest) = (Arc::clone(&self.blobs), layer.blob.digest.clone());
-            let open = move || Ok(Box::new(blobs.open(&digest)?) as Box<dyn Read + Send>);
-            let unpacked = self.unpack(lease, parent.as_ref(), &layer.diff_id, open).await?;
+            let unpacked = self.unpack_blob(lease, parent.as_ref(), layer).await?;
             size += unpacked.size;
             parent = Some(unpacked.chain_id);
         }
         Ok(size)
+    }
+
+    async fn unpack_blob(
+        &self,
+        lease: &Arc<Lease>,
+        parent: Option<&ChainId>,
+        layer: &super::ImageLayer,
+    ) -> Result<Layer> {
+        let chain = ChainId::extend(parent, &layer.diff_id);
+        let is_file = layer.blob.digest == layer.diff_id.0 && self.snapshots.receives();
+        if is_file && self.snapshots.layer(&chain)?.is_none() {
+            lease.hold(&chain.0);
+            let received = self.receive_blob(lease, layer).await?;
+            let _flight = self.flights.join(&chain.0).await;
+            let (snapshots, parent) = (Arc::clone(&self.snapshots), parent.cloned());
+            return blocking(move || snapshots.place(parent.as_ref(), &received)).await;
+        }
+        let (blobs, digest) = (Arc::clone(&self.blobs), layer.blob.digest.clone());
+        let open = move || Ok(Box::new(blobs.open(&digest)?) as Box<dyn Read + Send>);
+        self.unpack(lease, parent, &layer.diff_id, open).await
     }
 }
 

@@ -99,7 +99,8 @@ fn layers(store: &dyn Snapshots) {
     assert_eq!(cut.kind(), ErrorKind::Invalid, "cut off");
     let absent = ChainId(Digest::sha256(b"absent"));
     assert_eq!(store.unpack(Some(&absent), &diff, &mut &bytes[..]).unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(store.layers().unwrap(), vec![layer.clone()], "what failed left nothing");
+    let chains: Vec<_> = store.layers().unwrap().into_iter().map(|l| l.chain_id).collect();
+    assert_eq!(chains, std::slice::from_ref(&layer.chain_id), "what failed left nothing");
     store.recover().unwrap();
     assert_eq!(names(store, Tree::Layer(&layer.chain_id)), ["d", "d/f"], "recover keeps what is recorded");
 }

@@ -105,7 +105,14 @@ impl State {
 
     fn add(&mut self, parent: Option<ChainId>, diff_id: DiffId, files: Files) -> Layer {
         let size = files.values().map(|(_, content)| content.len() as u64).sum();
-        let layer = Layer { chain_id: ChainId::extend(parent.as_ref(), &diff_id), diff_id, parent, size };
+        let layer = Layer {
+            chain_id: ChainId::extend(parent.as_ref(), &diff_id),
+            diff_id,
+            parent,
+            size,
+            tar: None,
+            own: size,
+        };
         self.layers.entry(layer.chain_id.clone()).or_insert((layer, files)).0.clone()
     }
 }

@@ -19,12 +19,22 @@ pub struct Reader<R> {
     /// Bytes of padding after it.
     padding: u64,
     done: bool,
+    pass: Option<Pass<R>>,
 }
+
+/// Moves a stream on by a number of bytes without giving them.
+type Pass<R> = fn(&mut R, u64) -> std::io::Result<()>;
 
 impl<R: Read> Reader<R> {
     /// A reader at the start of an archive. Small reads are made of it: give it a buffered stream.
     pub fn new(inner: R) -> Self {
-        Self { inner, at: 0, left: 0, padding: 0, done: false }
+        Self { inner, at: 0, left: 0, padding: 0, done: false, pass: None }
+    }
+
+    /// The same for a stream that can pass over content faster than it gives it. An archive that ends in what is passed
+    /// over is seen to be cut off only if `pass` fails with `UnexpectedEof`.
+    pub fn passing(inner: R, pass: Pass<R>) -> Self {
+        Self { pass: Some(pass), ..Self::new(inner) }
     }
 
     /// Bytes of the archive that were read.
@@ -333,6 +343,18 @@ impl<R: Read> Reader<R> {
     }
 
     fn skip(&mut self, mut count: u64) -> Result<(), TarError> {
+        if let Some(pass) = self.pass {
+            return match pass(&mut self.inner, count) {
+                Ok(()) => {
+                    self.at += count;
+                    Ok(())
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    Err(TarError::Truncated { at: self.at })
+                }
+                Err(e) => Err(e.into()),
+            };
+        }
         let mut buffer = [0; 1 << 14];
         while count > 0 {
             let part = usize::try_from(count).unwrap_or(usize::MAX).min(buffer.len());

@@ -4,6 +4,7 @@ pub mod console;
 mod copy_up;
 mod guard;
 pub mod identity;
+pub mod images;
 pub mod lookup;
 pub mod membership;
 pub mod mounts;
@@ -18,6 +19,7 @@ use crate::error::{Doing, Error, Result, Stage};
 use crate::protocol::Rootfs;
 use crate::sysctl::Sysctl;
 use crate::userns::{Namespace, Prepared};
+use images::Images;
 use membership::{Entrance, Membership};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use serde::{Deserialize, Serialize};
@@ -80,6 +82,8 @@ pub struct Plan<'a> {
     pub root: &'a Rootfs,
     /// Directory that the root is mounted on for a moment; nothing is left there.
     pub mount_point: &'a Path,
+    /// What the engine has mounted for it.
+    pub images: Images,
     /// stdin, stdout, stderr without a terminal.
     pub stdio: Option<[OwnedFd; 3]>,
     /// The way into the cgroup.
@@ -123,6 +127,7 @@ impl Plan<'_> {
             .chain([sync])
             .map(AsFd::as_fd)
             .chain(self.stock.descriptors())
+            .chain(self.images.descriptors())
             .chain(self.idmaps.values().map(Namespace::fd))
             .chain(self.prepared.iter().flat_map(Prepared::descriptors))
             .collect()

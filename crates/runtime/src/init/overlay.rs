@@ -1,5 +1,6 @@
 //! The overlay a container's root is, from the directories of its layers; plain, or with ids mapped.
 
+use super::images::{Attached, Images, is_image};
 use super::mounts;
 use super::options::Options;
 use crate::error::{Doing, Error, Result};
@@ -32,12 +33,24 @@ fn takes_lowerdir_plus() -> bool {
 }
 
 /// The overlay, detached. `point` is a directory that may be mounted on for a moment.
-pub(super) fn mount(point: &Path, lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd> {
+pub(super) fn mount(
+    point: &Path,
+    lower: &[PathBuf],
+    upper: Option<(&Path, &Path)>,
+    images: &Images,
+) -> Result<OwnedFd> {
+    let (attached, lower) = Attached::new(point, lower, images, None)?;
+    let made = of_directories(point, &lower, upper)?;
+    attached.release()?;
+    Ok(made)
+}
+
+fn of_directories(point: &Path, lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd> {
     if *TAKES_LOWERDIR_PLUS.get_or_init(takes_lowerdir_plus) {
         let at = upper.map_or(Path::new("layers"), |(upper, _)| upper);
         return modern(lower, upper).doing(format_args!("mount the overlay at {}", at.display()));
     }
-    let base = common_directory(lower.iter().map(PathBuf::as_path).chain(both(upper)));
+    let base = common_directory(directories(lower).chain(both(upper)));
     let short = |path: &Path| path.strip_prefix(&base).unwrap_or(path).to_owned();
     let lower: Vec<PathBuf> = lower.iter().map(|p| short(p)).collect();
     rustix::process::chdir(&base).doing("mount the overlay")?;
@@ -55,10 +68,23 @@ pub(crate) fn mount_mapped(
     point: &Path,
     lower: &[PathBuf],
     upper: Option<(&Path, &Path)>,
+    images: &Images,
+    namespace: &Namespace,
+) -> Result<OwnedFd> {
+    let (attached, lower) = Attached::new(point, lower, images, Some(namespace))?;
+    let made = of_mapped_directories(point, &lower, upper, namespace)?;
+    attached.release()?;
+    Ok(made)
+}
+
+fn of_mapped_directories(
+    point: &Path,
+    lower: &[PathBuf],
+    upper: Option<(&Path, &Path)>,
     namespace: &Namespace,
 ) -> Result<OwnedFd> {
     let what = "mount the overlay with ids mapped";
-    let base = common_directory(lower.iter().map(PathBuf::as_path).chain(both(upper)));
+    let base = common_directory(directories(lower).chain(both(upper)));
     let short = |path: &Path| path.strip_prefix(&base).unwrap_or(path).to_owned();
     let mapped = mounts::bind(&base, false).doing(what)?;
     namespace.map(mapped.as_fd(), false).map_err(|e| unmappable(&base, &e))?;
@@ -80,7 +106,7 @@ pub(crate) fn mount_mapped(
     made
 }
 
-fn unmappable(base: &Path, error: &std::io::Error) -> Error {
+pub(super) fn unmappable(base: &Path, error: &std::io::Error) -> Error {
     Error::setup(format!(
         "map the ids of {}: {error}: the kernel or its file system has no id-mapped mounts, which a container in a user \
          namespace needs: run it with --userns host, or the engine without --userns-remap",
@@ -131,24 +157,37 @@ fn legacy(point: &Path, lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Res
     Ok(made)
 }
 
+/// Paths that are no descriptors.
+fn directories(lower: &[PathBuf]) -> impl Iterator<Item = &Path> {
+    lower.iter().map(PathBuf::as_path).filter(|path| !path.starts_with("/proc/self/fd"))
+}
+
 fn both<'a>(upper: Option<(&'a Path, &'a Path)>) -> impl Iterator<Item = &'a Path> {
     upper.into_iter().flat_map(|(upper, work)| [upper, work])
 }
 
 /// The files of an image, or a part of them, detached; never to be written to. `point` as for [`mount`].
-pub(crate) fn image(point: &Path, parsed: &Options, namespace: Option<&Namespace>) -> Result<OwnedFd> {
+pub(crate) fn image(
+    point: &Path,
+    parsed: &Options,
+    images: &Images,
+    namespace: Option<&Namespace>,
+) -> Result<OwnedFd> {
     let what = "mount an image";
     let made = match (parsed.layers.as_slice(), namespace) {
         // An overlay wants two layers at least.
         ([layer], _) => {
-            let made = mounts::bind(layer, false).doing(what)?;
+            let made = match is_image(layer) {
+                true => images.mount(layer)?,
+                false => mounts::bind(layer, false).doing(what)?,
+            };
             if let Some(namespace) = namespace {
                 namespace.map(made.as_fd(), false).map_err(|e| unmappable(layer, &e))?;
             }
             made
         }
-        (layers, Some(namespace)) => mount_mapped(point, layers, None, namespace)?,
-        (layers, None) => mount(point, layers, None)?,
+        (layers, Some(namespace)) => mount_mapped(point, layers, None, images, namespace)?,
+        (layers, None) => mount(point, layers, None, images)?,
     };
     let Some(subpath) = &parsed.subpath else { return Ok(made) };
     // A part can only be taken of what is attached.

@@ -104,7 +104,7 @@ fn mount_root(plan: &Plan<'_>) -> Result<OwnedFd> {
             mounts::bind(path, true).doing(format_args!("bind the root {}", path.display()))?
         }
         (None, Rootfs::Overlay { lower, upper, work }) => {
-            overlay::mount(plan.mount_point, lower, Some((upper, work)))?
+            overlay::mount(plan.mount_point, lower, Some((upper, work)), &plan.images)?
         }
     };
     let place = rustix::fs::open(plan.mount_point, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
@@ -127,7 +127,7 @@ fn make_mount(plan: &Plan<'_>, built: &mut Built, index: usize, ready: Option<Ow
     if !parsed.layers.is_empty() {
         let made = match ready {
             Some(made) => made,
-            None => overlay::image(plan.mount_point, &parsed, None)?,
+            None => overlay::image(plan.mount_point, &parsed, &plan.images, None)?,
         };
         return attach_bind(built, mount, &parsed, &made);
     }

@@ -8,6 +8,7 @@ use super::{Monitor, Phase, event_line};
 use crate::ahead::Ahead;
 use crate::bundle;
 use crate::error::{Doing, Error, Result};
+use crate::init::images::Images;
 use crate::init::{self, Gate, Message, Plan};
 use crate::launch::{self, Child, Joining};
 use crate::protocol::{Event, LAUNCH_FILE, Launch, Request, SOCKET_FILE};
@@ -37,6 +38,9 @@ pub(super) fn prepare<'a>(
         let bytes = std::fs::read(&file).doing(format_args!("read {}", file.display()))?;
         serde_json::from_slice(&bytes).doing(format_args!("read {}", file.display()))?
     };
+    let mut clients = clients;
+    let mounts = clients.split_off(launch.attached.len().min(clients.len()));
+    let images = Images::copied(launch.images.iter().zip(mounts))?;
     let signals = signals::signal_fd(&[17]).doing("watch for signals")?;
     let cgroup = launch::cgroup_of(&launch.spec, &launch.id)?
         .ok_or_else(|| Error::setup("the configuration names no cgroup"))?;
@@ -46,7 +50,7 @@ pub(super) fn prepare<'a>(
     if joins_at_once(&launch, &cgroup) {
         cgroup.create().doing("make the cgroup")?;
     }
-    let prepared = start(proof, directory, &launch, &cgroup, ahead).and_then(|(child, ours)| {
+    let prepared = start(proof, directory, &launch, &cgroup, images, ahead).and_then(|(child, ours)| {
         let furnished = furnish(&launch, &cgroup, control, &child, ours);
         if furnished.is_err() {
             // It may have ended by itself; reaping tells.
@@ -146,6 +150,7 @@ fn start(
     directory: &Path,
     launch: &Launch,
     cgroup: &Cgroup,
+    images: Images,
     ahead: Option<Ahead>,
 ) -> Result<(Child, Option<Ours>)> {
     let spec = &launch.spec;
@@ -169,6 +174,7 @@ fn start(
         spec,
         root: &launch.root,
         mount_point: &mount_point,
+        images,
         stdio,
         membership: init::membership::Membership::default(),
         cgroup_view: launch::cgroup_view(cgroup),

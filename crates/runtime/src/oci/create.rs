@@ -130,6 +130,7 @@ fn create_in(
         spec,
         root: &Rootfs::Bind { path: rootfs.clone() },
         mount_point: &rootfs,
+        images: init::images::Images::default(),
         stdio: None,
         membership: init::membership::Membership::default(),
         cgroup_view: cgroup.map(launch::cgroup_view).unwrap_or_default(),

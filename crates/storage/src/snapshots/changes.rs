@@ -9,16 +9,15 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use wharf_model::snapshots::{ChangeKind, PathChange};
 
 /// The changed paths, sorted. A directory that is only there because of what it holds is `Modified` when
 /// something below it changed, as Docker has it.
-pub(crate) fn changes(upper: &OwnedFd, lower: &[PathBuf]) -> io::Result<Vec<PathChange>> {
-    let lower: Vec<OwnedFd> = lower.iter().map(|path| inside::open_root(path)).collect::<Result<_, _>>()?;
+pub(crate) fn changes(upper: &OwnedFd, lower: &[OwnedFd]) -> io::Result<Vec<PathChange>> {
     let mut found: BTreeMap<Vec<u8>, ChangeKind> = BTreeMap::new();
     walk(upper, &mut |node| {
-        let below = below(&lower, node)?;
+        let below = below(lower, node)?;
         let kind = match below {
             _ if inside::is_whiteout(&node.stat) => ChangeKind::Deleted,
             None => ChangeKind::Added,

@@ -13,13 +13,13 @@ use wharf_oci::tar::{Entry, Kind, Reader, TarError, Timestamp};
 
 /// Bytes of holes that all sparse files of an archive may have together. Holes cost no disk here, but
 /// whoever copies the files without care writes them out.
-const MAX_HOLES: u64 = 1 << 40;
+pub(crate) const MAX_HOLES: u64 = 1 << 40;
 /// Bytes copied at once.
 const CHUNK: usize = 1 << 17;
 
-const WHITEOUT_PREFIX: &[u8] = b".wh.";
-const WHITEOUT_META_PREFIX: &[u8] = b".wh..wh.";
-const WHITEOUT_OPAQUE: &[u8] = b".wh..wh..opq";
+pub(crate) const WHITEOUT_PREFIX: &[u8] = b".wh.";
+pub(crate) const WHITEOUT_META_PREFIX: &[u8] = b".wh..wh.";
+pub(crate) const WHITEOUT_OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// What `.wh.` names mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -419,7 +419,7 @@ fn times(time: Timestamp) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-fn outside(entry: &Entry, why: &str) -> Error {
+pub(crate) fn outside(entry: &Entry, why: &str) -> Error {
     Error::invalid(format!(
         "refuse the archive's entry {:?} (to {:?}): {why}",
         entry.name(),
@@ -427,7 +427,7 @@ fn outside(entry: &Entry, why: &str) -> Error {
     ))
 }
 
-fn failed(entry: &Entry, error: io::Error) -> Error {
+pub(crate) fn failed(entry: &Entry, error: io::Error) -> Error {
     use rustix::io::Errno as E;
     let kind = match error.raw_os_error().map(E::from_raw_os_error) {
         Some(

@@ -6,42 +6,71 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount as sys;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
 use std::ffi::CString;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wharf_model::snapshots::RootMount;
+use wharf_sys::erofs::{Backing, Mounts};
 
 /// The overlay's options that are no paths: layers are plain trees, so that a diff is what the upper holds.
 const OPTIONS: [(&str, &str); 3] = [("redirect_dir", "nofollow"), ("metacopy", "off"), ("index", "off")];
 
+/// What trees are mounted with.
+pub(crate) struct Means<'a> {
+    /// A directory for mounts that are attached for a moment.
+    pub(crate) scratch: &'a Path,
+    /// Where images are mounted.
+    pub(crate) mounts: &'a Mounts,
+}
+
 /// Opens the root directory of a merged tree.
-pub(crate) fn open(mount: &RootMount, scratch: &Path) -> io::Result<OwnedFd> {
+pub(crate) fn open(mount: &RootMount, means: &Means<'_>) -> io::Result<OwnedFd> {
     match mount {
         RootMount::Bind { path } => Ok(inside::open_root(path)?),
-        RootMount::Overlay { lower, upper, work } => overlay(lower, Some((upper, work)), scratch),
+        RootMount::Overlay { lower, upper, work } => overlay(lower, Some((upper, work)), means),
     }
 }
 
 /// Opens the root directory of a stack of layers, read-only.
-pub(crate) fn view(lower: &[std::path::PathBuf], scratch: &Path) -> io::Result<OwnedFd> {
-    overlay(lower, None, scratch)
+pub(crate) fn view(lower: &[PathBuf], means: &Means<'_>) -> io::Result<OwnedFd> {
+    overlay(lower, None, means)
 }
 
-fn overlay(
-    lower: &[std::path::PathBuf],
-    upper: Option<(&Path, &Path)>,
-    scratch: &Path,
-) -> io::Result<OwnedFd> {
-    match detached(lower, upper) {
-        // Before 6.8 the kernel takes lower directories only as one text, of at most 255 bytes.
-        Err(Errno::INVAL) => attached(lower, upper, scratch),
+/// Opens the root directory of a layer, or of an image of several.
+pub(crate) fn piece(path: &Path, mounts: &Mounts) -> io::Result<OwnedFd> {
+    match Backing::of(path) {
+        Some(_) => Ok(root_of(&*mounts.get(path)?)?),
+        None => Ok(inside::open_root(path)?),
+    }
+}
+
+fn overlay(lower: &[PathBuf], upper: Option<(&Path, &Path)>, means: &Means<'_>) -> io::Result<OwnedFd> {
+    let mut images = Vec::new();
+    let mut paths = Vec::new();
+    for path in lower {
+        match Backing::of(path) {
+            None => paths.push(path.clone()),
+            Some(_) => {
+                let mount = means.mounts.get(path)?;
+                paths.push(Path::new("/proc/self/fd").join(mount.as_raw_fd().to_string()));
+                images.push(mount);
+            }
+        }
+    }
+    match detached(&paths, upper) {
+        // Before 6.8 the kernel takes lower directories only as one text, of at most 255 bytes; before 6.15 it takes none
+        // that are not attached.
+        Err(Errno::INVAL) => attached(lower, upper, means.scratch),
         result => Ok(root_of(&result?)?),
     }
 }
 
-fn detached(lower: &[std::path::PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd, Errno> {
+fn detached(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd, Errno> {
     let fs = sys::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     // Before 6.5 overlayfs takes any word here, and complains of those it does not know in the kernel's log.
     if sys::fsconfig_set_string(&fs, "no_such_option", "x").is_ok() {
@@ -62,13 +91,44 @@ fn detached(lower: &[std::path::PathBuf], upper: Option<(&Path, &Path)>) -> Resu
     sys::fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-/// Mounts on a directory, takes a detached copy and unmounts. A crash in between leaves a mount that the next
+/// Mounts on directories, takes a detached copy and unmounts. A crash in between leaves mounts that the next
 /// start removes.
-fn attached(
-    lower: &[std::path::PathBuf],
-    upper: Option<(&Path, &Path)>,
-    scratch: &Path,
-) -> io::Result<OwnedFd> {
+fn attached(lower: &[PathBuf], upper: Option<(&Path, &Path)>, scratch: &Path) -> io::Result<OwnedFd> {
+    let mut points = Vec::new();
+    let made =
+        attach_images(lower, scratch, &mut points).and_then(|lower| attach_overlay(&lower, upper, scratch));
+    for point in points {
+        release(&point)?;
+    }
+    made
+}
+
+/// Puts a mount point in the place of each image.
+fn attach_images(lower: &[PathBuf], scratch: &Path, points: &mut Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for path in lower {
+        if Backing::of(path).is_none() {
+            paths.push(path.clone());
+            continue;
+        }
+        let image = wharf_sys::erofs::mount(path)?;
+        let point = tempdir_in(scratch)?;
+        points.push(point.clone());
+        sys::move_mount(&image, "", CWD, &point, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        paths.push(point);
+    }
+    Ok(paths)
+}
+
+fn release(point: &Path) -> io::Result<()> {
+    match sys::unmount(point, UnmountFlags::DETACH) {
+        // It was not mounted yet.
+        Ok(()) | Err(Errno::INVAL) => std::fs::remove_dir(point),
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn attach_overlay(lower: &[PathBuf], upper: Option<(&Path, &Path)>, scratch: &Path) -> io::Result<OwnedFd> {
     let mut data = b"lowerdir=".to_vec();
     for (at, path) in lower.iter().enumerate() {
         if at > 0 {
@@ -98,7 +158,7 @@ fn attached(
     Ok(result?)
 }
 
-fn tempdir_in(scratch: &Path) -> io::Result<std::path::PathBuf> {
+fn tempdir_in(scratch: &Path) -> io::Result<PathBuf> {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let path = scratch.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string());
@@ -107,7 +167,7 @@ fn tempdir_in(scratch: &Path) -> io::Result<std::path::PathBuf> {
 }
 
 /// A directory that can be read, instead of one that is only named.
-fn root_of(tree: &OwnedFd) -> Result<OwnedFd, Errno> {
+pub(crate) fn root_of(tree: &OwnedFd) -> Result<OwnedFd, Errno> {
     // The new descriptor keeps the mount.
     rustix::fs::openat(tree, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
@@ -128,12 +188,7 @@ pub(crate) fn recover(scratch: &Path) -> io::Result<()> {
         entries => entries?,
     };
     for entry in entries {
-        let path = entry?.path();
-        match sys::unmount(&path, UnmountFlags::DETACH) {
-            Ok(()) | Err(Errno::INVAL) => {}
-            Err(e) => return Err(e.into()),
-        }
-        std::fs::remove_dir(&path)?;
+        release(&entry?.path())?;
     }
     Ok(())
 }
@@ -160,7 +215,7 @@ mod tests {
         let ways = [
             root_of(&detached(&lower, Some((&at("up"), &at("work")))).unwrap()).unwrap(),
             attached(&lower, Some((&at("up2"), &at("work2"))), &scratch).unwrap(),
-            overlay(&lower, None, &scratch).unwrap(),
+            overlay(&lower, None, &Means { scratch: &scratch, mounts: &Mounts::default() }).unwrap(),
         ];
         for way in ways {
             assert_eq!(inside::names(&way).unwrap(), [b"bottom".to_vec(), b"top".to_vec()]);

@@ -10,6 +10,7 @@ use wharf_engine::gc::Policy;
 use wharf_model::container::LogSpec;
 use wharf_model::idmap::IdMap;
 use wharf_model::network::Subnet;
+use wharf_storage::snapshots::layout::Layout;
 
 /// Where the API of the default engine is.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/wharf.sock";
@@ -66,6 +67,10 @@ pub(crate) struct Args {
     /// Directory of CDI specifications (devices by name); may be repeated
     #[arg(long, value_name = "DIR")]
     pub(super) cdi_spec_dir: Vec<PathBuf>,
+    /// How layers of images are kept: erofs (mounted from their tars), erofs-loop (the same through loop devices), unpacked,
+    /// or auto, the first of them that works here
+    #[arg(long, value_name = "LAYOUT", default_value = "auto")]
+    pub(super) layers: String,
     /// Make new records when those in the data root are damaged: of what can be read, and of the last start's copy
     #[arg(long)]
     mend_records: bool,
@@ -187,6 +192,8 @@ pub(super) struct Config {
     pub(super) remap: Option<IdMap>,
     /// Where devices are described that are asked for by name.
     pub(super) cdi_spec_dirs: Vec<PathBuf>,
+    /// How layers are kept; `None` is what works best.
+    pub(super) layers: Option<Layout>,
 }
 
 impl Config {
@@ -219,6 +226,10 @@ impl Config {
             table: named("wharf"),
             data_root,
             log: log(&args.log_driver, &args.log_opt)?,
+            layers: match args.layers.as_str() {
+                "auto" => None,
+                layout => Some(layout.parse().map_err(anyhow::Error::msg).context("--layers")?),
+            },
             remap: args
                 .userns_remap
                 .as_deref()

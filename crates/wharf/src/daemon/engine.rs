@@ -4,7 +4,7 @@ use super::config::Config;
 use super::steps::Steps;
 use crate::launcher::MonitorLauncher;
 use anyhow::{Context, anyhow};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use wharf_build::Builder;
@@ -25,9 +25,11 @@ use wharf_oci::digest::Digest;
 use wharf_storage::blobs::FileBlobs;
 use wharf_storage::records::SqliteRecords;
 use wharf_storage::root::DataRoot;
-use wharf_storage::snapshots::UnpackedSnapshots;
+use wharf_storage::snapshots::DiskSnapshots;
+use wharf_storage::snapshots::layout::{self, Layout as LayersLayout};
 use wharf_storage::volumes::LocalVolumes;
 use wharf_sys::cgroup::Layout;
+use wharf_sys::erofs::Mounts;
 
 /// An open engine.
 pub(super) struct Engine {
@@ -72,7 +74,9 @@ impl Engine {
         let root = DataRoot::open(&config.data_root, group).map_err(plain)?;
         directory(config.exec_root.clone())?;
         // Before any thread does anything: the spawner is started by fork and exec.
-        let launcher = Arc::new(MonitorLauncher::new(&config.exec_root, layout).map_err(plain)?);
+        let mounts = Arc::new(Mounts::default());
+        let launcher =
+            Arc::new(MonitorLauncher::new(&config.exec_root, layout, mounts.clone()).map_err(plain)?);
 
         let file = config.data_root.join("state.db");
         if config.mend_records
@@ -84,9 +88,10 @@ impl Engine {
         kept::restore(records.as_ref(), &config.exec_root.join("containers")).map_err(plain)?;
         let blobs = Arc::new(FileBlobs::open(&directory(config.data_root.join("content"))?).map_err(plain)?);
         blobs.sweep("pull", RESUME_AGE).map_err(plain)?;
+        let snapshots_root = directory(config.data_root.join("snapshots"))?;
+        let (layers, shown) = layers(config, &snapshots_root)?;
         let snapshots =
-            UnpackedSnapshots::open(&directory(config.data_root.join("snapshots"))?, records.clone())
-                .map_err(plain)?;
+            DiskSnapshots::open(&snapshots_root, records.clone(), layers, mounts).map_err(plain)?;
         let snapshots: Arc<dyn Snapshots> = Arc::new(snapshots);
         snapshots.recover().map_err(plain)?;
         let client = Client::new(&ClientConfig {
@@ -130,6 +135,7 @@ impl Engine {
             data_root: config.data_root.clone(),
             cgroup_version,
             storage: "overlay2".to_owned(),
+            layers: shown,
             debug: AtomicBool::new(config.live.debug),
             labels: Mutex::new(config.live.labels.clone()),
             log: config.log.clone(),
@@ -167,6 +173,21 @@ impl Engine {
             wharf_sys::cgroup::Cgroup::at(layout, &config.cgroup_parent).context("name the cgroup")?;
         parent.remove().context("remove the cgroup")
     }
+}
+
+/// How layers are kept, and how to say it.
+fn layers(config: &Config, root: &Path) -> anyhow::Result<(LayersLayout, String)> {
+    let probed = layout::probe(root).map_err(plain)?;
+    let wanted = config.layers.unwrap_or(probed.layout);
+    for refused in &probed.refused {
+        tracing::info!("layers cannot be kept as {refused}");
+        anyhow::ensure!(!refused.starts_with(&format!("{wanted}:")), "--layers {wanted}: {refused}");
+    }
+    let mut shown = wanted.to_string();
+    if config.layers.is_none() && !probed.refused.is_empty() {
+        shown = format!("{shown} ({})", probed.refused.join("; "));
+    }
+    Ok((wanted, shown))
 }
 
 fn open_network(config: &Config) -> anyhow::Result<BridgeNetwork> {

@@ -19,7 +19,7 @@ pub(super) struct Live {
 }
 
 /// What the file may say, and the flag that says the same.
-const KEYS: [(&str, &str); 19] = [
+const KEYS: [(&str, &str); 20] = [
     ("bip", "bip"),
     ("bridge", "bridge"),
     ("cdi-spec-dirs", "cdi_spec_dir"),
@@ -31,6 +31,7 @@ const KEYS: [(&str, &str); 19] = [
     ("hosts", "host"),
     ("insecure-registries", "insecure_registry"),
     ("labels", "label"),
+    ("layers", "layers"),
     ("log-driver", "log_driver"),
     ("log-opts", "log_opt"),
     ("tls", "tls"),
@@ -123,6 +124,7 @@ fn set(args: &mut Args, key: &str, value: &Value) -> anyhow::Result<()> {
         "hosts" => args.host = list(value)?,
         "insecure-registries" => args.insecure_registry = list(value)?,
         "labels" => args.label = list(value)?,
+        "layers" => args.layers = text(value)?,
         "log-driver" => args.log_driver = text(value)?,
         "log-opts" => {
             let options = value.as_object().context("an object of strings is expected")?;

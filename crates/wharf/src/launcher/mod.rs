@@ -10,9 +10,10 @@ use spawner::Spawner;
 use std::collections::HashMap;
 use std::io;
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
@@ -24,7 +25,9 @@ use wharf_model::{ContainerId, Error, ErrorKind, Result};
 use wharf_oci::runtime_spec::{Resources, Seccomp};
 use wharf_runtime::bundle;
 use wharf_runtime::protocol::{EXIT_FILE, Exec, Exit, LAUNCH_FILE, Launch, Reply, Request};
+use wharf_runtime::spawner::MAX_DESCRIPTORS;
 use wharf_sys::cgroup::{Cgroup, Layout};
+use wharf_sys::erofs::Mounts;
 
 /// Containers under monitors, with their run directories below one directory.
 pub(crate) struct MonitorLauncher {
@@ -32,6 +35,7 @@ pub(crate) struct MonitorLauncher {
     filters: PathBuf,
     spawner: Spawner,
     layout: Layout,
+    mounts: Arc<Mounts>,
     /// Where the end of each container's monitor is seen: the channel closes. It holds the container's first process.
     ends: Mutex<HashMap<ContainerId, watch::Receiver<i32>>>,
 }
@@ -51,13 +55,13 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 impl MonitorLauncher {
     /// Starts the spawner. Run directories are made below `exec_root`.
-    pub(crate) fn new(exec_root: &Path, layout: Layout) -> Result<Self> {
+    pub(crate) fn new(exec_root: &Path, layout: Layout, mounts: Arc<Mounts>) -> Result<Self> {
         let (directory, filters) = (exec_root.join("containers"), exec_root.join("seccomp"));
         for d in [&directory, &filters] {
             std::fs::create_dir_all(d).map_err(|e| internal(format!("make {}", d.display()), e))?;
         }
         let spawner = Spawner::start().map_err(|e| internal("start the spawner", e))?;
-        Ok(Self { directory, filters, spawner, layout, ends: Mutex::default() })
+        Ok(Self { directory, filters, spawner, layout, mounts, ends: Mutex::default() })
     }
 
     fn cgroup(&self, path: &str) -> Result<Cgroup> {
@@ -94,7 +98,7 @@ impl MonitorLauncher {
         Ok(file)
     }
 
-    fn write_launch(&self, spec: LaunchSpec) -> Result<PathBuf> {
+    fn write_launch(&self, spec: LaunchSpec) -> Result<(PathBuf, Vec<Arc<OwnedFd>>)> {
         let directory = self.run_directory(&spec.id);
         match std::fs::create_dir(&directory) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
@@ -104,12 +108,30 @@ impl MonitorLauncher {
         }
         failpoint!("launch.directory");
         let seccomp_file = spec.seccomp.as_ref().map(|s| self.filter_file(s)).transpose()?;
-        let launch = translate::launch(spec, seccomp_file);
+        let mut launch = translate::launch(spec, seccomp_file);
+        let mounts = self.mount_images(&mut launch);
         let bytes = serde_json::to_vec(&launch)
             .map_err(|e| Error::wrap(ErrorKind::Internal, "encode the launch", e))?;
         write_private(&directory.join(LAUNCH_FILE), &bytes).map_err(|e| internal("write the launch", e))?;
         failpoint!("launch.written");
-        Ok(directory)
+        Ok((directory, mounts))
+    }
+
+    /// Mounts the container's images, which are shared with all others that have them. What cannot be mounted here the
+    /// monitor tries, and says why not.
+    fn mount_images(&self, launch: &mut Launch) -> Vec<Arc<OwnedFd>> {
+        let room = MAX_DESCRIPTORS - 1 - launch.attached.len().min(MAX_DESCRIPTORS - 1);
+        let mut mounts = Vec::new();
+        for image in translate::images(launch).into_iter().take(room) {
+            match self.mounts.get(&image) {
+                Ok(mount) => {
+                    launch.images.push(image);
+                    mounts.push(mount);
+                }
+                Err(e) => tracing::debug!("mount {}: {e}", image.display()),
+            }
+        }
+        mounts
     }
 
     fn follow(&self, id: &ContainerId, stream: UnixStream, end: watch::Sender<i32>) -> Watch {
@@ -223,8 +245,8 @@ impl Launcher for MonitorLauncher {
         let id = spec.id.clone();
         let end = self.after_the_one_before(&id).await;
         let attached = spec.attached.len();
-        let directory = self.write_launch(spec)?;
-        let launched = self.spawner.launch(&directory, attached);
+        let (directory, images) = self.write_launch(spec)?;
+        let launched = self.spawner.launch(&directory, attached, &images);
         let (stream, streams) = launched.map_err(|e| internal("ask the spawner", e))?;
         Ok(Watch { streams, ..self.follow(&id, stream, end) })
     }

@@ -4,7 +4,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::UnixStream;
 use wharf_sys::socket;
 
@@ -21,23 +21,27 @@ impl Spawner {
         Ok(Self(Mutex::new(spawn()?)))
     }
 
-    /// Asks for a monitor of a run directory; returns its control connection and those of the clients attached.
+    /// Asks for a monitor of a run directory, which gets the mounts of its images; returns its control connection and
+    /// those of the clients attached.
     pub(super) fn launch(
         &self,
         directory: &Path,
         attached: usize,
+        images: &[Arc<OwnedFd>],
     ) -> io::Result<(UnixStream, Vec<UnixStream>)> {
         let pairs = (0..=attached).map(|_| socket::stream_pair()).collect::<io::Result<Vec<_>>>()?;
         let (ours, theirs): (Vec<OwnedFd>, Vec<OwnedFd>) = pairs.into_iter().unzip();
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let asked = wharf_runtime::spawner::request(running.socket.as_fd(), directory, &theirs);
+        let sent: Vec<_> =
+            theirs.iter().map(AsFd::as_fd).chain(images.iter().map(|mount| mount.as_fd())).collect();
+        let asked = wharf_runtime::spawner::request(running.socket.as_fd(), directory, &sent);
         if let Err(e) = asked {
             tracing::error!("the spawner is gone ({e}), starting another");
             // Reaps it; it is dead, its socket is closed.
             let _ = running.process.kill();
             let _ = running.process.wait();
             *running = spawn()?;
-            wharf_runtime::spawner::request(running.socket.as_fd(), directory, &theirs)?;
+            wharf_runtime::spawner::request(running.socket.as_fd(), directory, &sent)?;
         }
         let mut ours = ours.into_iter().map(|fd| {
             let stream = std::os::unix::net::UnixStream::from(fd);

@@ -7,6 +7,7 @@ use wharf_model::{Error, ErrorKind};
 use wharf_runtime::error::Stage;
 use wharf_runtime::protocol::{Event, Exit, Launch, LogFile, Reply, Rootfs, Streams};
 use wharf_sys::cgroup::Stats;
+use wharf_sys::erofs::Backing;
 
 pub(super) fn launch(spec: LaunchSpec, seccomp_file: Option<PathBuf>) -> Launch {
     Launch {
@@ -28,7 +29,19 @@ pub(super) fn launch(spec: LaunchSpec, seccomp_file: Option<PathBuf>) -> Launch 
         stdin_once: spec.stdin_once,
         init: spec.init,
         attached: spec.attached.into_iter().map(streams).collect(),
+        images: Vec::new(),
     }
+}
+
+/// The images of file systems that a container is made of.
+pub(super) fn images(launch: &Launch) -> Vec<PathBuf> {
+    let lower = match &launch.root {
+        Rootfs::Overlay { lower, .. } => lower.as_slice(),
+        Rootfs::Bind { .. } => &[],
+    };
+    let options = launch.spec.mounts.iter().flat_map(|mount| &mount.options);
+    let mounted = options.filter_map(|option| option.strip_prefix("lowerdir+=")).map(PathBuf::from);
+    lower.iter().cloned().chain(mounted).filter(|path| Backing::of(path).is_some()).collect()
 }
 
 pub(super) fn streams(streams: StreamSet) -> Streams {

@@ -104,6 +104,7 @@ const IMAGES: &[&str] = &[
     "image.recorded",
     "layer.archived",
     "layer.committed",
+    "layer.settled",
     "commit.layer",
     "image.forgotten",
     "layer.forgotten",
@@ -336,7 +337,9 @@ fn the_engine_dies_at_each_step_of_an_image() {
         &["rmi", "fourth"],
     ];
     let before = (b.e.holdings(), b.e.files_below("data/content"));
-    for point in IMAGES {
+    // Unpacked layers have no tar to become.
+    let unpacked = b.e.run(&["info"]).ok().contains("Layers: unpacked");
+    for point in IMAGES.iter().filter(|point| !unpacked || **point != "layer.settled") {
         b.e.arm(point);
         let mut acknowledged = 0;
         for command in life {

@@ -1,0 +1,295 @@
+//! The layers of a pull: each is fetched, inflated, hashed and stored in one pass, side by side where the store takes
+//! layers before those below them are there.
+
+use super::Images;
+use super::compress::{ReadAhead, unwrap};
+use super::follow::{EndGuard, Follow, FollowReader};
+use super::lease::Lease;
+use super::progress::{Event, Progress, Throttle, short};
+use super::record::ImageLayer;
+use super::{blocking, ended, io, transfer};
+use std::io::Read;
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use wharf_distribution::client::Repository;
+use wharf_model::snapshots::Received;
+use wharf_model::{Error, Result};
+use wharf_oci::digest::{ChainId, DiffId};
+use wharf_oci::image_config::ImageConfig;
+use wharf_oci::manifest::{Descriptor, Manifest};
+
+/// Layers fetched side by side, as many as Docker does.
+const MAX_DOWNLOADS: usize = 3;
+
+/// A layer on its way.
+#[derive(Clone)]
+struct Coming {
+    layer: ImageLayer,
+    /// As the manifest names it, with the places it may be had from.
+    descriptor: Descriptor,
+    follow: Follow,
+}
+
+/// Where a pull gets its layers from, and whom it tells.
+#[derive(Clone)]
+struct Way {
+    lease: Arc<Lease>,
+    repository: Repository,
+    permits: Arc<Semaphore>,
+    progress: Progress,
+}
+
+impl Images {
+    pub(super) async fn layers(
+        &self,
+        lease: &Arc<Lease>,
+        repository: &Repository,
+        manifest: &Manifest,
+        config: &ImageConfig,
+        progress: &Progress,
+    ) -> Result<Vec<ImageLayer>> {
+        let mut coming = Vec::new();
+        for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
+            if descriptor.compression().is_none() {
+                return Err(Error::unsupported(format!(
+                    "a layer of the image has the media type {}, which is no file tree",
+                    descriptor.media_type
+                )));
+            }
+            progress(Event::PullingLayer { id: short(&descriptor.digest) });
+            lease.hold(&descriptor.digest);
+            let blob = Descriptor { urls: Vec::new(), ..descriptor.clone() };
+            let layer = ImageLayer { diff_id: diff_id.clone(), blob, compressed: None };
+            coming.push(Coming { layer, descriptor: descriptor.clone(), follow: Follow::default() });
+        }
+        let way = Way {
+            lease: Arc::clone(lease),
+            repository: repository.clone(),
+            permits: Arc::new(Semaphore::new(MAX_DOWNLOADS)),
+            progress: Arc::clone(progress),
+        };
+        if self.snapshots.receives() {
+            self.receive_all(&way, &coming).await?;
+        } else {
+            self.unpack_all(&way, &coming).await?;
+        }
+        Ok(coming.into_iter().map(|coming| coming.layer).collect())
+    }
+
+    /// Takes the layers in whatever order they come, and puts them in their places when all are here.
+    async fn receive_all(&self, way: &Way, coming: &[Coming]) -> Result<()> {
+        let mut tasks = JoinSet::new();
+        let mut chain: Option<ChainId> = None;
+        for (at, one) in coming.iter().enumerate() {
+            let id = ChainId::extend(chain.as_ref(), &one.layer.diff_id);
+            way.lease.hold(&id.0);
+            let is_here = self.snapshots.layer(&id)?.is_some();
+            chain = Some(id);
+            let (images, way, one) = (self.clone(), way.clone(), one.clone());
+            tasks.spawn(async move { Ok::<_, Error>((at, images.receive_one(&way, one, is_here).await?)) });
+        }
+        let mut received: Vec<Option<Received>> = coming.iter().map(|_| None).collect();
+        while let Some(done) = tasks.join_next().await {
+            let (at, layer) = done.map_err(ended)??;
+            received[at] = layer;
+        }
+        let mut parent = None;
+        for (one, received) in coming.iter().zip(received) {
+            parent = Some(self.place(way, parent, &one.layer.diff_id, received).await?);
+        }
+        let (Some(chain), snapshots) = (parent, Arc::clone(&self.snapshots)) else { return Ok(()) };
+        let working = way.lease.at_work().await;
+        blocking(move || {
+            let _working = working;
+            snapshots.ready(&chain)
+        })
+        .await
+    }
+
+    async fn place(
+        &self,
+        way: &Way,
+        parent: Option<ChainId>,
+        diff_id: &DiffId,
+        received: Option<Received>,
+    ) -> Result<ChainId> {
+        let chain = ChainId::extend(parent.as_ref(), diff_id);
+        let Some(received) = received else { return Ok(chain) };
+        let _flight = self.flights.join(&chain.0).await;
+        let snapshots = Arc::clone(&self.snapshots);
+        let working = way.lease.at_work().await;
+        blocking(move || {
+            let _working = working;
+            snapshots.place(parent.as_ref(), &received)
+        })
+        .await?;
+        Ok(chain)
+    }
+
+    /// Fetches a layer and takes it while it comes. `None` when it is in its place already.
+    async fn receive_one(&self, way: &Way, coming: Coming, is_here: bool) -> Result<Option<Received>> {
+        let id = short(&coming.descriptor.digest);
+        let guard = EndGuard(coming.follow.clone());
+        let permit = way.permits.acquire().await.map_err(|_| Error::internal("the pull was given up"))?;
+        let fetching = self.fetch(&way.lease, &way.repository, &coming.descriptor, &guard.0, &way.progress);
+        if is_here {
+            fetching.await?;
+            (way.progress)(Event::Pulled { id });
+            return Ok(None);
+        }
+        let receiving = async {
+            let follow = coming.follow.clone();
+            let tell = extracting(&way.progress, &coming.layer);
+            let open = move || {
+                let reader = follow.reader().map_err(io("read a layer that is being fetched"))?;
+                Ok(Box::new(tell(reader)) as Box<dyn Read + Send>)
+            };
+            self.receive(&way.lease, &coming.layer, open).await
+        };
+        let (fetched, received) = tokio::join!(fetching, receiving);
+        drop(permit);
+        // A download's own error says more than that of the reading it breaks.
+        fetched?;
+        let received = match received {
+            Ok(received) => received,
+            Err(error) => {
+                // All is here and verified: a transfer that was begun again only disturbed its reader.
+                tracing::debug!(error = error.full(), "taking the layer from its blob");
+                self.receive_blob(&way.lease, &coming.layer).await?
+            }
+        };
+        (way.progress)(Event::Pulled { id });
+        Ok(Some(received))
+    }
+
+    /// Fetches the layers side by side and unpacks them in order, each while it arrives.
+    async fn unpack_all(&self, way: &Way, coming: &[Coming]) -> Result<()> {
+        let mut downloads = JoinSet::new();
+        for one in coming.iter().cloned() {
+            let (images, way) = (self.clone(), way.clone());
+            downloads.spawn(async move {
+                let guard = EndGuard(one.follow);
+                let _permit =
+                    way.permits.acquire().await.map_err(|_| Error::internal("the pull was given up"))?;
+                images.fetch(&way.lease, &way.repository, &one.descriptor, &guard.0, &way.progress).await
+            });
+        }
+        let unpacking = self.unpack_as_they_come(way, coming);
+        tokio::pin!(unpacking);
+        let mut unpacked = false;
+        // A download's own error says more than that of the unpacking it breaks.
+        while !unpacked || !downloads.is_empty() {
+            tokio::select! {
+                biased;
+                Some(download) = downloads.join_next() => download.map_err(ended)??,
+                result = &mut unpacking, if !unpacked => {
+                    unpacked = true;
+                    if let Err(error) = result {
+                        while let Some(download) = downloads.join_next().await {
+                            download.map_err(ended)??;
+                        }
+                        // All is here and verified: a transfer that was begun again only disturbed its reader.
+                        tracing::debug!(error = error.full(), "unpacking from the blobs");
+                        let all: Vec<ImageLayer> = coming.iter().map(|one| one.layer.clone()).collect();
+                        self.unpack_blobs(&way.lease, &all).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn unpack_as_they_come(&self, way: &Way, coming: &[Coming]) -> Result<()> {
+        let mut parent: Option<ChainId> = None;
+        for one in coming {
+            let follow = one.follow.clone();
+            let tell = extracting(&way.progress, &one.layer);
+            let open = move || {
+                let reader = follow.reader().map_err(io("read a layer that is being fetched"))?;
+                Ok(Box::new(tell(reader)) as Box<dyn Read + Send>)
+            };
+            let unpacked = self.unpack(&way.lease, parent.as_ref(), &one.layer.diff_id, open).await?;
+            parent = Some(unpacked.chain_id);
+            (way.progress)(Event::Pulled { id: short(&one.layer.blob.digest) });
+        }
+        Ok(())
+    }
+
+    /// Takes a layer before its place is known. `open` gives the blob's bytes, wrapped or not.
+    pub(super) async fn receive(
+        &self,
+        lease: &Arc<Lease>,
+        layer: &ImageLayer,
+        open: impl FnOnce() -> Result<Box<dyn Read + Send>> + Send + 'static,
+    ) -> Result<Received> {
+        // Whoever comes second finds it.
+        let _flight = self.flights.join(&layer.diff_id.0).await;
+        let (snapshots, diff_id) = (Arc::clone(&self.snapshots), layer.diff_id.clone());
+        let working = lease.at_work().await;
+        transfer(move || {
+            let _working = working;
+            let (_, tar) = unwrap(open()?).map_err(io("read a layer"))?;
+            let mut tar = ReadAhead::new(tar).map_err(io("start a thread"))?;
+            received(snapshots.receive(&diff_id, &mut tar)?)
+        })
+        .await
+    }
+
+    /// The same from a blob that is here; one that is not wrapped becomes the layer's own file as well.
+    pub(super) async fn receive_blob(&self, lease: &Arc<Lease>, layer: &ImageLayer) -> Result<Received> {
+        let (blobs, digest) = (Arc::clone(&self.blobs), layer.blob.digest.clone());
+        if digest != layer.diff_id.0 {
+            return self.receive(lease, layer, move || Ok(Box::new(blobs.open(&digest)?) as Box<_>)).await;
+        }
+        let (snapshots, diff_id) = (Arc::clone(&self.snapshots), layer.diff_id.clone());
+        let working = lease.at_work().await;
+        blocking(move || {
+            let _working = working;
+            received(snapshots.adopt(&diff_id, &blobs.open(&digest)?)?)
+        })
+        .await
+    }
+}
+
+fn received(received: Option<Received>) -> Result<Received> {
+    received.ok_or_else(|| Error::internal("the store takes layers only in their place"))
+}
+
+type Watching = Watched<FollowReader, Box<dyn Fn(u64) + Send>>;
+
+/// Tells how much of a layer was read.
+fn extracting(progress: &Progress, layer: &ImageLayer) -> impl FnOnce(FollowReader) -> Watching + use<> {
+    let (progress, id, size) = (Arc::clone(progress), short(&layer.blob.digest), layer.blob.size);
+    move |inner| {
+        let tell = move |current| progress(Event::Extracting { id: id.clone(), current, total: size });
+        Watched::new(inner, size, Box::new(tell))
+    }
+}
+
+/// Tells how much was read.
+pub(super) struct Watched<R, F> {
+    inner: R,
+    read: u64,
+    size: u64,
+    throttle: Throttle,
+    tell: F,
+}
+
+impl<R, F: Fn(u64)> Watched<R, F> {
+    /// `size` are the bytes there will be.
+    pub(super) fn new(inner: R, size: u64, tell: F) -> Self {
+        Self { inner, read: 0, size, throttle: Throttle::new(), tell }
+    }
+}
+
+impl<R: Read, F: Fn(u64)> Read for Watched<R, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.read += n as u64;
+        if n > 0 && self.throttle.is_due(self.read, self.size) {
+            (self.tell)(self.read);
+        }
+        Ok(n)
+    }
+}

@@ -1,0 +1,277 @@
+//! Indexes against what extraction of the same tars makes.
+
+use super::*;
+use crate::snapshots::extract::{Extractor, Whiteouts, extract};
+use crate::snapshots::walk::walk;
+use rustix::fd::{AsFd, OwnedFd};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use wharf_model::Result;
+use wharf_model::snapshots::conformance::{dir, file, link, tar};
+use wharf_oci::tar::{Entry, Kind, Reader, Timestamp};
+
+/// Everything stat(2) and the content tell of a name; names of one file share a number.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    stat: (u32, u32, u32, i64, i64, u64, u64, u64),
+    content: Vec<u8>,
+    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    same_as: Vec<u8>,
+}
+
+fn look(root: &OwnedFd) -> BTreeMap<Vec<u8>, Seen> {
+    let mut seen = BTreeMap::new();
+    let mut first: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+    walk(root, &mut |node| {
+        let path = crate::snapshots::inside::through_proc(node.dir, node.name);
+        let m = std::fs::symlink_metadata(&path)?;
+        let is_dir = m.is_dir();
+        let content = match m.file_type() {
+            t if t.is_file() => {
+                let mut content = Vec::new();
+                File::open(&path)?.take(1 << 20).read_to_end(&mut content)?;
+                content
+            }
+            t if t.is_symlink() => std::fs::read_link(&path)?.into_os_string().into_encoded_bytes(),
+            _ => Vec::new(),
+        };
+        let same_as = first.entry(m.ino()).or_insert_with(|| node.path.to_vec()).clone();
+        let (size, links) = if is_dir { (0, 0) } else { (m.len(), m.nlink()) };
+        let stat = (m.mode(), m.uid(), m.gid(), m.mtime(), m.mtime_nsec(), size, links, m.rdev());
+        let xattrs = crate::snapshots::inside::xattrs(node.dir, node.name)?;
+        seen.insert(node.path.to_vec(), Seen { stat, content, xattrs, same_as });
+        Ok(())
+    })
+    .unwrap();
+    seen
+}
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: mounting needs root");
+            return None;
+        }
+        Some(Self(tempfile::tempdir_in("/var/tmp").unwrap()))
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The layers' tars, bottom first, as one mounted index. `None` where the kernel has no such mounts.
+    fn mounted(&self, tars: &[Vec<u8>], backing: wharf_sys::erofs::Backing) -> Result<Option<OwnedFd>> {
+        let mut devices = Vec::new();
+        let mut whole: Option<Tree> = None;
+        for (n, bytes) in tars.iter().enumerate() {
+            std::fs::write(self.path(&format!("{n}.tar")), bytes).unwrap();
+            let side = self.path(&format!("{n}.side"));
+            let device = u16::try_from(devices.len()).unwrap();
+            let mut make = || File::create(&side);
+            let first =
+                scan(&mut Reader::new(&bytes[..]), Root::default(), device, Content::Copied(&mut make))?;
+            let tar = File::open(self.path(&format!("{n}.tar"))).unwrap();
+            let layer = scan(&mut TarFile::reader(tar), Root::default(), device, Content::There)?;
+            assert_eq!(
+                (layer.size, layer.side, layer.tree.inodes.len()),
+                (first.size, first.side, first.tree.inodes.len())
+            );
+            devices.push(Device { tag: format!("{n}.tar"), size: bytes.len() as u64 });
+            if layer.side > 0 {
+                assert_eq!(side.metadata().unwrap().len(), layer.side);
+                devices.push(Device { tag: format!("{n}.side"), size: layer.side });
+            }
+            match &mut whole {
+                None => whole = Some(layer.tree),
+                Some(below) => merge(below, layer.tree, false),
+            }
+        }
+        let image = write(&whole.unwrap(), &devices, false).unwrap();
+        let path = self.path("index").with_extension(backing.extension());
+        std::fs::write(&path, image).unwrap();
+        match wharf_sys::erofs::mount(&path) {
+            Ok(mount) => Ok(Some(crate::snapshots::merged::root_of(&mount).unwrap())),
+            Err(e) => {
+                println!("skipped: no {backing:?} mounts of EROFS here: {e}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The same as containerd has it: each layer extracted over the one below, whiteouts removing what they name.
+    fn extracted(&self, tars: &[Vec<u8>]) -> Result<OwnedFd> {
+        let path = self.path("plain");
+        std::fs::create_dir(&path).unwrap();
+        let root = crate::snapshots::inside::open_root(&path).unwrap();
+        for bytes in tars {
+            let mut extractor = Extractor::new(root.as_fd(), Whiteouts::Plain);
+            extract(&mut Reader::new(&bytes[..]), &mut extractor)?;
+        }
+        Ok(root)
+    }
+}
+
+fn same(tars: &[Vec<u8>]) {
+    for backing in [wharf_sys::erofs::Backing::File, wharf_sys::erofs::Backing::Loop] {
+        let Some(place) = Place::new() else { return };
+        let Some(mounted) = place.mounted(tars, backing).unwrap() else { continue };
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64;
+        let (mounted, plain) = (look(&mounted), look(&place.extracted(tars).unwrap()));
+        assert_eq!(mounted.keys().collect::<Vec<_>>(), plain.keys().collect::<Vec<_>>());
+        for (path, mut expected) in plain {
+            // A directory that no entry describes is as old as its extraction; in an index always the same.
+            if expected.stat.3 > now - 600 {
+                (expected.stat.3, expected.stat.4) = (0, 0);
+            }
+            assert_eq!(mounted[&path], expected, "{}", String::from_utf8_lossy(&path));
+        }
+    }
+}
+
+fn sample() -> Vec<(Entry, Vec<u8>)> {
+    let mtime = Timestamp { seconds: 1_500_000_000, nanos: 123_456_789 };
+    let capability = vec![1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let xattrs = vec![
+        (b"security.capability".to_vec(), capability),
+        (b"user.note".to_vec(), vec![7; 700]),
+        (b"user.empty".to_vec(), vec![]),
+    ];
+    let mut entries = vec![
+        (Entry { mode: 0o2770, gid: 7, mtime, ..Entry::new(Kind::Directory, "bin") }, vec![]),
+        (
+            Entry {
+                mode: 0o6755,
+                uid: 1000,
+                gid: 70_000,
+                mtime,
+                xattrs: xattrs.clone(),
+                ..Entry::new(Kind::File, "bin/program")
+            },
+            (0..5000u32).flat_map(u32::to_le_bytes).collect(),
+        ),
+        (Entry { link: b"bin/program".to_vec(), ..Entry::new(Kind::HardLink, "other/same") }, vec![]),
+        (
+            Entry { link: b"/bin/program".to_vec(), mtime, uid: 3, ..Entry::new(Kind::Symlink, "link") },
+            vec![],
+        ),
+        (Entry { link: vec![b'x'; 4000], mtime, ..Entry::new(Kind::Symlink, "long-link") }, vec![]),
+        (Entry { link: vec![b'x'; 449], mtime, ..Entry::new(Kind::Symlink, "middle-link") }, vec![]),
+        (Entry { mode: 0o600, mtime, device: (1, 3), ..Entry::new(Kind::Char, "null") }, vec![]),
+        (Entry { mode: 0o600, mtime, device: (259, 300_000), ..Entry::new(Kind::Block, "disk") }, vec![]),
+        (Entry { mode: 0o640, mtime, ..Entry::new(Kind::Fifo, "pipe") }, vec![]),
+        (Entry { mtime, ..Entry::new(Kind::File, vec![b'n', 0xff, 0xfe]) }, b"x".to_vec()),
+        (Entry { mtime, ..Entry::new(Kind::File, "empty") }, vec![]),
+        (Entry { mtime, xattrs, ..Entry::new(Kind::Directory, "noted") }, vec![]),
+        (Entry { mtime: Timestamp { seconds: -5, nanos: 5 }, ..Entry::new(Kind::File, "old") }, vec![1; 512]),
+    ];
+    for n in 0..700 {
+        entries.push((
+            Entry { mtime, ..Entry::new(Kind::File, format!("many/{n}{}", "!".repeat(n % 200))) },
+            vec![n as u8; n],
+        ));
+    }
+    entries
+}
+
+fn bytes(entries: &[(Entry, Vec<u8>)]) -> Vec<u8> {
+    tar(&entries.iter().map(|(e, c)| (e.clone(), &c[..])).collect::<Vec<_>>()).1
+}
+
+#[test]
+fn every_kind_of_entry_is_as_extracted() {
+    same(&[bytes(&sample())]);
+}
+
+#[test]
+fn entries_that_replace_each_other_are_as_extracted() {
+    let entries = [
+        dir("a"),
+        file("a/b/c", "1"),
+        file("a", "file"),
+        file("d", "file"),
+        dir("d"),
+        file("d/e", "2"),
+        link(Kind::Symlink, "l", "d"),
+        file("l/through", "3"),
+        link(Kind::Symlink, "up", "../../d"),
+        file("up/through", "4"),
+        file("g", "1"),
+        link(Kind::HardLink, "h", "g"),
+        file("g", "2"),
+        link(Kind::HardLink, "h", "h"),
+        link(Kind::Symlink, "nowhere", "not/there"),
+        file("nowhere/x", "5"),
+        file("./q/./r", ""),
+        file("/s/t", "6"),
+    ];
+    same(&[tar(&entries).1]);
+}
+
+#[test]
+fn layers_lie_on_each_other_as_extracted_one_after_the_other() {
+    let lower = [dir("d"), file("d/a", "1"), file("d/b", "1"), dir("e"), file("e/c", "1"), file("f", "1")];
+    let upper = [
+        (Entry { mode: 0o700, ..Entry::new(Kind::Directory, "d") }, &b""[..]),
+        file("d/a", "2"),
+        file("implied/x", "1"),
+        file("e", "a file for a directory"),
+        dir("f"),
+        file("f/g", "a directory for a file"),
+    ];
+    same(&[tar(&lower).1, tar(&upper).1]);
+}
+
+#[test]
+fn what_a_layer_hides_is_gone() {
+    let Some(place) = Place::new() else { return };
+    let lower =
+        tar(&[dir("d"), file("d/a", "1"), file("d/b", "1"), dir("e"), file("e/c", "1"), dir("k/l")]).1;
+    let mode = Entry { mode: 0o711, uid: 4, ..Entry::new(Kind::Directory, "k") };
+    let upper = tar(&[
+        file("d/.wh.a", ""),
+        file(".wh.e", ""),
+        file("e/new", "2"),
+        file(".wh.absent", ""),
+        (mode, b""),
+        file("k/.wh..wh..opq", ""),
+        file("k/m", ""),
+    ])
+    .1;
+    let Some(root) = place.mounted(&[lower, upper], wharf_sys::erofs::Backing::File).unwrap() else { return };
+    let names: Vec<_> = look(&root).into_keys().map(|n| String::from_utf8(n).unwrap()).collect();
+    assert_eq!(names, ["d", "d/b", "e", "e/new", "k", "k/m"]);
+}
+
+#[test]
+fn implied_directories_look_like_those_below() {
+    let Some(place) = Place::new() else { return };
+    let lower = tar(&[(Entry { mode: 0o1777, uid: 9, ..Entry::new(Kind::Directory, "tmp") }, b"")]).1;
+    let upper = tar(&[file("tmp/x", "")]).1;
+    let Some(root) = place.mounted(&[lower, upper], wharf_sys::erofs::Backing::File).unwrap() else { return };
+    assert_eq!((look(&root)[&b"tmp"[..]].stat.0, look(&root)[&b"tmp"[..]].stat.1), (0o041_777, 9));
+}
+
+#[test]
+#[ignore = "prints times; run by hand with WHARF_TEST_TAR=file.tar"]
+fn index_time() {
+    let path = std::env::var("WHARF_TEST_TAR").unwrap();
+    for _ in 0..3 {
+        let start = std::time::Instant::now();
+        let tar = File::open(Path::new(&path)).unwrap();
+        let size = tar.metadata().unwrap().len();
+        let layer = scan(&mut TarFile::reader(tar), Root::default(), 0, Content::There).unwrap();
+        let scanned = start.elapsed();
+        let image = write(&layer.tree, &[Device { tag: "x".into(), size }], false).unwrap();
+        println!(
+            "{} names: scan {scanned:?}, all {:?}, {} bytes",
+            layer.tree.inodes.len(),
+            start.elapsed(),
+            image.len()
+        );
+    }
+}

@@ -1,0 +1,226 @@
+//! Indexes of layers: `e/<top>-<below>.<how>` shows the layers from the tree `top` down to, and without, the tree
+//! `below`, which is 0 for none.
+//!
+//! They can be made again from the tars at any time. So they are not synced, and after a start of the machine, when a
+//! power cut may have damaged them, all are thrown away.
+
+use super::tars::{SIDE, TAR, TarRecord};
+use super::{DiskSnapshots, Layout, State, no_layer};
+use crate::disk::{failed, make_dir, remove_tree};
+use crate::erofs::{self, Content, Device, TarFile, Tree};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::digest::ChainId;
+use wharf_sys::erofs::Backing;
+
+/// By the topmost tree.
+pub(super) type Indexes = BTreeMap<u64, Index>;
+
+/// An index that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Index {
+    /// It reaches down to, and without, this tree.
+    below: u64,
+    /// Bytes of the file.
+    pub(super) bytes: u64,
+}
+
+/// Layers that one index shall show.
+struct Piece {
+    top: u64,
+    below: u64,
+    /// Topmost first.
+    layers: Vec<(u64, TarRecord)>,
+}
+
+impl DiskSnapshots {
+    fn indexes_dir(&self) -> PathBuf {
+        self.root.join("e")
+    }
+
+    fn backing(&self) -> Backing {
+        match self.layout {
+            Layout::Mounted(backing) => backing,
+            // The store was made where tars could be mounted; the mount will say why they cannot be here.
+            Layout::Unpacked => Backing::File,
+        }
+    }
+
+    fn index(&self, top: u64, below: u64) -> PathBuf {
+        self.indexes_dir().join(format!("{top}-{below}.{}", self.backing().extension()))
+    }
+
+    /// Finds the indexes that are there and fit the records; the others go.
+    pub(super) fn load_indexes(&self, state: &State) -> Result<Indexes> {
+        let dir = self.indexes_dir();
+        make_dir(&dir)?;
+        let boot = super::layout::boot_id()?;
+        let note = self.root.join("boot");
+        if !std::fs::read_to_string(&note).is_ok_and(|b| b == boot) {
+            remove_tree(&dir)?;
+            make_dir(&dir)?;
+        }
+        let mut found = Indexes::new();
+        for entry in std::fs::read_dir(&dir).map_err(|e| failed("list", &dir, e))? {
+            let entry = entry.map_err(|e| failed("list", &dir, e))?;
+            let path = entry.path();
+            let numbers = self
+                .numbers(&path)
+                .filter(|(top, _)| state.layers.values().any(|r| r.tree == *top && r.tar.is_some()));
+            match numbers {
+                Some((top, below)) if !found.contains_key(&top) => {
+                    let bytes = entry.metadata().map_err(|e| failed("stat", &path, e))?.len();
+                    found.insert(top, Index { below, bytes });
+                }
+                _ => std::fs::remove_file(&path).map_err(|e| failed("remove", &path, e))?,
+            }
+        }
+        Ok(found)
+    }
+
+    /// From now on what is on the disk is known to be as this start of the machine made it.
+    pub(super) fn note_boot(&self) -> Result<bool> {
+        let (boot, note) = (super::layout::boot_id()?, self.root.join("boot"));
+        let is_new = !std::fs::read_to_string(&note).is_ok_and(|b| b == boot);
+        if is_new {
+            std::fs::write(&note, boot).map_err(|e| failed("write", &note, e))?;
+        }
+        Ok(is_new)
+    }
+
+    fn numbers(&self, path: &Path) -> Option<(u64, u64)> {
+        if Backing::of(path) != Some(self.backing()) {
+            return None;
+        }
+        let (top, below) = path.file_stem()?.to_str()?.split_once('-')?;
+        Some((top.parse().ok()?, below.parse().ok()?))
+    }
+
+    /// Makes what indexes a chain's layers lack. With `whole` one index shows as many of them as can be.
+    pub(super) fn ensure_indexed(&self, chain: Option<&ChainId>, whole: bool) -> Result<()> {
+        let Some(chain) = chain else { return Ok(()) };
+        loop {
+            let missing = self.missing(&self.state(), chain, whole)?;
+            let Some(piece) = missing else { break };
+            // One at a time: who asks for the same finds it then.
+            let _building = self.building.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let missing = self.missing(&self.state(), chain, whole)?;
+            if missing.is_none_or(|p| p.top != piece.top) {
+                continue;
+            }
+            let index = Index { below: piece.below, bytes: self.build(&piece)? };
+            // One it replaces stays until the next start: somebody may be about to mount it.
+            self.state().indexes.insert(piece.top, index);
+        }
+        // What lies below an unpacked layer.
+        if whole { self.ensure_indexed(Some(chain), false) } else { Ok(()) }
+    }
+
+    /// The first layers from the top that no index shows.
+    fn missing(&self, state: &State, chain: &ChainId, whole: bool) -> Result<Option<Piece>> {
+        let mut piece: Option<Piece> = None;
+        let mut next = Some(chain);
+        while let Some(chain) = next {
+            let record = state.layers.get(chain).ok_or_else(|| no_layer(chain))?;
+            next = record.parent.as_ref();
+            let index = state.indexes.get(&record.tree).map(|index| index.below);
+            let taken = record.tar.filter(|_| whole || index.is_none());
+            match (&mut piece, taken) {
+                (Some(piece), Some(tar)) => piece.layers.push((record.tree, tar)),
+                (Some(piece), None) => {
+                    piece.below = record.tree;
+                    break;
+                }
+                (None, Some(tar)) => {
+                    piece = Some(Piece { top: record.tree, below: 0, layers: vec![(record.tree, tar)] });
+                }
+                (None, None) => {
+                    if let Some(below) = index {
+                        next = self.chain_of(state, next, below);
+                    }
+                }
+            }
+        }
+        // The whole may be there already.
+        Ok(piece.filter(|p| state.indexes.get(&p.top).is_none_or(|index| index.below != p.below)))
+    }
+
+    /// The ancestor with the tree `below`, where the next index begins.
+    fn chain_of<'a>(
+        &self,
+        state: &'a State,
+        mut chain: Option<&'a ChainId>,
+        below: u64,
+    ) -> Option<&'a ChainId> {
+        while let Some(id) = chain {
+            let record = state.layers.get(id)?;
+            if record.tree == below {
+                return Some(id);
+            }
+            chain = record.parent.as_ref();
+        }
+        None
+    }
+
+    /// Returns its bytes.
+    fn build(&self, piece: &Piece) -> Result<u64> {
+        let marks = piece.below != 0;
+        let mut devices = Vec::new();
+        let mut whole: Option<Tree> = None;
+        for (number, tar) in piece.layers.iter().rev() {
+            let path = self.tree(*number).join(TAR);
+            let file = File::open(&path).map_err(|e| failed("open", &path, e))?;
+            let device = u16::try_from(devices.len()).unwrap_or(u16::MAX);
+            let layer = erofs::scan(&mut TarFile::reader(file), tar.root, device, Content::There)?;
+            let tag = |name| format!("../t/{number}/{name}");
+            devices.push(Device { tag: tag(TAR), size: tar.bytes });
+            if tar.side > 0 {
+                devices.push(Device { tag: tag(SIDE), size: tar.side });
+            }
+            match &mut whole {
+                None => whole = Some(layer.tree),
+                Some(below) => erofs::merge(below, layer.tree, marks),
+            }
+        }
+        let Some(tree) = whole else { return Ok(0) };
+        let image = erofs::write(&tree, &devices, marks)
+            .map_err(|e| Error::wrap(ErrorKind::Invalid, "index the image's layers", e))?;
+        let path = self.index(piece.top, piece.below);
+        let part = path.with_extension("part");
+        std::fs::write(&part, &image).map_err(|e| failed("write", &part, e))?;
+        std::fs::rename(&part, &path).map_err(|e| failed("rename to", &path, e))?;
+        Ok(image.len() as u64)
+    }
+
+    /// What a chain is mounted from, topmost first: indexes, and directories of layers that are unpacked.
+    pub(super) fn pieces(&self, state: &State, chain: Option<&ChainId>) -> Result<Vec<PathBuf>> {
+        let mut lower = Vec::new();
+        let mut next = chain;
+        while let Some(chain) = next {
+            let record = state.layers.get(chain).ok_or_else(|| no_layer(chain))?;
+            next = record.parent.as_ref();
+            match (record.tar, state.indexes.get(&record.tree)) {
+                (None, _) => lower.push(self.files(record.tree)),
+                (Some(_), Some(index)) => {
+                    lower.push(self.index(record.tree, index.below));
+                    next = self.chain_of(state, next, index.below);
+                }
+                (Some(_), None) => {
+                    return Err(Error::internal(format!("the layer {chain} has no index yet")));
+                }
+            }
+        }
+        Ok(lower)
+    }
+
+    /// Forgets the index of a layer that goes.
+    pub(super) fn forget_index(&self, tree: u64) -> Result<()> {
+        let index = self.state().indexes.remove(&tree);
+        let Some(index) = index else { return Ok(()) };
+        let path = self.index(tree, index.below);
+        self.mounts.forget(&path);
+        std::fs::remove_file(&path).map_err(|e| failed("remove", &path, e))
+    }
+}
