@@ -3,6 +3,7 @@
 use crate::ahead::Ahead;
 use crate::bundle;
 use crate::error::{Doing, Error, Result};
+use crate::hooks::{self, Hooked};
 use crate::init::membership::{ADMITTED, Membership};
 use crate::init::{self, Plan};
 use crate::userns::{self, Namespace};
@@ -70,6 +71,15 @@ fn tell(child: &Child, word: &[u8], fds: &[BorrowedFd<'_>]) -> std::io::Result<(
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         sent => sent,
     }
+}
+
+/// Runs the hooks that a first process waits for that has built its root, and lets it go on.
+pub(crate) fn run_hooks(child: &Child, hooked: &Hooked<'_>) -> Result<()> {
+    let Hooked { proof, hooks, state } = hooked;
+    let state = hooks::at(state, "creating", Some(child.pid));
+    hooks::run(proof, "prestart", &hooks.prestart, &state)?;
+    hooks::run(proof, "createRuntime", &hooks.create_runtime, &state)?;
+    tell(child, init::HOOKS_DONE, &[]).doing("let the container go on")
 }
 
 /// Sets which devices a cgroup may use, where that is not done with all limits.

@@ -12,6 +12,7 @@
 mod ahead;
 pub mod bundle;
 pub mod error;
+pub mod hooks;
 pub mod init;
 pub mod launch;
 pub mod monitor;

@@ -16,6 +16,7 @@ pub mod stock;
 pub mod streams;
 
 use crate::error::{Doing, Error, Result, Stage};
+use crate::hooks::{self, Hooked};
 use crate::protocol::Rootfs;
 use crate::sysctl::Sysctl;
 use crate::userns::{Namespace, Prepared};
@@ -27,10 +28,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use stock::Stock;
 use wharf_failpoint::failpoint;
-use wharf_oci::runtime_spec::{NamespaceKind, Spec};
-use wharf_sys::process::{self, flag};
+use wharf_oci::runtime_spec::{Hook, NamespaceKind, Spec, State};
+use wharf_sys::process::{self, SingleThreaded, flag};
 use wharf_sys::seccomp::Program;
-use wharf_sys::socket;
+use wharf_sys::{signals, socket};
 
 /// What init tells its parent. One message each over a socket that keep boundaries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,8 @@ pub enum Message {
     Pid(i32),
     /// The master side of the terminal comes along as a descriptor.
     Console,
+    /// The root is built; waits for the hooks that its parent runs.
+    Built,
     /// Prepared; waits to go on.
     Ready,
     /// Failed; the process ends now.
@@ -108,6 +111,8 @@ pub struct Plan<'a> {
     pub idmaps: BTreeMap<usize, Namespace>,
     /// What was made outside, for a process that was born in a user namespace.
     pub prepared: Option<Prepared>,
+    /// Programs to run on the way.
+    pub hooked: Option<Hooked<'a>>,
 }
 
 impl Plan<'_> {
@@ -187,6 +192,7 @@ fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::con
     if plan.prepared.is_none() {
         identity::write_oom_score(&built, process.oom_score_adj)?;
     }
+    run_hooks(&plan, report)?;
     rootfs::restrict(&built, linux)?;
     rootfs::enter(&plan, built)?;
     failpoint!("init.root-entered");
@@ -205,12 +211,50 @@ fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::con
             .doing("tie the container to its monitor")?;
     }
     process::close_on_exec_from(3 + plan.preserve_fds).doing("close descriptors")?;
+    if let Some(Hooked { proof, hooks, state }) = &plan.hooked {
+        run_within("startContainer", proof, &hooks.start_container, &hooks::at(state, "created", own_id()))?;
+    }
     failpoint!("init.exec");
     let error = match &plan.init_program {
         None => process::exec(&program.path, &program.args, &program.env),
         Some(init) => crate::reaper::exec(init.as_fd(), &program),
     };
     Err(lookup::refused(&process.args, &error))
+}
+
+/// The word that the parent's hooks are done.
+pub(crate) const HOOKS_DONE: &[u8] = b"hooks done";
+
+/// The hooks that find the root built, and the host's tree still in sight.
+fn run_hooks(plan: &Plan<'_>, report: &OwnedFd) -> Result<()> {
+    let Some(Hooked { proof, hooks, state }) = &plan.hooked else { return Ok(()) };
+    if hooks::waits_for_parent(hooks) {
+        tell(report.as_fd(), &Message::Built, &[])?;
+        let mut word = [0u8; 16];
+        let (n, _) = socket::receive(report.as_fd(), &mut word).doing("wait for the hooks")?;
+        if n == 0 {
+            return Err(Error::setup("the start was given up"));
+        }
+    }
+    run_within("createContainer", proof, &hooks.create_container, &hooks::at(state, "creating", own_id()))
+}
+
+/// Runs hooks as children of this process. One that does not read its input must not end us.
+fn run_within(kind: &str, proof: &SingleThreaded, list: &[Hook], state: &State) -> Result<()> {
+    if list.is_empty() {
+        return Ok(());
+    }
+    signals::ignore(SIGPIPE);
+    let ran = hooks::run(proof, kind, list, state);
+    process::default_signals();
+    ran
+}
+
+const SIGPIPE: i32 = 13;
+
+/// Our process id as the container sees it, which is what a hook in there is told.
+fn own_id() -> Option<i32> {
+    Some(rustix::process::getpid().as_raw_nonzero().get())
 }
 
 /// Keeps the processes of the container off this one, until it executes the program: it has the same rights as they

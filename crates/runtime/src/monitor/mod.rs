@@ -12,6 +12,7 @@
 
 mod client;
 mod exec;
+mod hooks;
 mod log;
 mod requests;
 mod session;
@@ -74,6 +75,7 @@ pub(crate) struct Monitor<'a> {
     /// No connection is accepted before: there is no descriptor for it.
     accept_after: Option<Instant>,
     phase: Phase,
+    hooks: Option<hooks::Kept>,
 }
 
 /// What became ready in one turn of the loop. The numbers are positions in the lists of [`Monitor`].
@@ -134,9 +136,17 @@ fn serve(
             monitor.lines.push(control);
             monitor.announce(&Event::Ready);
             match monitor.run() {
-                Ok(()) => return 0,
+                Ok(()) => {
+                    // Nobody is left to be told what went wrong.
+                    monitor.stop_hooks();
+                    return 0;
+                }
                 Err(e) => {
                     monitor.undo();
+                    let e = monitor
+                        .stop_hooks()
+                        .into_iter()
+                        .fold(e, |e, hook| start::with_clean_up(e, Err(hook)));
                     monitor.announce(&Event::Failed { stage: e.stage, message: e.message });
                     return 1;
                 }
@@ -295,7 +305,11 @@ impl Monitor<'_> {
                 let mounts = format!("/proc/{}/ns/mnt", self.child.pid);
                 // It may have ended already, with its mounts.
                 self.mounts = rustix::fs::open(mounts, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok();
-                self.announce(&Event::Running { pid: self.child.pid });
+                let (proof, pid) = (self.proof, self.child.pid);
+                let begun = self.hooks.as_mut().map(|hooks| hooks.begin_poststart(proof, pid)).transpose()?;
+                if begun != Some(true) {
+                    self.announce(&Event::Running { pid });
+                }
                 wharf_sys::process::trim_heap();
                 Ok(())
             }
@@ -308,7 +322,14 @@ impl Monitor<'_> {
         while signals::next_signal(self.signals.as_fd()).doing("read signals")?.is_some() {}
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let (pid, code) = (pid.as_raw_nonzero().get(), exit_code(status));
-            self.ended(pid, code);
+            match self.hooks.as_mut().and_then(|hooks| hooks.poststart_ended(pid)) {
+                // The container does not go on without (runtime.md, "Lifecycle").
+                Some(ran) => {
+                    ran?;
+                    self.announce(&Event::Running { pid: self.child.pid });
+                }
+                None => self.ended(pid, code),
+            }
             if pid == self.child.pid {
                 if self.phase == Phase::Starting {
                     self.hear_init()?;
@@ -345,6 +366,9 @@ impl Monitor<'_> {
             oom_killed: self.cgroup.oom_kills().unwrap_or(0) > 0,
         };
         failpoint!("monitor.ended");
+        if self.hooks.as_mut().is_some_and(hooks::Kept::drop_poststart) {
+            self.announce(&Event::Running { pid: self.child.pid });
+        }
         self.warn_of_log();
         if let Err(e) = self.keep(&exit) {
             self.announce(&Event::Warning { message: e.to_string() });
@@ -395,6 +419,10 @@ impl Monitor<'_> {
             other => other.doing("remove the monitor's socket"),
         };
         left.doing("end the remaining processes").and(removed).and(socket)
+    }
+
+    fn stop_hooks(&self) -> Vec<Error> {
+        self.hooks.as_ref().map(|hooks| hooks.stop(self.proof)).unwrap_or_default()
     }
 
     fn undo(&mut self) {

@@ -1,6 +1,7 @@
 //! The way from a run directory to a container that waits for `Go`.
 
 use super::client::{Client, Line};
+use super::hooks::Kept;
 use super::log::Log;
 use super::requests::{Ours, pipes};
 use super::session::Session;
@@ -8,6 +9,7 @@ use super::{Monitor, Phase, event_line};
 use crate::ahead::Ahead;
 use crate::bundle;
 use crate::error::{Doing, Error, Result};
+use crate::hooks::{self, Hooked};
 use crate::init::images::Images;
 use crate::init::{self, Gate, Message, Plan};
 use crate::launch::{self, Child, Joining};
@@ -50,21 +52,26 @@ pub(super) fn prepare<'a>(
     if joins_at_once(&launch, &cgroup) {
         cgroup.create().doing("make the cgroup")?;
     }
-    let prepared = start(proof, directory, &launch, &cgroup, images, ahead).and_then(|(child, ours)| {
-        let furnished = furnish(&launch, &cgroup, control, &child, ours);
-        if furnished.is_err() {
-            // It may have ended by itself; reaping tells.
-            let _ = signals::send_pidfd(child.pidfd.as_fd(), 9);
-            launch::reap(child.pid)?;
-        }
-        furnished.map(|furnished| (child, furnished))
-    });
+    let hooks = Kept::of(&launch, directory, &directory.join(ROOT))?;
+    let hooked = || hooks.as_ref().map(|kept| kept.hooked(proof));
+    let prepared =
+        start(proof, directory, &launch, &cgroup, images, ahead, hooked()).and_then(|(child, ours)| {
+            let furnished = furnish(&launch, &cgroup, control, &child, ours, hooked().as_ref());
+            if furnished.is_err() {
+                // It may have ended by itself; reaping tells.
+                let _ = signals::send_pidfd(child.pidfd.as_fd(), 9);
+                launch::reap(child.pid)?;
+            }
+            furnished.map(|furnished| (child, furnished))
+        });
     let (child, (mut session, phase)) = match prepared {
         Ok(prepared) => prepared,
         Err(e) => {
             // It may not have been made yet.
             let _ = std::fs::remove_file(directory.join(SOCKET_FILE));
-            return Err(with_clean_up(e, cgroup.remove().doing("remove the cgroup")));
+            let error = with_clean_up(e, cgroup.remove().doing("remove the cgroup"));
+            let stopped = hooks.map(|kept| kept.stop(proof)).unwrap_or_default();
+            return Err(stopped.into_iter().fold(error, |error, e| with_clean_up(error, Err(e))));
         }
     };
     for (fd, streams) in clients.into_iter().zip(&launch.attached) {
@@ -85,11 +92,15 @@ pub(super) fn prepare<'a>(
         mounts: None,
         accept_after: None,
         phase,
+        hooks,
     })
 }
 
+/// Where the root is mounted for the moment of building it, in the run directory.
+const ROOT: &str = "rootfs";
+
 /// Keeps the failure and the failure of the clean-up.
-fn with_clean_up(error: Error, clean_up: Result<()>) -> Error {
+pub(super) fn with_clean_up(error: Error, clean_up: Result<()>) -> Error {
     match clean_up {
         Ok(()) => error,
         Err(e) => Error { message: format!("{} (and cleaning up: {})", error.message, e.message), ..error },
@@ -152,6 +163,7 @@ fn start(
     cgroup: &Cgroup,
     images: Images,
     ahead: Option<Ahead>,
+    hooked: Option<Hooked<'_>>,
 ) -> Result<(Child, Option<Ours>)> {
     let spec = &launch.spec;
     let terminal = spec.process.as_ref().is_some_and(|p| p.terminal);
@@ -162,7 +174,7 @@ fn start(
         (None, Some(linux)) => bundle::filter(linux)?,
         (None, None) => None,
     };
-    let mount_point = directory.join("rootfs");
+    let mount_point = directory.join(ROOT);
     match std::fs::create_dir(&mount_point) {
         Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
             return Err(Error::setup(format!("make {}: {e}", mount_point.display())));
@@ -187,6 +199,7 @@ fn start(
         die_with_parent: true,
         idmaps: std::collections::BTreeMap::new(),
         prepared: None,
+        hooked,
     };
     let joining = if joins_at_once(launch, cgroup) { Joining::AtOnce(cgroup) } else { Joining::Later };
     Ok((launch::start(proof, plan, joining, ahead)?, ours))
@@ -205,6 +218,7 @@ fn furnish(
     control: &mut Line,
     child: &Child,
     ours: Option<Ours>,
+    hooked: Option<&Hooked<'_>>,
 ) -> Result<(Session, Phase)> {
     control.queue(&event_line(&Event::Cloned { pid: child.pid }));
     control.flush().doing("tell the engine")?;
@@ -225,11 +239,13 @@ fn furnish(
     let log = launch.log.clone().map(Log::open).transpose().doing("open the log")?;
     failpoint!("monitor.log");
     let mut phase = Phase::Waiting;
-    if is_told_to_go(control)? {
+    // Init hears of the hooks' end before anything else.
+    let waits = hooked.is_some_and(|h| hooks::waits_for_parent(h.hooks));
+    if !waits && is_told_to_go(control)? {
         phase = Phase::Starting;
         launch::let_go(child)?;
     }
-    let mut session = match (await_ready(child)?, ours) {
+    let mut session = match (await_ready(child, hooked)?, ours) {
         (Some(master), _) => Session::with_terminal(None, child.pid, master).doing("take the terminal")?,
         (None, Some(ours)) => {
             Session::with_pipes(None, child.pid, ours.stdin, ours.outputs, launch.stdin_once)
@@ -252,12 +268,15 @@ fn is_told_to_go(control: &mut Line) -> Result<bool> {
 }
 
 /// Hears init until it waits at the gate. Returns its terminal.
-pub(crate) fn await_ready(child: &Child) -> Result<Option<OwnedFd>> {
+pub(crate) fn await_ready(child: &Child, hooked: Option<&Hooked<'_>>) -> Result<Option<OwnedFd>> {
     let mut master = None;
     loop {
         match init::hear(child.sync.as_fd())? {
             Some((Message::Ready, _)) => return Ok(master),
             Some((Message::Console, mut fds)) => master = fds.pop(),
+            Some((Message::Built, _)) => {
+                hooked.map_or(Ok(()), |hooked| launch::run_hooks(child, hooked))?;
+            }
             Some((Message::Failed(error), _)) => return Err(error),
             Some((Message::Pid(_), _)) => {}
             None => {

@@ -1,10 +1,10 @@
 //! `create`, `start` and `run`.
 
-use super::hooks;
 use super::relay;
 use super::state::{GATE, Record, start_time};
 use crate::bundle;
 use crate::error::{Doing, Error, Result};
+use crate::hooks::{self, Hooked};
 use crate::init::{self, Gate, Message, Plan};
 use crate::launch::{self, Child, Joining};
 use crate::monitor::await_ready;
@@ -69,14 +69,7 @@ struct Created {
 fn read_spec(bundle: &Path) -> Result<Spec> {
     let file = bundle.join("config.json");
     let bytes = std::fs::read(&file).doing(format_args!("read {}", file.display()))?;
-    let spec: Spec = serde_json::from_slice(&bytes).doing(format_args!("read {}", file.display()))?;
-    let hooks = spec.hooks.as_ref();
-    if hooks.is_some_and(|h| !h.create_container.is_empty() || !h.start_container.is_empty()) {
-        return Err(Error::setup(
-            "hooks createContainer and startContainer are not supported: use createRuntime or poststart",
-        ));
-    }
-    Ok(spec)
+    serde_json::from_slice(&bytes).doing(format_args!("read {}", file.display()))
 }
 
 /// `foreground` keeps the terminal for the caller instead of a console socket.
@@ -126,6 +119,11 @@ fn create_in(
     if let Some(cgroup) = cgroup {
         cgroup.create().doing("make the cgroup")?;
     }
+    let proof = SingleThreaded::verify().doing("check for threads")?;
+    let hooks = spec.hooks.clone().unwrap_or_default();
+    let state = hooks::state(spec, &args.id, bundle);
+    let hooked =
+        || spec.hooks.is_some().then(|| Hooked { proof: &proof, hooks: &hooks, state: state.clone() });
     let plan = Plan {
         spec,
         root: &Rootfs::Bind { path: rootfs.clone() },
@@ -143,14 +141,17 @@ fn create_in(
         die_with_parent: false,
         idmaps: std::collections::BTreeMap::new(),
         prepared: None,
+        hooked: hooked(),
     };
-    let proof = SingleThreaded::verify().doing("check for threads")?;
     let child = launch::start(&proof, plan, cgroup.map_or(Joining::Never, Joining::AtOnce), None)?;
-    let prepared = prepare(root, args, bundle, spec, cgroup, &child);
+    let prepared = prepare(root, args, bundle, spec, cgroup, &child, hooked().as_ref());
     if prepared.is_err() {
         // It may have ended by itself; reaping tells.
         let _ = signals::send_pidfd(child.pidfd.as_fd(), 9);
         launch::reap(child.pid)?;
+        for e in hooks::run_all(&proof, &hooks.poststop, &hooks::at(&state, "stopped", None)) {
+            super::warn(&e);
+        }
     }
     prepared.map(|terminal| Created { child, terminal })
 }
@@ -162,12 +163,13 @@ fn prepare(
     spec: &Spec,
     cgroup: Option<&Cgroup>,
     child: &Child,
+    hooked: Option<&Hooked<'_>>,
 ) -> Result<Option<OwnedFd>> {
     let resources = spec.linux.as_ref().and_then(|l| l.resources.as_ref());
     if let (Some(cgroup), Some(resources)) = (cgroup, resources) {
         cgroup.apply(&bundle::limits(resources)?).doing("set the limits")?;
     }
-    let mut terminal = await_ready(child)?;
+    let mut terminal = await_ready(child, hooked)?;
     if let (Some(path), Some(master)) = (&args.console_socket, &terminal) {
         send_terminal(path, master)?;
         terminal = None;
@@ -182,11 +184,6 @@ fn prepare(
         created: crate::monitor::now_rfc3339(),
     };
     record.store(root)?;
-    let hooks = spec.hooks.clone().unwrap_or_default();
-    let mut state = record.state(root)?;
-    "creating".clone_into(&mut state.status);
-    hooks::run(&hooks.prestart, &state)?;
-    hooks::run(&hooks.create_runtime, &state)?;
     if let Some(file) = &args.pid_file {
         std::fs::write(file, child.pid.to_string()).doing(format_args!("write {}", file.display()))?;
     }
@@ -242,8 +239,15 @@ pub(super) fn start(root: &Path, id: &str) -> Result<i32> {
     }
     let hooks =
         read_spec(&record.bundle).map(|s| s.hooks.unwrap_or_default()).unwrap_or_else(|_| Hooks::default());
-    hooks::run(&hooks.poststart, &record.state(root)?)?;
-    Ok(0)
+    let proof = SingleThreaded::verify().doing("check for threads")?;
+    let ran = hooks::run(&proof, "poststart", &hooks.poststart, &record.state(root)?);
+    if ran.is_err()
+        && let Ok(fd) = record.pidfd()
+    {
+        // The container does not go on without (runtime.md, "Lifecycle").
+        signals::send_pidfd(fd.as_fd(), 9).doing("end the container")?;
+    }
+    ran.map(|()| 0)
 }
 
 pub(super) fn run(root: &Path, args: &RunArgs) -> Result<i32> {

@@ -4,13 +4,13 @@ use super::print;
 use crate::error::{Doing, Result};
 
 /// The version of the runtime specification that we follow.
-pub(super) const SPEC_VERSION: &str = "1.2.0";
+pub(crate) const SPEC_VERSION: &str = "1.2.0";
 
 pub(super) fn print_features() -> Result<i32> {
     let features = serde_json::json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,
-        "hooks": ["prestart", "createRuntime", "poststart", "poststop"],
+        "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         "mountOptions": [
             "async", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "loud", "mand", "noatime",
             "nodev", "nodiratime", "noexec", "noiversion", "nomand", "nostrictatime", "nosuid", "nosymfollow", "private",

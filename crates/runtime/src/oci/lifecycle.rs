@@ -1,13 +1,15 @@
 //! `state`, `kill`, `delete`, `ps`, `pause`, `resume`, `update`, `list`.
 
+use super::print;
 use super::state::Record;
-use super::{hooks, print};
 use crate::bundle;
 use crate::error::{Doing, Error, Result};
+use crate::hooks;
 use clap::Args;
 use rustix::fd::AsFd;
 use std::path::{Path, PathBuf};
 use wharf_oci::runtime_spec::{Cpu, Memory, Pids, Resources, Spec};
+use wharf_sys::process::SingleThreaded;
 use wharf_sys::signals;
 
 #[derive(Debug, Args)]
@@ -150,7 +152,11 @@ pub(super) fn destroy(root: &Path, record: &Record) -> Result<()> {
     std::fs::remove_dir_all(&directory).doing(format_args!("remove {}", directory.display()))?;
     let config = std::fs::read(record.bundle.join("config.json")).ok();
     let spec: Option<Spec> = config.and_then(|c| serde_json::from_slice(&c).ok());
-    hooks::run(&spec.and_then(|s| s.hooks).unwrap_or_default().poststop, &state)
+    let hooks = spec.and_then(|s| s.hooks).unwrap_or_default();
+    let proof = SingleThreaded::verify().doing("check for threads")?;
+    // The container is gone whatever comes of them.
+    hooks::run_all(&proof, &hooks.poststop, &state).iter().for_each(super::warn);
+    Ok(())
 }
 
 pub(super) fn ps(root: &Path, args: &PsArgs) -> Result<i32> {

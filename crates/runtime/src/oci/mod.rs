@@ -3,7 +3,6 @@
 mod create;
 mod exec;
 mod features;
-mod hooks;
 mod lifecycle;
 mod relay;
 mod state;
@@ -11,6 +10,7 @@ mod state;
 use crate::error::{Error, Result};
 use crate::sealed;
 use clap::{Args, Parser, Subcommand};
+pub(crate) use features::SPEC_VERSION;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
@@ -83,11 +83,7 @@ struct Id {
 /// Runs the command line. `args` begins with the program's name. Returns the exit code.
 pub fn main(args: Vec<OsString>) -> i32 {
     if args.iter().skip(1).any(|a| a == "--version" || a == "-v") {
-        return print(&format!(
-            "wharf oci version {}\nspec: {}\n",
-            env!("CARGO_PKG_VERSION"),
-            features::SPEC_VERSION
-        ));
+        return print(&format!("wharf oci version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), SPEC_VERSION));
     }
     let command = match Command::try_parse_from(args) {
         Ok(command) => command,
@@ -126,6 +122,11 @@ fn run(command: Command) -> Result<i32> {
         Verb::List(args) => lifecycle::list(&root, &args),
         Verb::Features => features::print_features(),
     }
+}
+
+/// Tells of what goes on nevertheless.
+fn warn(error: &Error) {
+    let _ = writeln!(std::io::stderr(), "wharf oci: warning: {error}");
 }
 
 fn report(error: &Error, log: Option<PathBuf>, format: &str) {

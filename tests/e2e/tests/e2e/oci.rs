@@ -35,6 +35,14 @@ impl Bundle {
         run_limited(Command::new(binary()).arg("oci").arg("--root").arg(state).args(args), "")
     }
 
+    /// Changes the configuration.
+    fn change(&self, change: impl FnOnce(&mut serde_json::Value)) {
+        let file = self.0.path().join("config.json");
+        let mut spec = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        change(&mut spec);
+        std::fs::write(file, spec.to_string()).unwrap();
+    }
+
     fn path(&self) -> String {
         self.0.path().display().to_string()
     }
@@ -115,6 +123,105 @@ fn errors_are_runcs() {
     assert!(done.err.contains("executable file not found in $PATH"), "{}", done.err);
     assert!(bundle.oci(&["run", "-b", "/no/such/bundle", "x"]).err.contains("/no/such/bundle"));
     assert!(bundle.oci(&["run", "-b", &bundle.path(), "../x"]).err.contains("invalid container ID"));
+}
+
+/// A hook that writes its name, whether the container's procfs is in sight at the root's path, its user, and the state.
+fn telling_hook(name: &str, shell: &str, root: &str, log: &str) -> serde_json::Value {
+    let script = format!(
+        "read -r state; seen=no; [ -e {root}/proc/self ] && seen=yes; \
+         echo \"{name} $seen $(id -u) $state\" >> {log}; {}",
+        if name == "poststop" { "exit 3" } else { "exit 0" }
+    );
+    serde_json::json!({"path": shell, "args": ["sh", "-c", script], "env": ["PATH=/bin:/usr/bin"], "timeout": 20})
+}
+
+#[test]
+fn hooks_run_where_and_when_the_specification_says() {
+    if !can_run() {
+        return;
+    }
+    let bundle = Bundle::new(&["sh", "-c", "cat /log"]);
+    let rootfs = bundle.0.path().join("rootfs");
+    std::os::unix::fs::symlink("busybox", rootfs.join("bin/id")).unwrap();
+    std::fs::write(rootfs.join("log"), "").unwrap();
+    std::fs::set_permissions(rootfs.join("log"), std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .unwrap();
+    let root = rootfs.display().to_string();
+    let outside = |name| telling_hook(name, "/bin/sh", &root, &format!("{root}/log"));
+    let inside = telling_hook("startContainer", "/bin/sh", "", "/log");
+    let hooks = serde_json::json!({
+        "prestart": [outside("prestart")], "createRuntime": [outside("createRuntime")],
+        "createContainer": [outside("createContainer")], "startContainer": [inside],
+        "poststart": [outside("poststart")], "poststop": [outside("poststop"), outside("poststop")]
+    });
+    bundle.change(|spec| {
+        spec["hooks"] = hooks;
+        spec["process"]["user"] = serde_json::json!({"uid": 33, "gid": 33});
+        spec["annotations"] = serde_json::json!({"with": "a note"});
+    });
+    let done = bundle.oci(&["run", "-b", &bundle.path(), "e2e-hooks"]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let before: Vec<&str> = done.out.lines().take(4).collect();
+    let log = std::fs::read_to_string(rootfs.join("log")).unwrap();
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(before, lines[..4], "what ran before the program");
+    let begin = |line: &str| line.split(' ').take(3).collect::<Vec<_>>().join(" ");
+    assert_eq!(
+        lines.iter().map(|l| begin(l)).collect::<Vec<_>>(),
+        [
+            "prestart no 0",
+            "createRuntime no 0",
+            "createContainer yes 0",
+            "startContainer yes 33",
+            "poststart no 0",
+            "poststop no 0",
+            "poststop no 0"
+        ]
+    );
+    let state = |n: usize| -> serde_json::Value {
+        serde_json::from_str(lines[n].splitn(4, ' ').nth(3).unwrap()).unwrap()
+    };
+    let status: Vec<_> = (0..7).map(|n| state(n)["status"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(status[..4], ["creating", "creating", "creating", "created"]);
+    assert_eq!(status[5], "stopped");
+    assert_eq!((&state(2)["pid"], &state(3)["pid"]), (&1.into(), &1.into()), "as the container sees it");
+    assert!(state(1)["pid"].as_i64().unwrap() > 1 && state(5)["pid"].is_null());
+    assert_eq!((&state(0)["id"], &state(0)["annotations"]["with"]), (&"e2e-hooks".into(), &"a note".into()));
+    assert_eq!(state(0)["bundle"], bundle.path());
+    assert!(done.err.contains("poststop") && done.err.contains("exit status 3"), "{}", done.err);
+}
+
+#[test]
+fn a_hook_that_fails_ends_the_container() {
+    if !can_run() {
+        return;
+    }
+    let bundle = Bundle::new(&["sh", "-c", "echo it ran"]);
+    let stopped = bundle.0.path().join("stopped");
+    let hook =
+        |script: &str| serde_json::json!({"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 1});
+    for (kind, script, why) in [
+        ("createRuntime", "echo no such driver >&2; exit 7", "exit status 7, output: no such driver"),
+        ("createContainer", "echo no such driver >&2; exit 7", "exit status 7, output: no such driver"),
+        ("createContainer", "kill -9 $$", "exit status 137"),
+        ("createContainer", "sleep 1000 & wait", "did not end within 1 s"),
+        ("startContainer", "exit 9", "exit status 9"),
+    ] {
+        let _ = std::fs::remove_file(&stopped);
+        bundle.change(|spec| {
+            let after = hook(&format!("echo > {}", stopped.display()));
+            spec["hooks"] = serde_json::json!({kind: [hook(script)], "poststop": [after]});
+        });
+        let done = bundle.oci(&["run", "-b", &bundle.path(), "e2e-bad-hook"]);
+        assert_eq!((done.code, done.out.as_str()), (1, ""), "{kind} {script}: {}", done.err);
+        let begin = format!("error running {kind} hook #0: /bin/sh: {why}");
+        assert!(done.err.contains(&begin), "{}", done.err);
+        assert_eq!(bundle.oci(&["list", "-q"]).ok(), "", "{kind}");
+        assert!(stopped.exists(), "{kind}: poststop");
+    }
+    bundle.change(|spec| spec["hooks"] = serde_json::json!({"createContainer": [{"path": "/no/such/hook"}]}));
+    let done = bundle.oci(&["run", "-b", &bundle.path(), "e2e-bad-hook"]);
+    assert!(done.err.contains("/no/such/hook: exit status 126, output: No such file"), "{}", done.err);
 }
 
 /// Podman with our runtime; `PODMAN_BIN` names one, with the options its installation needs before the verb.
