@@ -6,9 +6,9 @@ use crate::init::{self, Message};
 use crate::protocol::Launch;
 use rustix::fd::{AsFd, OwnedFd};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use wharf_oci::runtime_spec::{Hooks, Root, State};
+use wharf_oci::runtime_spec::{Hooks, Root, Spec, State};
 use wharf_sys::process::{self, Cloned, SingleThreaded};
 use wharf_sys::socket;
 
@@ -32,8 +32,7 @@ impl Kept {
         let readonly = launch.spec.root.as_ref().is_some_and(|r| r.readonly);
         let mut spec = launch.spec.clone();
         spec.root = Some(Root { path: mount_point.display().to_string(), readonly });
-        write_config(directory, &serde_json::to_vec(&spec).doing("encode the configuration")?)
-            .doing("write the configuration for hooks")?;
+        write_config(directory, &spec).doing("write the configuration for hooks")?;
         let state = hooks::state(&spec, &launch.id, directory);
         Ok(Some(Self { hooks: hooks.clone(), state, poststart: None }))
     }
@@ -88,12 +87,20 @@ impl Kept {
     }
 }
 
-/// The environment is nobody else's.
-fn write_config(directory: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// The environment is nobody else's, but the container's root may have it: hooks in a user namespace run as that.
+fn write_config(directory: &Path, spec: &Spec) -> std::io::Result<()> {
     let file = directory.join("config.json");
     match std::fs::remove_file(&file) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    std::fs::File::options().write(true).create_new(true).mode(0o600).open(file)?.write_all(bytes)
+    let bytes = serde_json::to_vec(spec)?;
+    let mut config = std::fs::File::options().write(true).create_new(true).mode(0o600).open(file)?;
+    config.write_all(&bytes)?;
+    let mappings = spec.linux.as_ref().map(|l| l.gid_mappings.as_slice()).unwrap_or_default();
+    if let Some(root) = mappings.iter().find(|m| m.container_id == 0 && m.size > 0) {
+        std::os::unix::fs::fchown(&config, None, Some(root.host_id))?;
+        config.set_permissions(std::fs::Permissions::from_mode(0o640))?;
+    }
+    Ok(())
 }

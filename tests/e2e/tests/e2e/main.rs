@@ -5,6 +5,7 @@
 mod behind;
 mod bombs;
 mod build;
+mod cdi;
 mod clients;
 mod devices;
 mod disk;

@@ -1,69 +1,12 @@
 //! Devices by name: the host's CDI specifications (Container Device Interface, SPEC.md) and what they change.
 
-use serde::Deserialize;
+mod edits;
+mod file;
+
+use file::{Edits, File};
 use std::path::{Path, PathBuf};
-use wharf_model::container::merge_env;
-use wharf_model::{Error, ErrorKind, Result};
-use wharf_oci::runtime_spec::{Device, DeviceRule, Linux, Mount, Spec};
-
-/// The largest specification that is read; one for eight GPUs has some 100 KiB.
-const FILE_LIMIT: u64 = 4 << 20;
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct File {
-    kind: String,
-    #[serde(default)]
-    devices: Vec<Named>,
-    #[serde(default)]
-    container_edits: Edits,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Named {
-    name: String,
-    #[serde(default)]
-    container_edits: Edits,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Edits {
-    env: Vec<String>,
-    device_nodes: Vec<Node>,
-    mounts: Vec<Bind>,
-    hooks: Vec<Hook>,
-    #[serde(rename = "additionalGids")]
-    additional_gids: Vec<u32>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Node {
-    path: String,
-    host_path: String,
-    permissions: String,
-    file_mode: Option<u32>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Bind {
-    host_path: String,
-    container_path: String,
-    options: Vec<String>,
-    #[serde(rename = "type")]
-    kind: String,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Hook {
-    hook_name: String,
-}
+use wharf_model::{Error, Result};
+use wharf_oci::runtime_spec::Spec;
 
 /// The names of a kind's devices that are described.
 pub fn devices_of_kind(kind: &str, directories: &[PathBuf]) -> Vec<String> {
@@ -76,7 +19,7 @@ pub fn devices_of_kind(kind: &str, directories: &[PathBuf]) -> Vec<String> {
 /// Gives a container the devices named, `vendor.com/class=name`.
 ///
 /// # Errors
-/// When a name is described nowhere, or a description asks for what is not there.
+/// When a name is described nowhere or twice, or a description asks for what is not there.
 pub fn inject(spec: &mut Spec, names: &[String], directories: &[PathBuf]) -> Result<()> {
     if names.is_empty() {
         return Ok(());
@@ -86,135 +29,121 @@ pub fn inject(spec: &mut Spec, names: &[String], directories: &[PathBuf]) -> Res
     let mut edits: Vec<Edits> = Vec::new();
     let (mut unknown, mut seen) = (Vec::new(), Vec::new());
     for name in names {
-        // The later directory wins.
-        let found = files.iter().enumerate().rev().find_map(|(index, file)| {
-            let device = name.strip_prefix(&file.kind)?.strip_prefix('=')?;
-            Some((index, file, file.devices.iter().find(|d| d.name == device)?))
-        });
-        let Some((index, file, device)) = found else {
+        let found = find(&files, name).map_err(failed)?;
+        let Some((index, of_device)) = found else {
             unknown.push(name.as_str());
             continue;
         };
         if !seen.contains(&index) {
             seen.push(index);
-            edits.push(file.container_edits.clone());
+            edits.push(files[index].container_edits.clone());
         }
-        edits.push(device.container_edits.clone());
+        edits.push(of_device.clone());
     }
     if !unknown.is_empty() {
         let about = if unread.is_empty() { String::new() } else { format!(" ({})", unread.join("; ")) };
         return Err(failed(format!("unresolvable CDI devices {}{about}", unknown.join(", "))));
     }
     for edit in edits {
-        apply(spec, edit).map_err(failed)?;
+        edits::apply(spec, edit).map_err(failed)?;
     }
     Ok(())
 }
 
-fn apply(spec: &mut Spec, edits: Edits) -> Result<(), String> {
-    if let Some(hook) = edits.hooks.first() {
-        return Err(format!(
-            "a hook {:?} is to be run, which this engine does not do: generate a specification without hooks",
-            hook.hook_name
-        ));
-    }
-    if let Some(process) = &mut spec.process {
-        process.env = merge_env(&process.env, &edits.env);
-        process.user.additional_gids.extend(edits.additional_gids);
-    }
-    let linux = spec.linux.get_or_insert_default();
-    for node in edits.device_nodes {
-        add_node(linux, &node)?;
-    }
-    for bind in edits.mounts {
-        let kind = if bind.kind.is_empty() { "bind" } else { &bind.kind };
-        let mut options = if bind.options.is_empty() { vec!["ro".to_owned()] } else { bind.options };
-        if kind == "bind" && !options.iter().any(|o| o == "bind" || o == "rbind") {
-            options.push("rbind".to_owned());
-        }
-        spec.mounts.retain(|m| m.destination != bind.container_path);
-        spec.mounts.push(Mount { options, ..Mount::new(&bind.container_path, kind, &bind.host_path, &[]) });
-    }
-    Ok(())
-}
-
-fn add_node(linux: &mut Linux, node: &Node) -> Result<(), String> {
-    let host = if node.host_path.is_empty() { &node.path } else { &node.host_path };
-    let found =
-        super::devices::node(Path::new(host)).ok_or_else(|| format!("{host} is no device of the host"))?;
-    let device = Device {
-        path: node.path.clone(),
-        file_mode: node.file_mode.or(found.file_mode),
-        uid: node.uid.or(found.uid),
-        gid: node.gid.or(found.gid),
-        ..found
-    };
-    linux.resources.get_or_insert_default().devices.push(DeviceRule {
-        allow: true,
-        kind: device.kind.clone(),
-        major: Some(device.major),
-        minor: Some(device.minor),
-        access: if node.permissions.is_empty() { "rwm".to_owned() } else { node.permissions.clone() },
+/// Where a device is described. The later directory wins; two files of one directory contradict each other.
+fn find<'a>(files: &'a [File], name: &str) -> Result<Option<(usize, &'a Edits)>, String> {
+    let mut all = files.iter().enumerate().rev().filter_map(|(index, file)| {
+        let device = name.strip_prefix(&file.kind)?.strip_prefix('=')?;
+        Some((index, &file.devices.iter().find(|d| d.name == device)?.container_edits))
     });
-    linux.devices.retain(|d| d.path != device.path);
-    linux.devices.push(device);
-    Ok(())
+    let Some(first) = all.next() else { return Ok(None) };
+    let path = &files[first.0].path;
+    if let Some((second, _)) = all.next()
+        && files[second].path.parent() == path.parent()
+    {
+        let other = files[second].path.display();
+        return Err(format!("conflicting device {name}: {other} and {} describe it", path.display()));
+    }
+    Ok(Some(first))
 }
 
 /// All specifications in the order of their directories, and what could not be read.
 fn read_all(directories: &[PathBuf]) -> (Vec<File>, Vec<String>) {
     let (mut files, mut unread) = (Vec::new(), Vec::new());
     for directory in directories {
-        // One that is not there describes nothing.
-        let Ok(entries) = std::fs::read_dir(directory) else { continue };
-        let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
-        paths.sort();
-        for path in paths {
-            match path.extension().and_then(|e| e.to_str()) {
-                Some("json") => match read(&path) {
-                    Ok(file) => files.push(file),
-                    Err(e) => unread.push(e.full()),
-                },
-                Some("yaml" | "yml") => {
-                    unread.push(format!("{}: only JSON is read: convert it", path.display()));
-                }
-                _ => {}
+        for path in paths(directory, &mut unread) {
+            match file::read(&path) {
+                Ok(file) => files.push(file),
+                Err(e) => unread.push(e.full()),
             }
         }
     }
     (files, unread)
 }
 
-fn read(path: &Path) -> Result<File> {
-    use std::io::Read;
-    let failed = |e| Error::wrap(ErrorKind::Invalid, format!("read {}", path.display()), e);
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(FILE_LIMIT).read_to_string(&mut text).map_err(failed)?;
-    serde_json::from_str(&text)
-        .map_err(|e| Error::wrap(ErrorKind::Invalid, format!("read {}", path.display()), e))
+fn paths(directory: &Path, unread: &mut Vec<String>) -> Vec<PathBuf> {
+    // One that is not there describes nothing.
+    let Ok(metadata) = std::fs::metadata(directory) else { return Vec::new() };
+    if let Err(e) = file::owned_by_admin(directory, &metadata) {
+        unread.push(e.full());
+        return Vec::new();
+    }
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|e| e.path()).filter(|p| file::is_one(p)).collect();
+    paths.sort();
+    paths
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
     use wharf_oci::runtime_spec::Process;
 
-    const TEXT: &str = r#"{"cdiVersion": "0.6.0", "kind": "vendor.com/net", "containerEdits": {"env": ["ALL=1"]},
+    const JSON: &str = r#"{"cdiVersion": "0.6.0", "kind": "vendor.com/net", "containerEdits": {"env": ["ALL=1"]},
         "devices": [
             {"name": "one", "containerEdits": {
                 "env": ["ONE=1"],
                 "deviceNodes": [{"path": "/dev/x", "hostPath": "/dev/zero", "permissions": "rw", "gid": 44}],
                 "mounts": [{"hostPath": "/tmp", "containerPath": "/cdi", "options": ["ro", "rbind"]}]}},
-            {"name": "hooked", "containerEdits": {"hooks": [{"hookName": "createContainer", "path": "/x"}]}}]}"#;
+            {"name": "rdt", "containerEdits": {"intelRdt": {"closID": "x"}}}]}"#;
 
-    fn injected(names: &[&str]) -> Result<Spec> {
+    const YAML: &str = "---
+cdiVersion: 0.8.0
+kind: vendor.com/gpu
+annotations: {made.by: a test}
+containerEdits:
+  additionalGids: [44, 0, 44]
+  hooks:
+  - hookName: createContainer
+    path: /usr/bin/hook
+    args: [hook, create-symlinks, --link, 'a::b']
+  - {hookName: startContainer, path: /in, timeout: 7}
+devices:
+- name: \"0\"
+  containerEdits:
+    deviceNodes:
+    - {path: /dev/gpu0, type: c, major: 195, minor: 1, fileMode: 0660}
+    mounts:
+    - {containerPath: /t, hostPath: tmpfs, type: tmpfs, options: [nosuid, size=1m]}
+- name: bad
+  containerEdits: {hooks: [{hookName: sometime, path: /x}]}
+";
+
+    fn injected_from(files: &[(&str, &str, u32)], names: &[&str]) -> Result<Spec> {
         let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("v.json"), TEXT).unwrap();
-        std::fs::write(directory.path().join("w.yaml"), "").unwrap();
+        for (name, text, mode) in files {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(*mode)).unwrap();
+        }
         let mut spec = Spec { process: Some(Process::default()), ..Spec::default() };
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         inject(&mut spec, &names, &[directory.path().to_owned()]).map(|()| spec)
+    }
+
+    fn injected(names: &[&str]) -> Result<Spec> {
+        injected_from(&[("v.json", JSON, 0o644), ("w.yaml", YAML, 0o644), ("x.yml", "", 0o644)], names)
     }
 
     #[test]
@@ -232,10 +161,40 @@ mod tests {
     }
 
     #[test]
+    fn yaml_says_the_same_with_hooks() {
+        let spec = injected(&["vendor.com/gpu=0"]).unwrap();
+        assert_eq!(spec.process.unwrap().user.additional_gids, [44]);
+        let device = &spec.linux.unwrap().devices[0];
+        assert_eq!((device.kind.as_str(), device.major, device.minor), ("c", 195, 1));
+        assert_eq!(device.file_mode, Some(0o660));
+        assert_eq!((spec.mounts[0].kind.as_str(), spec.mounts[0].options.len()), ("tmpfs", 2));
+        let hooks = spec.hooks.unwrap();
+        assert_eq!(hooks.create_container[0].args, ["hook", "create-symlinks", "--link", "a::b"]);
+        assert_eq!(hooks.create_container[0].timeout, Some(120));
+        assert_eq!(hooks.start_container[0].timeout, Some(7));
+    }
+
+    #[test]
     fn what_cannot_be_had_is_named() {
         let message = injected(&["vendor.com/net=two", "x.y/z=1"]).unwrap_err().full();
         let begin = "CDI device injection failed: unresolvable CDI devices vendor.com/net=two, x.y/z=1";
-        assert!(message.starts_with(begin) && message.contains("w.yaml"), "{message}");
-        assert!(injected(&["vendor.com/net=hooked"]).unwrap_err().full().contains("createContainer"));
+        assert!(message.starts_with(begin) && message.contains("x.yml"), "{message}");
+        assert!(injected(&["vendor.com/gpu=bad"]).unwrap_err().full().contains("\"sometime\""));
+        assert!(injected(&["vendor.com/net=rdt"]).unwrap_err().full().contains("intelRdt"));
+        let twice = [("v.json", JSON, 0o644), ("w.json", JSON, 0o644)];
+        let message = injected_from(&twice, &["vendor.com/net=one"]).unwrap_err().full();
+        assert!(message.contains("conflicting device vendor.com/net=one"), "{message}");
+        let message =
+            injected_from(&[("v.yaml", &YAML.replace("major", "manor"), 0o644)], &["vendor.com/gpu=0"]);
+        assert!(message.unwrap_err().full().contains("manor"));
+    }
+
+    #[test]
+    fn what_others_may_write_is_not_used() {
+        for mode in [0o664, 0o646] {
+            let message =
+                injected_from(&[("v.json", JSON, mode)], &["vendor.com/net=one"]).unwrap_err().full();
+            assert!(message.contains("v.json is not used: others may write to it"), "{message}");
+        }
     }
 }

@@ -1,0 +1,172 @@
+//! Devices by name from specifications in YAML with hooks, as the generators of GPU vendors write them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use wharf_e2e::Engine;
+
+/// Two GPUs that are files and devices every machine has. HOOK and DIR are to be replaced.
+const GPUS: &str = r#"---
+cdiVersion: 0.5.0
+containerEdits:
+  deviceNodes:
+  - hostPath: /dev/zero
+    path: /dev/nvidiactl
+    permissions: rw
+  env:
+  - NVIDIA_VISIBLE_DEVICES=void
+  hooks:
+  - args:
+    - nvidia-cdi-hook
+    - create-symlinks
+    - --link
+    - libcuda.so.550.54::/usr/lib/x86_64-linux-gnu/libcuda.so.1
+    env:
+    - PATH=/usr/bin:/bin
+    hookName: createContainer
+    path: HOOK
+  - args:
+    - nvidia-cdi-hook
+    - hide-params
+    env:
+    - PATH=/usr/bin:/bin:/usr/sbin:/sbin
+    hookName: createContainer
+    path: HOOK
+  - {args: [nvidia-cdi-hook, told], hookName: poststart, path: HOOK}
+  - {args: [nvidia-cdi-hook, told], hookName: poststop, path: HOOK}
+  mounts:
+  - containerPath: /usr/lib/x86_64-linux-gnu/libcuda.so.550.54
+    hostPath: DIR/libcuda.so.550.54
+    options:
+    - ro
+    - nosuid
+    - nodev
+    - rbind
+    - rprivate
+devices:
+- containerEdits:
+    deviceNodes:
+    - hostPath: /dev/null
+      path: /dev/nvidia0
+  name: "0"
+- containerEdits:
+    deviceNodes:
+    - hostPath: /dev/full
+      path: /dev/nvidia1
+  name: "1"
+- containerEdits:
+    deviceNodes:
+    - hostPath: /dev/null
+      path: /dev/nvidia0
+    - hostPath: /dev/full
+      path: /dev/nvidia1
+  name: all
+- containerEdits:
+    hooks:
+    - {args: [nvidia-cdi-hook, fail], hookName: createContainer, path: HOOK}
+  name: broken
+kind: nvidia.com/gpu
+"#;
+
+/// Finds the container's root as the vendors' programs do: the state names the bundle, its configuration the root.
+const HOOK: &str = r#"#!/bin/sh
+set -e
+state=$(cat)
+bundle=$(printf %s "$state" | sed -n 's/.*"bundle":"\([^"]*\)".*/\1/p')
+case $1 in
+told) printf '%s\n' "$state" >> "DIR/told"; exit ;;
+fail) echo "no driver is loaded" >&2; exit 5 ;;
+esac
+root=$(sed -n 's/.*"root":{"path":"\([^"]*\)".*/\1/p' "$bundle/config.json")
+case $1 in
+create-symlinks) ln -s "${3%%::*}" "$root${3##*::}" ;;
+hide-params) mkdir "$root/params"; mount -t tmpfs tmpfs "$root/params"; echo hidden > "$root/params/here" ;;
+esac
+"#;
+
+fn prepare(directory: &Path) {
+    let path = directory.display().to_string();
+    let hook = directory.join("nvidia-cdi-hook");
+    std::fs::write(&hook, HOOK.replace("DIR", &path)).unwrap();
+    std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::write(directory.join("libcuda.so.550.54"), "cuda\n").unwrap();
+    let text = GPUS.replace("HOOK", &hook.display().to_string()).replace("DIR", &path);
+    std::fs::write(directory.join("nvidia.yaml"), text).unwrap();
+}
+
+#[test]
+fn gpus_with_hooks() {
+    let directory = tempfile::tempdir().unwrap();
+    prepare(directory.path());
+    let Some(e) = Engine::start_with(&["--cdi-spec-dir", &directory.path().display().to_string()]) else {
+        return;
+    };
+    let script = "cat /usr/lib/x86_64-linux-gnu/libcuda.so.1 /params/here; echo $NVIDIA_VISIBLE_DEVICES; ls /dev | grep nvidia";
+    let run = |flags: &[&str]| e.run(&[&["run", "--rm"], flags, &["busybox", "sh", "-c", script]].concat());
+    // What an engine makes with its first container it keeps.
+    e.run(&["run", "--rm", "busybox", "true"]).ok();
+    let before = e.holdings();
+    for (flags, devices) in [
+        (["--gpus", "all"], "nvidia0\nnvidia1\nnvidiactl"),
+        (["--gpus", "1"], "nvidia0\nnvidiactl"),
+        (["--gpus", "2"], "nvidia0\nnvidia1\nnvidiactl"),
+        (["--gpus", "device=1"], "nvidia1\nnvidiactl"),
+        (["--device", "nvidia.com/gpu=0"], "nvidia0\nnvidiactl"),
+    ] {
+        assert_eq!(run(&flags).ok(), format!("cuda\nhidden\nvoid\n{devices}"), "{flags:?}");
+    }
+    // Hooks of the host's namespace, once each; poststop ends after the container.
+    let told = directory.path().join("told");
+    let lines = || std::fs::read_to_string(&told).unwrap().lines().count();
+    wharf_e2e::eventually("the poststop hooks", || lines() == 10);
+    let told = std::fs::read_to_string(&told).unwrap();
+    let count = |status: &str| told.matches(&format!("\"status\":\"{status}\"")).count();
+    assert_eq!((count("running"), count("stopped")), (5, 5), "{told}");
+    let done = e.run(&["run", "--rm", "--device", "nvidia.com/gpu=broken", "busybox", "echo", "it ran"]);
+    assert_eq!((done.code, done.out.as_str()), (125, ""), "{}", done.err);
+    let text = "nvidia-cdi-hook: exit status 5, output: no driver is loaded";
+    assert!(
+        done.err.contains("error running createContainer hook #2") && done.err.contains(text),
+        "{}",
+        done.err
+    );
+    e.back_to(&before);
+    assert!(!std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains("/params"));
+}
+
+#[test]
+fn hooks_in_a_user_namespace() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in ["subuid", "subgid"] {
+        std::fs::write(directory.path().join(file), "dockremap:200000:65536\n").unwrap();
+    }
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    prepare(directory.path());
+    let path = directory.path().display().to_string();
+    let flags = ["--cdi-spec-dir", &path, "--userns-remap", "default", "--subid-dir", &path];
+    let Some(e) = Engine::start_with(&flags) else { return };
+    let script =
+        "cat /usr/lib/x86_64-linux-gnu/libcuda.so.1 /params/here; awk '{print $2}' /proc/self/uid_map";
+    let done = e.run(&["run", "--rm", "--gpus", "1", "busybox", "sh", "-c", script]);
+    assert_eq!(done.ok(), "cuda\nhidden\n200000");
+}
+
+#[test]
+fn specifications_that_others_may_change_are_not_used() {
+    let directory = tempfile::tempdir().unwrap();
+    prepare(directory.path());
+    let Some(e) = Engine::start_with(&["--cdi-spec-dir", &directory.path().display().to_string()]) else {
+        return;
+    };
+    let run = || e.run(&["run", "--rm", "--device", "nvidia.com/gpu=0", "busybox", "true"]);
+    run().ok();
+    let file = directory.path().join("nvidia.yaml");
+    for (path, mode, back) in [(file.as_path(), 0o666, 0o644), (directory.path(), 0o777, 0o700)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        let done = run();
+        let text = format!("{} is not used: others may write to it", path.display());
+        assert!(done.code == 125 && done.err.contains(&text), "{}", done.err);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(back)).unwrap();
+    }
+    std::os::unix::fs::chown(&file, Some(1234), None).unwrap();
+    assert!(run().err.contains("it belongs to user 1234"));
+}
