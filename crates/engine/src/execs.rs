@@ -163,12 +163,27 @@ fn runs(record: &ContainerRecord) -> Result<()> {
     }
 }
 
+/// The container as it would be with the process's user and privileges.
+fn as_user(record: &ContainerRecord, spec: &NewExec) -> ContainerRecord {
+    let mut record = record.clone();
+    if !spec.user.is_empty() {
+        record.spec.user.clone_from(&spec.user);
+    }
+    record.spec.privileged |= spec.privileged;
+    record
+}
+
 impl Containers {
     /// Makes a further process, without starting it.
     ///
     /// # Errors
-    /// `Invalid` without a command; `Conflict` when the container does not run.
-    pub fn create_exec(&self, record: &ContainerRecord, spec: NewExec) -> Result<Arc<Exec>> {
+    /// `Invalid` without a command or for a user that the container does not know; `Conflict` when it does not run.
+    pub async fn create_exec(&self, record: &ContainerRecord, spec: NewExec) -> Result<Arc<Exec>> {
+        if !spec.user.is_empty() && !spec.command.is_empty() {
+            runs(record)?;
+            // Looked up again at the start, as the files are then.
+            self.identity(as_user(record, &spec)).await?;
+        }
         let exec = self.execs().create(record, spec)?;
         self.publish_exec("exec_create", record, &exec, &[]);
         Ok(exec)
@@ -257,13 +272,7 @@ impl Containers {
         spec: &NewExec,
         size: Option<ConsoleSize>,
     ) -> Result<Process> {
-        let mut as_user = record.as_ref().clone();
-        if !spec.user.is_empty() {
-            as_user.spec.user.clone_from(&spec.user);
-        }
-        if spec.privileged {
-            as_user.spec.privileged = true;
-        }
+        let as_user = as_user(record, spec);
         let identity = self.identity(as_user.clone()).await?;
         let mut env = self.environment(record);
         if spec.tty && !env.iter().any(|e| e.starts_with("TERM=")) {

@@ -185,13 +185,27 @@ impl Engine {
     /// # Panics
     /// When there is none.
     pub fn get(&self, path: &str) -> String {
+        self.ask("GET", path, "").1
+    }
+
+    /// The status and the body of its API's answer to a request with a body of JSON.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         use std::io::{Read, Write};
         let mut stream = std::os::unix::net::UnixStream::connect(self.path("s.sock")).expect("connect");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: wharf\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: wharf\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         stream.write_all(request.as_bytes()).expect("ask");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("read the answer");
-        answer.split_once("\r\n\r\n").expect("a body").1.to_owned()
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        (status, body.to_owned())
     }
 
     /// What the engine logged.

@@ -29,19 +29,17 @@ pub(crate) async fn create(
         return Err(ApiError::bad_request(format!("Invalid escape keys ({}) provided", request.detach_keys)));
     }
     let record = api.containers.find(&id)?.record();
-    let exec = api.containers.create_exec(
-        &record,
-        NewExec {
-            command: request.cmd.unwrap_or_default().0,
-            tty: request.tty,
-            attach: (request.attach_stdin, request.attach_stdout, request.attach_stderr),
-            env: request.env.unwrap_or_default(),
-            working_dir: request.working_dir,
-            user: request.user,
-            privileged: request.privileged,
-            detach_keys: request.detach_keys,
-        },
-    )?;
+    let wanted = NewExec {
+        command: request.cmd.unwrap_or_default().0,
+        tty: request.tty,
+        attach: (request.attach_stdin, request.attach_stdout, request.attach_stderr),
+        env: request.env.unwrap_or_default(),
+        working_dir: request.working_dir,
+        user: request.user,
+        privileged: request.privileged,
+        detach_keys: request.detach_keys,
+    };
+    let exec = api.containers.create_exec(&record, wanted).await?;
     Ok((StatusCode::CREATED, Json(IdResponse { id: exec.id.to_string() })).into_response())
 }
 

@@ -147,7 +147,7 @@ impl Containers {
     async fn run_probe(&self, record: &ContainerRecord, check: &Check, output: &mut Output) -> Result<i32> {
         let spec =
             NewExec { command: check.command.clone(), attach: (false, true, true), ..NewExec::default() };
-        let exec = self.create_exec(record, spec)?;
+        let exec = self.create_exec(record, spec).await?;
         let result = self.run_in_time(&exec, record, check, output).await;
         self.shared.execs.forget(&exec.id);
         result

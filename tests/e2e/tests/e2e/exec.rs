@@ -24,6 +24,32 @@ fn exec_runs_in_the_container() {
 }
 
 #[test]
+fn a_user_that_is_not_there_is_refused_at_once() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    for (user, why) in [
+        ("nobodyhere", "unable to find user nobodyhere: no matching entries in passwd file"),
+        ("nobodyhere:x", "unable to find user nobodyhere: no matching entries in passwd file"),
+        ("root:x", "unable to find group x: no matching entries in group file"),
+        ("99999999999", "uids and gids must be in range 0-2147483647"),
+        ("1:2:3", "unable to find group 2:3: no matching entries in group file"),
+    ] {
+        let body = format!(r#"{{"Cmd": ["true"], "User": {user:?}}}"#);
+        let answer = e.ask("POST", "/v1.47/containers/c1/exec", &body);
+        assert_eq!(answer, (400, serde_json::json!({"message": why}).to_string()), "{user}");
+        for flags in [&["exec"][..], &["exec", "-d"]] {
+            let done = e.run(&[flags, &["-u", user, "c1", "true"]].concat());
+            assert!(
+                done.code == 1 && done.err.contains(&format!("Error response from daemon: {why}")),
+                "{}",
+                done.err
+            );
+        }
+    }
+    assert_eq!(e.run(&["inspect", "-f", "{{json .ExecIDs}}", "c1"]).ok(), "null");
+}
+
+#[test]
 fn exec_needs_a_running_container() {
     let Some(e) = Engine::start() else { return };
     e.run(&["create", "--name", "c1", "busybox", "true"]).ok();
