@@ -13,12 +13,14 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use std::collections::BTreeSet;
 use wharf_docker_api::types::network::{
-    ConnectRequest, CreateRequest, CreateResponse, DisconnectRequest, EndpointResource, Inspect, Ipam,
-    IpamConfig, PruneResponse,
+    ConfigReference, ConnectRequest, CreateRequest, CreateResponse, DisconnectRequest, EndpointResource,
+    Inspect, Ipam, IpamConfig, PruneResponse,
 };
 use wharf_engine::clock::rfc3339;
 use wharf_engine::containers::Command;
-use wharf_engine::networks::{NetworkRecord, NewNetwork, driver_name, endpoint_id};
+use wharf_engine::networks::{
+    NetworkRecord, NewNetwork, OPERATOR_FIELDS, OWN_CONFIGURATION, driver_name, endpoint_id,
+};
 use wharf_model::network::{GatewayMode, Subnet};
 
 /// Characters of an id in texts.
@@ -40,7 +42,11 @@ fn wire(api: &Api, record: &NetworkRecord, with_containers: bool) -> Inspect {
         scope: "local".to_owned(),
         driver: driver_name(&record.spec.driver).to_owned(),
         enable_ipv4: !record.without_ipv4,
-        enable_ipv6: record.spec.subnets.iter().any(|s| s.base.is_ipv6()),
+        enable_ipv6: if record.config_only {
+            record.ipv6
+        } else {
+            record.spec.subnets.iter().any(|s| s.base.is_ipv6())
+        },
         ipam: Ipam {
             driver: "default".to_owned(),
             options: None,
@@ -49,6 +55,8 @@ fn wire(api: &Api, record: &NetworkRecord, with_containers: bool) -> Inspect {
         },
         internal: record.spec.internal,
         attachable: record.attachable,
+        config_from: ConfigReference { network: record.config_from.clone() },
+        config_only: record.config_only,
         containers,
         options: record.options.clone(),
         labels: record.labels.clone(),
@@ -158,6 +166,8 @@ pub(crate) async fn create(State(api): State<Api>, body: Body) -> ApiResult {
         attachable: request.attachable,
         without_ipv4: request.enable_ipv4 == Some(false),
         chosen_gateways,
+        config_only: request.config_only,
+        config_from: request.config_from.unwrap_or_default().network,
     };
     let networks = api.networks.clone();
     let made = tokio::task::spawn_blocking(move || networks.create(wish)).await;
@@ -170,20 +180,20 @@ pub(crate) async fn create(State(api): State<Api>, body: Body) -> ApiResult {
 /// Refuses what this engine has not.
 fn check(request: &CreateRequest) -> ApiResult<()> {
     let refused = |status, text: &str| Err(ApiError::new(status, text));
+    if request.config_only && (request.ingress || !request.scope.is_empty()) {
+        return refused(StatusCode::FORBIDDEN, OPERATOR_FIELDS);
+    }
     if request.scope == "swarm" {
         return refused(
             StatusCode::FORBIDDEN,
             "cannot create a swarm scoped network when swarm is not active",
         );
     }
-    if request.config_only || request.config_from.as_ref().is_some_and(|from| !from.network.is_empty()) {
-        return refused(
-            StatusCode::NOT_IMPLEMENTED,
-            "configuration-only networks are not supported: give each network its own options",
-        );
-    }
     match request.ipam.as_ref().map_or("", |ipam| ipam.driver.as_str()) {
         "" | "default" => Ok(()),
+        _ if request.config_from.as_ref().is_some_and(|from| !from.network.is_empty()) => {
+            refused(StatusCode::FORBIDDEN, OWN_CONFIGURATION)
+        }
         other => refused(StatusCode::NOT_FOUND, &format!("plugin {other:?} not found")),
     }
 }
@@ -238,6 +248,8 @@ pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
     for record in api.networks.list() {
         let name = &record.spec.name;
         let wanted = !is_predefined(name)
+            // Nobody is ever in one.
+            && !record.config_only
             && filters.labels(&record.labels)
             && until.is_none_or(|t| record.created_ns < t);
         if wanted && api.networks.remove(record.spec.id.as_str()).is_ok() {

@@ -1,9 +1,12 @@
 //! Networks: the engine's own bridge, users' bridges, and containers' places in them.
 
+mod configuration;
 mod live;
 mod options;
 mod republish;
 pub(crate) mod settings;
+
+pub use configuration::{OPERATOR_FIELDS, OWN_CONFIGURATION};
 
 use crate::clock::now_ns;
 use crate::events::Events;
@@ -42,6 +45,12 @@ pub struct NetworkRecord {
     /// Gateways that the engine chose in blocks that the user gave. Docker does not show them.
     #[serde(default)]
     pub chosen_gateways: BTreeSet<IpAddr>,
+    /// It is only there for others to take their configuration from.
+    #[serde(default)]
+    pub config_only: bool,
+    /// Name of the network whose configuration it took.
+    #[serde(default)]
+    pub config_from: String,
 }
 
 /// A wish for a network.
@@ -69,6 +78,10 @@ pub struct NewNetwork {
     pub without_ipv4: bool,
     /// Gateways in `subnets` that nobody asked for.
     pub chosen_gateways: BTreeSet<IpAddr>,
+    /// Only there for others to take their configuration from.
+    pub config_only: bool,
+    /// Name of the network to take the configuration from.
+    pub config_from: String,
 }
 
 /// The engine's own bridge.
@@ -109,7 +122,7 @@ impl Networks {
         for name in PREDEFINED {
             networks.provide_predefined(name, own)?;
         }
-        for record in networks.list() {
+        for record in networks.list().iter().filter(|r| !r.config_only) {
             networks.driver.ensure(&record.spec)?;
         }
         Ok(networks)
@@ -157,6 +170,8 @@ impl Networks {
             attachable: false,
             without_ipv4: false,
             chosen_gateways: BTreeSet::new(),
+            config_only: false,
+            config_from: String::new(),
         };
         if existing.as_ref() == Some(&record) { Ok(()) } else { self.keep(record) }
     }
@@ -198,7 +213,7 @@ impl Networks {
     }
 
     /// Makes a network.
-    pub fn create(&self, wish: NewNetwork) -> Result<NetworkRecord> {
+    pub fn create(&self, mut wish: NewNetwork) -> Result<NetworkRecord> {
         // Docker takes any other name, one with blanks or slashes too.
         if wish.name.trim().is_empty() {
             return Err(Error::invalid("invalid name: name is empty"));
@@ -209,10 +224,18 @@ impl Networks {
                 format!("operation is not permitted on predefined {} network", wish.name),
             ));
         }
-        let id = NetworkId::from_bytes(random::bytes()?);
-        let mut spec = options::spec(&wish, id)?;
         if self.list().iter().any(|r| r.spec.name == wish.name) {
             return Err(Error::conflict(format!("network with name {} already exists", wish.name)));
+        }
+        self.configure(&mut wish)?;
+        let id = NetworkId::from_bytes(random::bytes()?);
+        let mut spec =
+            if wish.config_only { configuration::spec(&wish, id) } else { options::spec(&wish, id)? };
+        if wish.config_only {
+            let record = recorded(wish, spec);
+            self.keep(record.clone())?;
+            self.publish("create", &record, None);
+            return Ok(record);
         }
         if !wish.without_ipv4 && !spec.subnets.iter().any(|s| s.base.is_ipv4()) {
             spec.subnets.insert(0, self.driver.free_subnet()?);
@@ -220,16 +243,7 @@ impl Networks {
         if wish.ipv6 && !spec.subnets.iter().any(|s| s.base.is_ipv6()) {
             spec.subnets.push(local_ipv6(&spec.id)?);
         }
-        let record = NetworkRecord {
-            spec,
-            labels: wish.labels,
-            options: wish.options,
-            created_ns: now_ns(),
-            ipv6: wish.ipv6,
-            attachable: wish.attachable,
-            without_ipv4: wish.without_ipv4,
-            chosen_gateways: wish.chosen_gateways,
-        };
+        let record = recorded(wish, spec);
         // Intent first: a crash after this line makes the bridge at the next start.
         self.keep(record.clone())?;
         if let Err(e) = self.driver.ensure(&record.spec) {
@@ -252,7 +266,12 @@ impl Networks {
             let message = format!("{} is a pre-defined network and cannot be removed", record.spec.name);
             return Err(Error::new(ErrorKind::Forbidden, message));
         }
-        self.driver.remove(&record.spec.id).map_err(|e| match e.kind() {
+        let gone = if record.config_only {
+            self.unused(&record.spec.name)
+        } else {
+            self.driver.remove(&record.spec.id)
+        };
+        gone.map_err(|e| match e.kind() {
             ErrorKind::Conflict => Error::new(
                 ErrorKind::Forbidden,
                 format!(
@@ -322,7 +341,7 @@ impl Networks {
                 Err(e) => {
                     self.release(&reserved, &[])?;
                     return Err(match e.kind() {
-                        ErrorKind::Conflict => {
+                        ErrorKind::Conflict | ErrorKind::Forbidden => {
                             Error::wrap(e.kind(), "failed to set up container networking", e)
                         }
                         _ => e,
@@ -341,6 +360,10 @@ impl Networks {
         default_route: bool,
     ) -> Result<(String, Endpoint)> {
         let network = self.find(name)?;
+        if network.config_only {
+            let message = "cannot create endpoint on configuration-only network";
+            return Err(Error::new(ErrorKind::Forbidden, message));
+        }
         let none = EndpointSpec::default();
         let wish = self.wish(&record.spec, &network.spec.name).unwrap_or(&none);
         let mut names = vec![record.name.clone(), record.id.short().to_owned()];
@@ -423,7 +446,8 @@ impl Networks {
 
     /// Removes what earlier processes left in the kernel that no record speaks of.
     pub fn sweep(&self, endpoints: &[Endpoint]) -> Result<()> {
-        let specs: Vec<NetworkSpec> = self.list().into_iter().map(|r| r.spec).collect();
+        let specs: Vec<NetworkSpec> =
+            self.list().into_iter().filter(|r| !r.config_only).map(|r| r.spec).collect();
         self.driver.sweep(&specs, endpoints)
     }
 
@@ -453,6 +477,21 @@ impl Networks {
             }
         }
         Ok(counters)
+    }
+}
+
+fn recorded(wish: NewNetwork, spec: NetworkSpec) -> NetworkRecord {
+    NetworkRecord {
+        spec,
+        labels: wish.labels,
+        options: wish.options,
+        created_ns: now_ns(),
+        ipv6: wish.ipv6,
+        attachable: wish.attachable,
+        without_ipv4: wish.without_ipv4,
+        chosen_gateways: wish.chosen_gateways,
+        config_only: wish.config_only,
+        config_from: wish.config_from,
     }
 }
 

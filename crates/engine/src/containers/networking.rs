@@ -17,14 +17,15 @@ const PRIVATE: &str =
 impl Actor {
     /// Connects to one more network: at once when it runs, else with the next start.
     pub(super) async fn connect_network(&mut self, network: &str, wish: EndpointSpec) -> Result<()> {
-        let network = self.shared.networks.find(network)?.spec;
+        let found = self.shared.networks.find(network)?;
+        let (network, real) = (found.spec, !found.config_only);
         match (&self.record.spec.network, &network.driver) {
             (NetworkMode::Host, _) | (_, Driver::Host) => return Err(Error::invalid(HOST)),
             (NetworkMode::Container(_), _) => return Err(Error::invalid(SHARED)),
             (NetworkMode::None, _) if !self.record.spec.left.contains("none") => {
                 return Err(Error::invalid(PRIVATE));
             }
-            (_, Driver::None) => return Err(Error::invalid(PRIVATE)),
+            (_, Driver::None) if real => return Err(Error::invalid(PRIVATE)),
             _ => {}
         }
         settings::check(&network, &wish)?;

@@ -21,6 +21,7 @@ mod leaks;
 mod links;
 mod logging;
 mod mounts;
+mod netconfig;
 mod netopts;
 mod network;
 mod oci;
