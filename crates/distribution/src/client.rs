@@ -9,7 +9,7 @@ mod fetch;
 mod manifests;
 mod resolve;
 mod search;
-mod tls;
+pub mod tls;
 mod transport;
 
 pub use auth::Credentials;

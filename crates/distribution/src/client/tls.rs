@@ -1,4 +1,4 @@
-//! Which certificates are trusted: the system's, and those given for one registry.
+//! Which certificates are trusted: the system's, and those given for one server.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -18,30 +18,60 @@ const BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// Whom a client trusts, and what it shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// Files with authorities besides the system's.
+    pub authorities: Vec<PathBuf>,
+    /// Our own certificate with its key.
+    pub own: Option<(PathBuf, PathBuf)>,
+    /// Any certificate is taken.
+    pub unverified: bool,
+}
+
+impl Trust {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// `Invalid` when one cannot be read or is no certificate.
+    pub fn config(&self) -> Result<Arc<ClientConfig>> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let unusable = |e| Error::wrap(ErrorKind::Invalid, "set up TLS", e);
+        let builder =
+            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+        let builder = builder.map_err(unusable)?;
+        let builder = if self.unverified {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+        } else {
+            builder.with_root_certificates(roots(&self.authorities)?)
+        };
+        let config = match &self.own {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key_path)) => {
+                let key = PrivateKeyDer::from_pem_file(key_path).map_err(|e| unreadable(key_path, e))?;
+                builder.with_client_auth_cert(pem(certificate)?, key).map_err(unusable)?
+            }
+        };
+        Ok(Arc::new(config))
+    }
+}
+
 /// Trust for one registry. `certs_dir/<host>/` holds `*.crt` (authorities) and `*.cert` with `*.key` (our own
 /// certificate), as Docker has it.
 pub(super) fn config(certs_dir: &Path, host: &str, verify: bool) -> Result<Arc<ClientConfig>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let unusable = |e| Error::wrap(ErrorKind::Invalid, format!("set up TLS for {host}"), e);
-    let builder =
-        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
-    let builder = builder.map_err(unusable)?;
     let files = files(&certs_dir.join(host))?;
-    let builder = if verify {
-        builder.with_root_certificates(roots(&files)?)
-    } else {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+    let named = |extension: &str| {
+        let matching = files.iter().filter(|f| f.extension().is_some_and(|e| e == extension));
+        matching.cloned().collect::<Vec<_>>()
     };
-    let own = files.iter().find(|f| f.extension().is_some_and(|e| e == "cert"));
-    let config = match own {
-        None => builder.with_no_client_auth(),
-        Some(certificate) => {
-            let key_path = certificate.with_extension("key");
-            let key = PrivateKeyDer::from_pem_file(&key_path).map_err(|e| unreadable(&key_path, e))?;
-            builder.with_client_auth_cert(pem(certificate)?, key).map_err(unusable)?
-        }
+    let own = named("cert").into_iter().next();
+    let trust = Trust {
+        authorities: named("crt"),
+        own: own.map(|certificate| (certificate.clone(), certificate.with_extension("key"))),
+        unverified: !verify,
     };
-    Ok(Arc::new(config))
+    let with_host = |e: Error| Error::wrap(e.kind(), format!("set up TLS for {host}"), e);
+    trust.config().map_err(with_host)
 }
 
 fn roots(files: &[PathBuf]) -> Result<RootCertStore> {
@@ -53,7 +83,7 @@ fn roots(files: &[PathBuf]) -> Result<RootCertStore> {
         Some(path) => drop(roots.add_parsable_certificates(pem(&path)?)),
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
     }
-    for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "crt")) {
+    for file in files {
         for certificate in pem(file)? {
             roots.add(certificate).map_err(|e| unreadable(file, e))?;
         }
@@ -86,7 +116,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-/// Takes any certificate: for registries a person has called insecure.
+/// Takes any certificate: for servers a person has called insecure.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 

@@ -33,6 +33,7 @@ mod registry;
 mod run;
 mod security;
 mod survive;
+mod syslog_tls;
 mod tcp;
 mod terminal;
 mod userns;

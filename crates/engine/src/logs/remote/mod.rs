@@ -8,6 +8,7 @@ mod fluentd;
 mod gelf;
 mod journald;
 mod syslog;
+mod tls;
 mod transport;
 
 use super::about::About;
@@ -114,6 +115,10 @@ pub(crate) async fn reach(record: &ContainerRecord) -> Result<()> {
             e,
         )
     };
+    target.address.check().map_err(|e| {
+        let what = "failed to create task for container: failed to initialize logging driver";
+        Error::wrap(ErrorKind::Internal, what, e)
+    })?;
     match tokio::time::timeout(CONNECT_LIMIT, Connection::open(&target.address)).await {
         Ok(opened) => opened.map(drop).map_err(failed),
         Err(_) => Err(failed(io::ErrorKind::TimedOut.into())),

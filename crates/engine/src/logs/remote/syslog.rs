@@ -3,6 +3,7 @@
 use super::super::LogEntry;
 use super::super::about::About;
 use super::line;
+use super::tls::Tls;
 use super::transport::Address;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -33,12 +34,20 @@ pub(super) struct Encoder {
     facility: usize,
     form: Form,
     about: About,
+    /// Each message comes after its length.
+    framed: bool,
 }
 
 pub(super) fn parse(log: &LogSpec, about: About) -> Result<(Address, Encoder)> {
     let address = match log.option("syslog-address").filter(|text| !text.is_empty()) {
         None => Address::UnixDatagram(LOCAL.map(Into::into).to_vec()),
-        Some(text) => Address::parse("syslog-address", text, PORT)?,
+        Some(text) => match text.strip_prefix("tcp+tls://") {
+            None => Address::parse("syslog-address", text, PORT)?,
+            Some(rest) => match Address::parse("syslog-address", &format!("tcp://{rest}"), PORT)? {
+                Address::Tcp(host) => Address::Tls(host, Tls::of(log)),
+                other => other,
+            },
+        },
     };
     let facility = match log.option("syslog-facility").filter(|text| !text.is_empty()) {
         None => DAEMON,
@@ -59,7 +68,9 @@ pub(super) fn parse(log: &LogSpec, about: About) -> Result<(Address, Encoder)> {
             )));
         }
     };
-    Ok((address, Encoder { facility, form, about }))
+    // RFC 5425, section 4.3; Docker frames nothing else.
+    let framed = matches!(form, Form::Rfc5424 { .. }) && matches!(address, Address::Tls(..));
+    Ok((address, Encoder { facility, form, about, framed }))
 }
 
 impl Encoder {
@@ -69,7 +80,7 @@ impl Encoder {
         let About { tag, host, .. } = &self.about;
         let process = std::process::id();
         let (text, time) = (line(entry), OffsetDateTime::parse(&entry.time, &Rfc3339).ok());
-        match self.form {
+        let message = match self.form {
             Form::Traditional => format!("<{priority}>{} {tag}[{process}]: {text}\n", stamp(time)),
             Form::Rfc3164 => format!("<{priority}>{} {host} {tag}[{process}]: {text}\n", stamp(time)),
             Form::Rfc5424 { micro } => {
@@ -77,8 +88,8 @@ impl Encoder {
                 let time = precise(time, digits);
                 format!("<{priority}>1 {time} {host} {tag} {process} {tag} - {text}\n")
             }
-        }
-        .into_bytes()
+        };
+        if self.framed { format!("{} {message}", message.len()) } else { message }.into_bytes()
     }
 }
 
@@ -127,6 +138,9 @@ mod tests {
             encode(&[("syslog-format", "rfc5424")], false),
             "<30>1 2024-03-05T06:07:08Z node web PID web - hello\n"
         );
+        let tls = [("syslog-format", "rfc5424"), ("syslog-address", "tcp+tls://h")];
+        let framed = encode(&tls, false);
+        assert!(framed.ends_with(" <30>1 2024-03-05T06:07:08Z node web PID web - hello\n"), "{framed}");
         assert!(encode(&[("syslog-format", "rfc5424micro")], false).contains("06:07:08.123456Z"));
     }
 

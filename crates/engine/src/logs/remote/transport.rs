@@ -1,5 +1,6 @@
 //! Connections to receivers.
 
+use super::tls::{Stream, Tls};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(super) enum Address {
     Udp(String),
     Tcp(String),
+    /// TCP with TLS.
+    Tls(String, Tls),
     Unix(PathBuf),
     /// The first of these that is there.
     UnixDatagram(Vec<PathBuf>),
@@ -25,7 +28,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Udp(host) => write!(f, "udp {host}"),
-            Self::Tcp(host) => write!(f, "tcp {host}"),
+            Self::Tcp(host) | Self::Tls(host, _) => write!(f, "tcp {host}"),
             Self::Unix(path) => write!(f, "unix {}", path.display()),
             Self::UnixDatagram(paths) => {
                 let paths: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
@@ -36,6 +39,11 @@ impl fmt::Display for Address {
 }
 
 impl Address {
+    /// Sees that the files that it needs are there.
+    pub(super) fn check(&self) -> Result<()> {
+        if let Self::Tls(_, tls) = self { tls.config().map(drop) } else { Ok(()) }
+    }
+
     /// `udp://host:port` and the like; a port that is left out is `port`.
     pub(super) fn parse(option: &str, text: &str, port: u16) -> Result<Self> {
         let invalid = |why: &str| Error::invalid(format!("invalid {option} {text:?}: {why}"));
@@ -59,11 +67,6 @@ impl Address {
             "tcp" => Self::Tcp(host(rest)?),
             "unix" => Self::Unix(path(rest)?),
             "unixgram" => Self::UnixDatagram(vec![path(rest)?]),
-            "tcp+tls" => {
-                return Err(Error::unsupported(format!(
-                    "{option} {text}: TLS is not supported yet: use tcp:// to a relay on this host"
-                )));
-            }
             _ => return Err(invalid("its scheme is not known")),
         })
     }
@@ -73,6 +76,7 @@ impl Address {
 pub(super) enum Connection {
     Udp(UdpSocket),
     Tcp(TcpStream),
+    Tls(Stream),
     Unix(UnixStream),
     UnixDatagram(UnixDatagram),
 }
@@ -89,6 +93,7 @@ impl Connection {
                 Self::Udp(socket)
             }
             Address::Tcp(host) => Self::Tcp(TcpStream::connect(host.as_str()).await?),
+            Address::Tls(host, tls) => Self::Tls(tls.connect(host).await?),
             Address::Unix(path) => Self::Unix(UnixStream::connect(path).await?),
             Address::UnixDatagram(paths) => {
                 let socket = UnixDatagram::unbound()?;
@@ -119,6 +124,7 @@ impl Connection {
                     still_open(stream.try_read(&mut [0; 64]))?;
                     stream.write_all(bytes).await
                 }
+                Self::Tls(stream) => stream.send(bytes).await,
                 Self::Unix(stream) => {
                     still_open(stream.try_read(&mut [0; 64]))?;
                     stream.write_all(bytes).await
@@ -137,7 +143,8 @@ impl Connection {
                 let length = match self {
                     Self::Tcp(stream) => stream.read(&mut piece).await?,
                     Self::Unix(stream) => stream.read(&mut piece).await?,
-                    Self::Udp(_) | Self::UnixDatagram(_) => return Ok(()),
+                    // Nobody who speaks TLS acknowledges.
+                    Self::Tls(_) | Self::Udp(_) | Self::UnixDatagram(_) => return Ok(()),
                 };
                 if length == 0 || answer.len() > 4096 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
