@@ -49,16 +49,9 @@ impl Ignore {
     }
 }
 
+/// Patterns and paths begin at the context's root.
 fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+    wharf_oci::path::clean(path).split_off(1)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 pub mod digest;
 pub mod image_config;
 pub mod manifest;
+pub mod path;
 pub mod platform;
 pub mod reference;
 pub mod runtime_spec;

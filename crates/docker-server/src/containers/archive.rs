@@ -103,15 +103,7 @@ async fn stat(api: &Api, id: &str, path: &std::path::Path) -> ApiResult<HeaderVa
 
 /// Where a link leads, from the root.
 fn led(from: &std::path::Path, link: &std::path::Path) -> String {
-    let mut to = PathBuf::from("/");
-    for part in from.parent().unwrap_or(from).join(link).components() {
-        match part {
-            std::path::Component::Normal(name) => to.push(name),
-            std::path::Component::ParentDir => drop(to.pop()),
-            _ => {}
-        }
-    }
-    to.display().to_string()
+    wharf_oci::path::clean(&from.parent().unwrap_or(from).join(link).to_string_lossy())
 }
 
 fn wire_stat(name: String, stat: &PathStat, link: Option<String>) -> WireStat {

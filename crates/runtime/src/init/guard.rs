@@ -5,7 +5,6 @@ use crate::error::{Doing, Error, Result};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use std::path::{Component, Path};
 
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
@@ -35,7 +34,7 @@ pub(super) fn check(
     if (top.st_dev, top.st_ino) == (at.st_dev, at.st_ino) {
         return Err(Error::setup("the mount point is the root itself"));
     }
-    let clean = clean(destination);
+    let clean = wharf_oci::path::clean(destination);
     let is_proc = |fd| rustix::fs::fstatfs(fd).map(|found| found.f_type == PROC_SUPER_MAGIC);
     let inside = is_proc(place).doing(what)?;
     if !inside && clean != "/proc" || REPLACEABLE.contains(&clean.as_str()) {
@@ -68,30 +67,5 @@ pub(super) fn ordinary_directory(root: BorrowedFd<'_>, kind: &str, path: &str) -
             }
             other => return other.doing("open the destination"),
         }
-    }
-}
-
-/// The path without `.`, `..` and doubled slashes, by its text.
-fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in Path::new(path).components() {
-        match part {
-            Component::Normal(name) => parts.extend(name.to_str()),
-            Component::ParentDir => drop(parts.pop()),
-            _ => {}
-        }
-    }
-    format!("/{}", parts.join("/"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_cleaned() {
-        assert_eq!(clean("//proc/./x/.."), "/proc");
-        assert_eq!(clean("/../a/../../proc/"), "/proc");
-        assert_eq!(clean("/.."), "/");
     }
 }

@@ -94,26 +94,13 @@ fn process(record: &ContainerRecord, identity: &Identity) -> Process {
         user: identity.user.clone(),
         args: record.command(),
         env: environment(record),
-        cwd: clean(cwd.into_iter().find(|c| !c.is_empty()).unwrap_or("/")),
+        cwd: wharf_oci::path::clean(cwd.into_iter().find(|c| !c.is_empty()).unwrap_or("/")),
         capabilities: Some(capabilities_of(record)),
         rlimits: spec.ulimits.clone(),
         no_new_privileges: spec.no_new_privileges,
         oom_score_adj: oom,
         ..Process::default()
     }
-}
-
-/// A path without `.`, `..` and doubled slashes, by its text, as Docker has working directories.
-fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            name => parts.push(name),
-        }
-    }
-    format!("/{}", parts.join("/"))
 }
 
 /// What a container's processes see: defaults, the image's, the user's.
