@@ -197,11 +197,16 @@ impl Networks {
 
     /// Finds one by id, name, or the beginning of its id.
     pub fn find(&self, name: &str) -> Result<NetworkRecord> {
-        let all = self.list();
-        let exact = all.iter().find(|r| r.spec.id.as_str() == name || r.spec.name == name);
+        let is_meant = |r: &&NetworkRecord| r.spec.id.as_str() == name || r.spec.name == name;
+        let exact = {
+            // Asked for each line of `ps`: no other record is copied.
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            known.iter().filter(is_meant).min_by_key(|r| r.created_ns).cloned()
+        };
         if let Some(record) = exact {
-            return Ok(record.clone());
+            return Ok(record);
         }
+        let all = self.list();
         let mut matching = all.iter().filter(|r| !name.is_empty() && r.spec.id.as_str().starts_with(name));
         match (matching.next(), matching.next()) {
             (Some(record), None) => Ok(record.clone()),

@@ -1,7 +1,7 @@
 //! Removing and renaming volumes that nobody uses.
 
 use super::record::Pending;
-use super::{VolumeRecord, VolumeService, absent, check_name};
+use super::{LONGEST_NAME, VolumeRecord, VolumeService, absent, check_name};
 use crate::volumes::claims::Claims;
 use std::sync::Arc;
 use wharf_failpoint::failpoint;
@@ -111,6 +111,15 @@ impl VolumeService {
     }
 
     fn recover_one(&self, mut record: VolumeRecord) -> Result<()> {
+        if record.name.len() > LONGEST_NAME {
+            // Of an engine that took any name: there has never been a directory, and never will be.
+            tracing::warn!(
+                "the record of a volume whose name no directory can have is dropped: {}",
+                record.name
+            );
+            let delete = Change::Delete { kind: RecordKind::Volume, id: record.name };
+            return self.records.commit(vec![delete], Durability::Process);
+        }
         match record.pending.take() {
             Some(Pending::Make) => self.erase(&record.name),
             Some(Pending::Remove) => self.erase(&record.name).or_else(|e| {

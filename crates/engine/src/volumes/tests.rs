@@ -124,6 +124,18 @@ fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
 }
 
 #[test]
+fn a_record_whose_name_no_directory_can_have_is_dropped() {
+    let f = fixture();
+    made(&f, "fine");
+    let name = "x".repeat(LONGEST_NAME + 1);
+    let record = VolumeRecord::new(&name, BTreeMap::new(), BTreeMap::new());
+    f.service.put(&record, Durability::Process).unwrap();
+    f.service.recover().unwrap();
+    let left: Vec<String> = f.service.all().unwrap().into_iter().map(|r| r.name).collect();
+    assert_eq!((left, f.store.names()), (vec!["fine".to_owned()], vec!["fine".to_owned()]));
+}
+
+#[test]
 fn renaming_keeps_what_is_known() {
     let f = fixture();
     let old = made(&f, "old");
