@@ -36,7 +36,7 @@ pub(crate) fn spec(request: CreateRequest, about: &About) -> ApiResult<Container
         working_dir: config.working_dir,
         user: config.user,
         groups: host.group_add.clone().unwrap_or_default(),
-        labels: config.labels.unwrap_or_default(),
+        labels: config.labels.unwrap_or_default().0,
         hostname: config.hostname,
         domainname: config.domainname,
         tty: config.tty,

@@ -118,7 +118,8 @@ where
 
 async fn answer(router: Router, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     tracing::debug!(method = %request.method(), uri = %request.uri(), "request");
-    let mut response = match strip_version(request.uri()) {
+    let uri = readable(request.uri());
+    let mut response = match strip_version(uri.as_ref().unwrap_or(request.uri())) {
         Ok(uri) => {
             *request.uri_mut() = uri;
             router.oneshot(request.map(|body| Body::new(RunOut::new(body)))).await?
@@ -157,6 +158,36 @@ fn strip_version(uri: &Uri) -> Result<Uri, ApiError> {
         .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, format!("invalid path {path:?}")))
 }
 
+/// A path with bytes that are no UTF-8 as Go's text has them: each is a replacement character. Nothing is called so, and
+/// every route says that in its words. `None` for a path that is readable.
+fn readable(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    let escaped = |at: usize| {
+        let digits = path.as_bytes().get(at + 1..at + 3)?;
+        u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let (mut bytes, mut at) = (Vec::new(), 0);
+    // What each byte is written as.
+    let mut written = Vec::new();
+    while at < path.len() {
+        let byte = escaped(at).filter(|_| path.as_bytes()[at] == b'%');
+        let length = if byte.is_some() { 3 } else { 1 };
+        bytes.push(byte.unwrap_or(path.as_bytes()[at]));
+        written.push(path.get(at..at + length)?);
+        at += length;
+    }
+    std::str::from_utf8(&bytes).err()?;
+    let (mut text, mut taken) = (String::new(), 0);
+    for chunk in bytes.utf8_chunks() {
+        let (valid, invalid) = (chunk.valid().len(), chunk.invalid().len());
+        text.extend(written[taken..taken + valid].iter().copied());
+        text.extend(std::iter::repeat_n("%EF%BF%BD", invalid));
+        taken += valid + invalid;
+    }
+    let query = uri.query().map(|q| format!("?{q}")).unwrap_or_default();
+    format!("{text}{query}").parse().ok()
+}
+
 fn parse_version(text: &str) -> Option<(u32, u32)> {
     let (major, minor) = text.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
@@ -174,5 +205,17 @@ mod tests {
         assert_eq!(strip("/volumes/x").unwrap(), "/volumes/x");
         assert!(strip("/v1.99/info").is_err());
         assert!(strip("/v1.12/info").is_err());
+    }
+
+    #[test]
+    fn paths_that_are_no_text_are_made_one() {
+        let made = |uri: &str| readable(&uri.parse().unwrap()).map(|u| u.to_string());
+        assert_eq!(
+            made("/containers/%ff%41%FE/json?a=%ff").unwrap(),
+            "/containers/%EF%BF%BD%41%EF%BF%BD/json?a=%ff"
+        );
+        for fine in ["/containers/x/json", "/images/a%2Fb:%C3%A4/json", "/x/%zz", "/x/%", "/x/%4"] {
+            assert_eq!(made(fine), None, "{fine}");
+        }
     }
 }

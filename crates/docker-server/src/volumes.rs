@@ -75,7 +75,7 @@ pub(crate) async fn create(State(api): State<Api>, JsonBody(request): JsonBody<C
             format!("create {name}: error looking up volume plugin {driver}: plugin \"{driver}\" not found");
         return Err(ApiError::new(StatusCode::NOT_FOUND, message));
     }
-    let (labels, options) = (request.labels.unwrap_or_default(), request.driver_opts.unwrap_or_default());
+    let (labels, options) = (request.labels.unwrap_or_default().0, request.driver_opts.unwrap_or_default().0);
     let record = api.volumes.create(&request.name, labels, options)?;
     Ok((StatusCode::CREATED, Json(wire(&api, &record)?)).into_response())
 }

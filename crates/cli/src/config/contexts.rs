@@ -69,20 +69,23 @@ impl Store {
         self.directory.join("tls").join(id(name))
     }
 
-    /// What is stored, by name.
-    pub(crate) fn list(&self) -> Result<Vec<NamedEngine>, Failure> {
+    /// What is stored, by name, and what of it cannot be read.
+    pub(crate) fn list(&self) -> Result<(Vec<NamedEngine>, Vec<Failure>), Failure> {
         let directory = self.directory.join("meta");
         let entries = match fs::read_dir(&directory) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Default::default()),
             other => other.map_err(|e| Failure::file("read", &directory, &e))?,
         };
-        let mut all = Vec::new();
+        let (mut all, mut broken) = (Vec::new(), Vec::new());
         for entry in entries {
             let path = entry.map_err(|e| Failure::file("read", &directory, &e))?.path().join("meta.json");
-            all.extend(read(&path)?);
+            match read(&path) {
+                Ok(found) => all.extend(found),
+                Err(e) => broken.push(e),
+            }
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(all)
+        Ok((all, broken))
     }
 
     pub(crate) fn find(&self, name: &str) -> Result<NamedEngine, Failure> {
@@ -149,6 +152,18 @@ fn read(path: &Path) -> Result<Option<NamedEngine>, Failure> {
     }
 }
 
+/// A text of a stored file as a terminal may have it: what would steer it is written out.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().fold(String::new(), |mut out, c| {
+        if c.is_control() {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
 /// Docker's name of a context's directory.
 fn id(name: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
@@ -178,20 +193,26 @@ mod tests {
     fn contexts_are_kept_as_docker_keeps_them() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::of(directory.path());
-        assert!(store.list().unwrap().is_empty() && store.find("far").is_err());
+        assert!(store.list().unwrap().0.is_empty() && store.find("far").is_err());
         let ca = directory.path().join("my-ca.pem");
         fs::write(&ca, "x").unwrap();
         let docker = Address { host: "tcp://far:2376".into(), skip_tls_verify: false };
         let engine =
             NamedEngine { name: "far".into(), endpoints: Endpoints { docker }, ..Default::default() };
         store.keep(&engine, [Some(&ca), None, None]).unwrap();
-        assert_eq!(store.list().unwrap(), std::slice::from_ref(&engine));
+        assert_eq!(store.list().unwrap().0, std::slice::from_ref(&engine));
         // The SHA-256 of the name.
         let name = "512eea46ceb3921dff4363c7069d89d4964d1d9fccaa0f411851a7aa60a5c868";
         assert!(directory.path().join("contexts/meta").join(name).join("meta.json").exists());
         assert!(store.tls_files(&engine).unwrap().authority.is_some());
         store.remove("far").unwrap();
-        assert!(store.list().unwrap().is_empty() && store.tls_files(&engine).is_none());
+        assert!(store.list().unwrap().0.is_empty() && store.tls_files(&engine).is_none());
+    }
+
+    #[test]
+    fn texts_steer_no_terminal() {
+        assert_eq!(harmless("a\u{1b}]0;x\u{7}b\u{9b}\n"), "a\\u{1b}]0;x\\u{7}b\\u{9b}\\n");
+        assert_eq!(harmless("tcp://höst:1"), "tcp://höst:1");
     }
 
     #[test]

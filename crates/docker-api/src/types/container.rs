@@ -2,7 +2,7 @@
 
 use super::host_config::{HostConfig, Resources, RestartPolicy};
 use super::network::EndpointSettings;
-use super::{Empty, Map, StrSlice, is_default};
+use super::{Empty, Map, StrSlice, Texts, is_default};
 
 wire! { "PascalCase":
     /// What a container runs.
@@ -33,7 +33,7 @@ wire! { "PascalCase":
         #[serde(skip_serializing_if = "is_default")]
         pub mac_address: String,
         pub on_build: Option<Vec<String>>,
-        pub labels: Option<Map<String>>,
+        pub labels: Option<Texts>,
         #[serde(skip_serializing_if = "is_default")]
         pub stop_signal: String,
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -49,6 +49,30 @@ pub mod volume;
 /// A map with its keys in order, as Go writes maps.
 pub type Map<V> = BTreeMap<String, V>;
 
+/// A map of texts in a request; `null` is an empty one, as for Go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct Texts(pub Map<String>);
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let read: Map<Option<String>> = Deserialize::deserialize(deserializer)?;
+        Ok(read.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
+    }
+}
+
+impl FromIterator<(String, String)> for Texts {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+impl From<Map<String>> for Texts {
+    fn from(map: Map<String>) -> Self {
+        Self(map)
+    }
+}
+
 /// An empty JSON object: the value of Go's sets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Empty {}

@@ -1,6 +1,6 @@
 //! `/networks`, and endpoints in containers.
 
-use super::{Map, is_default};
+use super::{Map, Texts, is_default};
 
 wire! { "PascalCase":
     /// A container's place in a network.
@@ -117,8 +117,8 @@ wire! { "PascalCase":
         pub ingress: bool,
         pub config_only: bool,
         pub config_from: Option<ConfigReference>,
-        pub options: Option<Map<String>>,
-        pub labels: Option<Map<String>>,
+        pub options: Option<Texts>,
+        pub labels: Option<Texts>,
     }
 
     pub struct CreateResponse {

@@ -1,6 +1,6 @@
 //! `/volumes`.
 
-use super::Map;
+use super::{Map, Texts};
 
 wire! { "PascalCase":
     pub struct Volume {
@@ -32,8 +32,8 @@ wire! { "PascalCase":
     pub struct CreateRequest {
         pub name: String,
         pub driver: String,
-        pub driver_opts: Option<Map<String>>,
-        pub labels: Option<Map<String>>,
+        pub driver_opts: Option<Texts>,
+        pub labels: Option<Texts>,
     }
 
     pub struct PruneResponse {

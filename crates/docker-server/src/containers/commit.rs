@@ -67,7 +67,7 @@ fn configured(own: ImageConfig, asked: Config) -> ApiResult<ImageConfig> {
     config.env = merge_env(&config.env, &asked.env.unwrap_or_default());
     config.exposed_ports.extend(keys(asked.exposed_ports));
     config.volumes.extend(keys(asked.volumes));
-    config.labels.extend(asked.labels.unwrap_or_default());
+    config.labels.extend(asked.labels.unwrap_or_default().0);
     if let Some(entrypoint) = asked.entrypoint {
         (config.entrypoint, config.cmd) = (Some(entrypoint.0), None);
     }

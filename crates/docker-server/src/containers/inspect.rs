@@ -128,7 +128,7 @@ fn as_asked(record: &ContainerRecord) -> (Config, HostConfig) {
     if config.stop_signal.is_empty() {
         config.stop_signal = image.stop_signal.clone().unwrap_or_default();
     }
-    config.labels = Some(record.spec.labels.clone());
+    config.labels = Some(record.spec.labels.clone().into());
     config.healthcheck = record.healthcheck().as_ref().map(health_config);
     let mut exposed = config.exposed_ports.unwrap_or_default();
     exposed.extend(image.exposed_ports.iter().map(|p| (p.clone(), Some(Default::default()))));

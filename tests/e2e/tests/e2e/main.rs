@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
+mod answers;
 mod behind;
 mod bombs;
 mod build;

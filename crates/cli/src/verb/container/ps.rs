@@ -94,7 +94,8 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     Ok(0)
 }
 
-fn row(container: &Summary, full: bool) -> Row {
+/// What a listing may show of a container; `full` cuts nothing.
+pub(crate) fn row(container: &Summary, full: bool) -> Row {
     let width = |short: usize| if full { usize::MAX } else { short };
     let names: Vec<&str> = container
         .names

@@ -49,7 +49,7 @@ pub(super) fn build(flags: &ContainerFlags) -> Parsed<CreateRequest> {
         // An empty entrypoint resets the image's own.
         entrypoint: flags.entrypoint.as_ref().map(|text| StrSlice(vec![text.clone()])),
         mac_address: flags.mac_address.clone(),
-        labels: some(labels(flags)?),
+        labels: some(labels(flags)?.into()),
         stop_signal: flags.stop_signal.clone(),
         stop_timeout: flags.stop_timeout,
         ..Config::default()

@@ -1,7 +1,7 @@
 //! `context inspect`.
 
 use super::ls::default_host;
-use crate::config::contexts::{Address, DEFAULT, Endpoints, NamedEngine, Store};
+use crate::config::contexts::{Address, DEFAULT, Endpoints, NamedEngine, Store, harmless};
 use crate::context::{Context, print};
 use crate::failure::{Failure, Outcome};
 use crate::format::list::unescape;
@@ -35,11 +35,22 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
             let format = if format == "json" { "{{json .}}".to_owned() } else { unescape(format) };
             let template = Template::parse(&format)?;
             for value in &found {
-                print(template.run(value)? + "\n")?;
+                print(harmless_lines(&template.run(value)?) + "\n")?;
             }
         }
     }
     Ok(0)
+}
+
+/// Line ends and tabs may be the template's own.
+fn harmless_lines(text: &str) -> String {
+    let pieces = text.split_inclusive(['\n', '\t']);
+    pieces
+        .map(|piece| match piece.char_indices().last() {
+            Some((at, end @ ('\n' | '\t'))) => format!("{}{end}", harmless(&piece[..at])),
+            _ => harmless(piece),
+        })
+        .collect()
 }
 
 fn shown(store: &Store, name: &str) -> Result<Value, Failure> {

@@ -1,8 +1,8 @@
 //! `context ls`.
 
 use crate::app::DEFAULT_SOCKET;
-use crate::config::contexts::{DEFAULT, Store};
-use crate::context::{Context, print};
+use crate::config::contexts::{DEFAULT, Store, harmless};
+use crate::context::{Context, note, print};
 use crate::failure::Outcome;
 use crate::format::list::{Listing, Row};
 
@@ -37,11 +37,16 @@ pub(super) fn default_host() -> String {
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let mut all =
         vec![(DEFAULT.to_owned(), "The engine of this host, or of DOCKER_HOST".to_owned(), default_host())];
-    for engine in Store::of(&context.config_dir).list()? {
+    let (stored, broken) = Store::of(&context.config_dir).list()?;
+    for engine in stored {
         all.push((engine.name, engine.metadata.description, engine.endpoints.docker.host));
     }
+    // The others can be used.
+    for failure in broken {
+        note(format!("Warning: {}", harmless(&failure.message)));
+    }
     if options.quiet && options.format.is_none() {
-        print(all.iter().map(|(name, ..)| format!("{name}\n")).collect::<String>())?;
+        print(all.iter().map(|(name, ..)| format!("{}\n", harmless(name))).collect::<String>())?;
         return Ok(0);
     }
     let table = options.format.as_deref().is_none_or(|format| format.starts_with("table"));
@@ -51,9 +56,9 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
             let current = name == context.chosen;
             let name = if current && table { format!("{name} *") } else { name };
             Row::new([
-                ("Name", name.into()),
-                ("Description", description.into()),
-                ("DockerEndpoint", host.into()),
+                ("Name", harmless(&name).into()),
+                ("Description", harmless(&description).into()),
+                ("DockerEndpoint", harmless(&host).into()),
                 ("Error", "".into()),
                 ("Current", current.into()),
             ])

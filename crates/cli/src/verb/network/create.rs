@@ -85,7 +85,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         ingress: options.ingress,
         config_only: options.config_only,
         config_from: options.config_from.map(|network| ConfigReference { network }),
-        options: Some(map(&options.opt)),
+        options: Some(map(&options.opt).into()),
         labels: Some(labels.into_iter().collect()),
         ..CreateRequest::default()
     };

@@ -1,12 +1,11 @@
 //! `system df`.
 
+mod details;
+
 use crate::context::{Context, print};
-use crate::failure::{Failure, Outcome};
-use crate::format::list::{Listing, Row, ellipsis};
-use crate::format::size::{decimal, precise};
-use crate::format::time::ago;
-use crate::image_ref::split;
-use crate::verb::system::inspect::short_id;
+use crate::failure::Outcome;
+use crate::format::list::{Listing, Row};
+use crate::format::size::precise;
 use wharf_docker_api::client::Call;
 use wharf_docker_api::types::system::DiskUsage;
 
@@ -35,7 +34,10 @@ const LISTING: Listing = Listing {
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let usage: DiskUsage = context.client.json(Call::get("/system/df")).await?;
     if options.verbose {
-        print(details(&usage)?)?;
+        print(match options.format.as_deref() {
+            None | Some("" | "table") => details::tables(&usage)?,
+            Some(format) => details::formatted(&usage, format)?,
+        })?;
         return Ok(0);
     }
     print(LISTING.show(&summary(&usage), options.format.as_deref())?)?;
@@ -106,117 +108,4 @@ fn row(kind: &str, total: usize, active: usize, size: i64, reclaimable: i64) -> 
         ("Size", precise(size.max(0).cast_unsigned()).into()),
         ("Reclaimable", format!("{}{percent}", precise(reclaimable.cast_unsigned())).into()),
     ])
-}
-
-fn details(usage: &DiskUsage) -> Result<String, Failure> {
-    const IMAGES: Listing = Listing {
-        columns: &[
-            ("R", "REPOSITORY"),
-            ("T", "TAG"),
-            ("I", "IMAGE ID"),
-            ("C", "CREATED"),
-            ("S", "SIZE"),
-            ("H", "SHARED SIZE"),
-            ("U", "UNIQUE SIZE"),
-            ("N", "CONTAINERS"),
-        ],
-        table: &["R", "T", "I", "C", "S", "H", "U", "N"],
-    };
-    const CONTAINERS: Listing = Listing {
-        columns: &[
-            ("I", "CONTAINER ID"),
-            ("M", "IMAGE"),
-            ("C", "COMMAND"),
-            ("V", "LOCAL VOLUMES"),
-            ("S", "SIZE"),
-            ("A", "CREATED"),
-            ("T", "STATUS"),
-            ("N", "NAMES"),
-        ],
-        table: &["I", "M", "C", "V", "S", "A", "T", "N"],
-    };
-    const VOLUMES: Listing =
-        Listing { columns: &[("N", "VOLUME NAME"), ("L", "LINKS"), ("S", "SIZE")], table: &["N", "L", "S"] };
-    const CACHE: Listing = Listing {
-        columns: &[
-            ("I", "CACHE ID"),
-            ("T", "CACHE TYPE"),
-            ("S", "SIZE"),
-            ("C", "CREATED"),
-            ("L", "LAST USED"),
-            ("U", "USAGE"),
-            ("H", "SHARED"),
-        ],
-        table: &["I", "T", "S", "C", "L", "U", "H"],
-    };
-    let images: Vec<Row> = usage
-        .images
-        .iter()
-        .flatten()
-        .map(|image| {
-            let (repository, tag) = image.repo_tags.first().map_or(("<none>", None), |name| split(name));
-            Row::new([
-                ("R", repository.into()),
-                ("T", tag.unwrap_or("<none>").into()),
-                ("I", short_id(&image.id).into()),
-                ("C", ago(image.created).into()),
-                ("S", decimal(image.size).into()),
-                ("H", precise(image.shared_size.max(0).cast_unsigned()).into()),
-                ("U", precise((image.size - image.shared_size.max(0)).max(0).cast_unsigned()).into()),
-                ("N", image.containers.max(0).to_string().into()),
-            ])
-        })
-        .collect();
-    let containers: Vec<Row> = usage
-        .containers
-        .iter()
-        .flatten()
-        .map(|container| {
-            Row::new([
-                ("I", short_id(&container.id).into()),
-                ("M", container.image.as_str().into()),
-                ("C", format!("\"{}\"", ellipsis(&container.command, 20)).into()),
-                ("V", container.mounts.iter().filter(|m| m.kind == "volume").count().to_string().into()),
-                ("S", decimal(container.size_rw.unwrap_or(0)).into()),
-                ("A", ago(container.created).into()),
-                ("T", container.status.as_str().into()),
-                ("N", container.names.first().map_or("", |name| name.trim_start_matches('/')).into()),
-            ])
-        })
-        .collect();
-    let volumes: Vec<Row> = usage
-        .volumes
-        .iter()
-        .flatten()
-        .map(|volume| {
-            let usage = volume.usage_data.clone().unwrap_or_default();
-            Row::new([
-                ("N", volume.name.as_str().into()),
-                ("L", usage.ref_count.max(0).to_string().into()),
-                ("S", precise(usage.size.max(0).cast_unsigned()).into()),
-            ])
-        })
-        .collect();
-    let cache: Vec<Row> = usage
-        .build_cache
-        .iter()
-        .flatten()
-        .map(|entry| {
-            Row::new([
-                ("I", short_id(&entry.id).into()),
-                ("T", entry.kind.as_str().into()),
-                ("S", decimal(entry.size).into()),
-                ("U", entry.usage_count.to_string().into()),
-                ("H", entry.shared.to_string().into()),
-            ])
-        })
-        .collect();
-    Ok(format!(
-        "Images space usage:\n\n{}\nContainers space usage:\n\n{}\nLocal Volumes space usage:\n\n{}\nBuild cache usage: {}\n\n{}",
-        IMAGES.show(&images, None)?,
-        CONTAINERS.show(&containers, None)?,
-        VOLUMES.show(&volumes, None)?,
-        precise(usage.build_cache.iter().flatten().map(|entry| entry.size.max(0).cast_unsigned()).sum()),
-        CACHE.show(&cache, None)?
-    ))
 }

@@ -5,7 +5,7 @@ use crate::failure::Outcome;
 use crate::format::list::{Listing, Row, pairs};
 use crate::format::size::decimal;
 use wharf_docker_api::client::{Call, Query};
-use wharf_docker_api::types::volume::ListResponse;
+use wharf_docker_api::types::volume::{ListResponse, Volume};
 
 /// Flags of `volume ls`.
 #[derive(Debug, clap::Args)]
@@ -50,27 +50,32 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         .volumes
         .into_iter()
         .map(|volume| {
-            let labels = volume.labels.unwrap_or_default();
-            let shown: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            let usage = volume.usage_data.unwrap_or_default();
-            let known =
-                |shown: String| if usage.ref_count > 0 || usage.size > 0 { shown } else { "N/A".into() };
-            let mut row = Row::new([
-                ("Driver", volume.driver.into()),
-                ("Name", volume.name.into()),
-                ("Scope", volume.scope.into()),
-                ("Mountpoint", volume.mountpoint.into()),
-                ("Labels", shown.join(",").into()),
-                ("Links", known(usage.ref_count.to_string()).into()),
-                ("Size", known(decimal(usage.size)).into()),
-                ("Availability", "N/A".into()),
-                ("Group", "N/A".into()),
-                ("Status", "N/A".into()),
-            ]);
-            row.labels = labels;
-            row
+            let is_known = volume.usage_data.as_ref().is_some_and(|u| u.ref_count > 0 || u.size > 0);
+            row(volume, is_known)
         })
         .collect();
     print(LISTING.show(&rows, options.format.as_deref())?)?;
     Ok(0)
+}
+
+/// What a listing may show of a volume; of its use only what is known.
+pub(crate) fn row(volume: Volume, is_known: bool) -> Row {
+    let labels = volume.labels.unwrap_or_default();
+    let shown: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let usage = volume.usage_data.unwrap_or_default();
+    let known = |shown: String| if is_known { shown } else { "N/A".into() };
+    let mut row = Row::new([
+        ("Driver", volume.driver.into()),
+        ("Name", volume.name.into()),
+        ("Scope", volume.scope.into()),
+        ("Mountpoint", volume.mountpoint.into()),
+        ("Labels", shown.join(",").into()),
+        ("Links", known(usage.ref_count.to_string()).into()),
+        ("Size", known(decimal(usage.size)).into()),
+        ("Availability", "N/A".into()),
+        ("Group", "N/A".into()),
+        ("Status", "N/A".into()),
+    ]);
+    row.labels = labels;
+    row
 }

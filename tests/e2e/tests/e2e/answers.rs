@@ -1,0 +1,79 @@
+//! Answers to odd requests, as Docker gives them.
+
+use wharf_e2e::Engine;
+
+#[test]
+fn names_that_are_no_text_are_not_found() {
+    let Some(e) = Engine::start() else { return };
+    for (method, path, status, text) in [
+        ("GET", "/v1.47/containers/%ff%fe/json", 404, "No such container: \u{fffd}\u{fffd}"),
+        ("POST", "/containers/%ff/start", 404, "No such container: \u{fffd}"),
+        ("GET", "/v1.47/networks/a%ff", 404, "network a\u{fffd} not found"),
+        ("GET", "/v1.47/volumes/%ff", 404, "get \u{fffd}: no such volume"),
+    ] {
+        let answer = e.ask(method, path, "");
+        assert_eq!(answer, (status, serde_json::json!({"message": text}).to_string()), "{path}");
+    }
+}
+
+#[test]
+fn null_in_a_map_is_an_empty_text() {
+    let Some(e) = Engine::start() else { return };
+    let labels = r#"{"a":null,"b":"c"}"#;
+    for (path, rest) in [
+        ("/v1.47/volumes/create", r#""Name":"v1""#),
+        ("/v1.47/networks/create", r#""Name":"n1","Options":{"x":null}"#),
+        ("/v1.47/containers/create?name=c1", r#""Image":"busybox","Cmd":["true"]"#),
+    ] {
+        let (status, body) = e.ask("POST", path, &format!(r#"{{{rest},"Labels":{labels}}}"#));
+        assert_eq!(status, 201, "{path}: {body}");
+    }
+    for (of, field) in [("v1", "Labels"), ("n1", "Labels"), ("c1", "Config.Labels")] {
+        let shown = e.run(&["inspect", "-f", &format!("{{{{json .{field}}}}}"), of]).ok();
+        assert_eq!(shown, r#"{"a":"","b":"c"}"#, "{of}");
+    }
+}
+
+#[test]
+fn disk_use_in_detail_takes_a_format() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["volume", "create", "v1"]).ok();
+    e.run(&["create", "--name", "c1", "busybox", "true"]).ok();
+    let df = |format: &str| e.run(&["system", "df", "-v", "--format", format]);
+    let all: serde_json::Value = serde_json::from_str(&df("json").ok()).unwrap();
+    assert_eq!((&all["Volumes"][0]["Name"], &all["Volumes"][0]["Size"]), (&"v1".into(), &"0B".into()));
+    assert_eq!(
+        (&all["Containers"][0]["Names"], &all["Images"][0]["Containers"]),
+        (&"c1".into(), &"1".into())
+    );
+    assert!(all["BuildCache"].as_array().unwrap().is_empty());
+    assert_eq!(df("{{range .Containers}}{{.Names}} {{.State}}{{end}}").ok(), "c1 created");
+    let done = df("{{.Nope}}");
+    assert!(done.code == 1 && done.err.contains("Nope"), "{} {}", done.code, done.err);
+    assert!(e.run(&["system", "df", "-v"]).ok().contains("Local Volumes space usage:"));
+}
+
+#[test]
+fn a_context_that_cannot_be_read_hides_no_other() {
+    let Some(e) = Engine::start() else { return };
+    let create = [
+        "context",
+        "create",
+        "--description",
+        "\u{1b}]0;owned\u{7}far",
+        "--docker",
+        "host=tcp://far:1",
+        "far",
+    ];
+    e.run(&create).ok();
+    let meta = e.path("config/contexts/meta/0123");
+    std::fs::create_dir_all(&meta).unwrap();
+    std::fs::write(meta.join("meta.json"), "{").unwrap();
+    let done = e.run(&["context", "ls", "-q"]);
+    assert!(done.err.contains("0123/meta.json") && done.err.contains("mend the file"), "{}", done.err);
+    assert_eq!(done.ok(), "default\nfar");
+    let shown = e.run(&["context", "ls", "--format", "{{.Name}} {{.Description}} {{.DockerEndpoint}}"]).ok();
+    assert!(shown.contains("far \\u{1b}]0;owned\\u{7}far tcp://far:1"), "{shown:?}");
+    let shown = e.run(&["context", "inspect", "-f", "{{.Metadata.Description}}\t{{.Name}}", "far"]).ok();
+    assert_eq!(shown, "\\u{1b}]0;owned\\u{7}far\tfar");
+}
