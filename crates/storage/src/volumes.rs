@@ -86,7 +86,10 @@ impl Volumes for LocalVolumes {
         let (from, to) = (self.dir(from)?, self.dir(to)?);
         let here = rustix::fs::CWD;
         match rustix::fs::renameat_with(here, &from, here, &to, RenameFlags::NOREPLACE) {
-            Ok(()) => sync_dir(&self.root),
+            Ok(()) => {
+                failpoint!("volume.renamed");
+                sync_dir(&self.root)
+            }
             Err(Errno::EXIST) => Err(Error::conflict(format!("{} is there already", to.display()))),
             Err(e) => Err(failed("rename", &from, e)),
         }

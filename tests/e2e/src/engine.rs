@@ -1,6 +1,7 @@
 //! A private engine: its own directories, socket, bridge, table and cgroups; nothing of it is left at the end.
 
 use crate::command::{Done, run_limited};
+use crate::disk::{Disk, Mounted};
 use crate::host::{Holdings, Identity};
 use crate::{binary, can_run, eventually, image, within};
 use std::io::{BufRead, BufReader};
@@ -13,7 +14,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A running engine with the image `busybox`.
 pub struct Engine {
-    small_disk: Option<SmallDisk>,
+    disk: Option<Mounted>,
     directory: tempfile::TempDir,
     identity: Identity,
     bip: String,
@@ -48,10 +49,18 @@ impl Engine {
     /// # Panics
     /// When it does not start.
     pub fn start_on_small_disk(options: &str) -> Option<Self> {
-        Self::start_on(&[], Some(options))
+        Self::start_on(&[], Some(&Disk::Memory(options)))
     }
 
-    fn start_on(flags: &[&str], disk: Option<&str>) -> Option<Self> {
+    /// Starts an engine whose data root is a file system of its own.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_on_disk(flags: &[&str], disk: &Disk<'_>) -> Option<Self> {
+        Self::start_on(flags, Some(disk))
+    }
+
+    fn start_on(flags: &[&str], disk: Option<&Disk<'_>>) -> Option<Self> {
         if !can_run() {
             return None;
         }
@@ -60,8 +69,8 @@ impl Engine {
         let bip = format!("10.213.{}.{}/27", number / 8 % 256, number % 8 * 32 + 1);
         let identity = Identity::of(directory.path());
         let flags = flags.iter().map(ToString::to_string).collect();
-        let small_disk = disk.map(|options| SmallDisk::mount(&directory.path().join("data"), options));
-        let mut engine = Self { small_disk, directory, identity, bip, flags, process: None };
+        let disk = disk.map(|disk| disk.mount(&directory.path().join("data")));
+        let mut engine = Self { disk, directory, identity, bip, flags, process: None };
         engine.launch();
         let tar = engine.directory.path().join("busybox.tar");
         image::busybox(&tar);
@@ -294,7 +303,7 @@ impl Engine {
             left = Holdings::in_kernel(&self.identity).all();
             !left.iter().any(|l| l.starts_with("process"))
         });
-        self.small_disk = None;
+        self.disk = None;
         left = Holdings::in_kernel(&self.identity).all();
         assert!(left.is_empty(), "left behind: {left:#?}");
         assert!(!self.path("s.sock").exists(), "the socket is left behind");
@@ -316,26 +325,6 @@ pub fn docker_for(host: &str, config: &Path) -> Option<Command> {
     let mut command = Command::new(client);
     command.env("DOCKER_HOST", host).env("DOCKER_CONFIG", config).env("DOCKER_BUILDKIT", "0");
     Some(command)
-}
-
-/// A mount that goes with the value.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path, options: &str) -> Self {
-        use rustix::mount::{MountFlags, mount};
-        std::fs::create_dir_all(at).expect("make the data root");
-        let options = std::ffi::CString::new(options).expect("options without a zero");
-        mount("tmpfs", at, "tmpfs", MountFlags::empty(), options.as_c_str()).expect("mount a tmpfs");
-        Self(at.to_owned())
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // What cannot be unmounted is seen by the check that nothing is left.
-        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
-    }
 }
 
 /// `DOCKER_BIN`, or a `docker` in the path.

@@ -3,12 +3,14 @@
 #![allow(clippy::print_stdout)] // Tests say why they are skipped.
 
 mod command;
+mod disk;
 mod engine;
 mod host;
 mod image;
 mod terminal;
 
 pub use command::{Done, run_limited};
+pub use disk::{Disk, program};
 pub use engine::{Engine, docker_for};
 pub use host::{Holdings, Identity};
 pub use terminal::Terminal;

@@ -86,12 +86,15 @@ impl VolumeService {
         new.pending = Some(Pending::Rename { from: name.to_owned() });
         let delete = |name: &str| Change::Delete { kind: RecordKind::Volume, id: name.to_owned() };
         self.records.commit(vec![delete(name), self.change(&new)?], Durability::Power)?;
+        failpoint!("rename.recorded");
         if let Err(e) = self.store.rename(name, to) {
             self.records.commit(vec![delete(to), self.change(&old)?], Durability::Power)?;
             return Err(e);
         }
+        failpoint!("rename.moved");
         new.pending = None;
         self.put(&new, Durability::Process)?;
+        failpoint!("rename.kept");
         self.publish("rename", to, &[("oldName", name)]);
         Ok(new)
     }

@@ -111,6 +111,9 @@ const IMAGES: &[&str] = &[
     "image.layers-dropped",
 ];
 
+/// Steps of a volume's new name.
+const RENAME: &[&str] = &["rename.recorded", "volume.renamed", "rename.moved", "rename.kept"];
+
 #[test]
 fn the_list_is_whole() {
     let mut found = BTreeSet::new();
@@ -129,7 +132,7 @@ fn the_list_is_whole() {
             }
         }
     }
-    let listed: Vec<&str> = [ENGINE, OTHERS, RECOVERY, IMAGES].concat();
+    let listed: Vec<&str> = [ENGINE, OTHERS, RECOVERY, IMAGES, RENAME].concat();
     assert_eq!(listed.iter().collect::<BTreeSet<_>>().len(), listed.len(), "one is listed twice");
     assert_eq!(found, listed.iter().map(ToString::to_string).collect());
 }
@@ -370,6 +373,36 @@ fn the_engine_dies_at_each_step_of_an_image() {
         assert_eq!(b.e.run(&["start", "-a", "base"]).code, 0, "{point}");
     }
     b.e.run(&["rm", "base"]).ok();
+}
+
+#[test]
+fn the_engine_dies_at_each_step_of_a_rename() {
+    let Some(mut b) = Bench::new() else { return };
+    let create = ["volume", "create", "--label", "a=b", "old"];
+    let content = |e: &Engine, name: &str, script: &str| {
+        let mount = format!("{name}:/v");
+        e.run(&["run", "--rm", "--network", "none", "-v", &mount, "busybox", "sh", "-c", script]).ok()
+    };
+    for point in RENAME {
+        b.e.run(&create).ok();
+        content(&b.e, "old", "echo kept > /v/file");
+        b.e.arm(point);
+        // Its record says so from the first step on, so that it has the new name in any case.
+        assert_ne!(b.e.run(&["volume", "rename", "old", "new"]).code, 0, "{point} is not reached");
+        b.e.await_death();
+        assert!(!b.e.is_armed(), "{point}");
+        b.e.launch();
+        let shown = b.e.run(&["volume", "ls", "--filter", "label=a=b", "--format", "{{.Name}} {{.Labels}}"]);
+        assert_eq!(shown.ok(), "new a=b", "{point}");
+        assert_eq!(content(&b.e, "new", "cat /v/file; echo more >> /v/file"), "kept", "{point}");
+        let directories = std::fs::read_dir(b.e.path("data/volumes/volumes")).unwrap().flatten();
+        let names = directories.map(|d| d.file_name().into_string().unwrap());
+        assert_eq!(names.filter(|n| n == "old" || n == "new").collect::<Vec<_>>(), ["new"], "{point}");
+        // The old name is free again, and what comes to have it is another one.
+        b.e.run(&create).ok();
+        assert_eq!(content(&b.e, "old", "ls /v"), "", "{point}");
+        b.e.run(&["volume", "rm", "old", "new"]).ok();
+    }
 }
 
 /// A small tree that is no image's yet.

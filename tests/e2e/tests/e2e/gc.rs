@@ -1,7 +1,7 @@
 //! Garbage collection by a policy of the configuration file.
 
 use std::path::Path;
-use wharf_e2e::{Engine, binary, eventually};
+use wharf_e2e::{Disk, Engine, binary, eventually};
 
 fn config(text: &str) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -165,4 +165,43 @@ fn a_wrong_file_is_refused_at_the_start() {
         .output()
         .unwrap();
     assert!(String::from_utf8_lossy(&done.stderr).contains("No such file"));
+}
+
+#[test]
+fn a_full_disk_takes_the_longest_unused_until_it_is_full_no_more() {
+    let file = config(r#"{"gc": {"max-used-percent": 50, "grace": "0s", "keep": ["busybox"]}}"#);
+    let flags = ["--config-file", file.path().to_str().unwrap()];
+    let Some(e) = Engine::start_on_disk(&flags, &Disk::Memory("size=128m")) else { return };
+    let data = e.path("data");
+    let used_percent = || {
+        let disk = rustix::fs::statvfs(&data).unwrap();
+        100 - disk.f_bfree * 100 / disk.f_blocks
+    };
+    let big = |name: &str| {
+        let script = "dd if=/dev/urandom of=/content bs=1M count=8 2>/dev/null";
+        e.run(&["run", "--name", "maker", "--network", "none", "busybox", "sh", "-c", script]).ok();
+        e.run(&["commit", "maker", name]).ok();
+        e.run(&["rm", "maker"]).ok();
+    };
+    big("a");
+    e.run(&["system", "prune", "--gc", "-f"]).ok();
+    assert_eq!(images(&e), ["a", "busybox"], "{} % are used", used_percent());
+    e.run(&["create", "--name", "user", "--network", "none", "a", "true"]).ok();
+    let mut names = vec!["a"];
+    // How much an image takes depends on how layers are stored.
+    for name in ["b", "c", "d", "e", "f", "g", "h", "i", "j", "k"] {
+        if used_percent() > 55 {
+            break;
+        }
+        big(name);
+        names.push(name);
+    }
+    assert!(used_percent() > 55 && names.len() > 3, "{names:?}: {} %", used_percent());
+    e.run(&["system", "prune", "--gc", "-f"]).ok();
+    eventually("there is room", || used_percent() <= 50);
+    let left = images(&e);
+    let newest = *names.last().unwrap();
+    assert!(left.contains(&newest.to_owned()) && left.contains(&"a".to_owned()), "{left:?}");
+    assert!(!left.contains(&"b".to_owned()), "{left:?}");
+    assert_eq!(e.run(&["start", "-a", "user"]).code, 0);
 }

@@ -1,5 +1,7 @@
 //! Published ports in all their forms, and their change while a container runs.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsFd, OwnedFd};
 use wharf_e2e::{Engine, eventually, get};
 
 const SERVE: &str = "mkdir -p /www; echo page > /www/index.html; exec httpd -f -p 80 -h /www";
@@ -142,4 +144,48 @@ fn all_forms_of_ports() {
     assert!(
         refused(&["-p", "80-82:80-81"]).err.contains("Invalid ranges specified for container and host Ports")
     );
+}
+
+/// A listener or a connection of SCTP, made inside of a network namespace: a thread enters it, and ends.
+fn sctp(namespace: &str, of: impl FnOnce(OwnedFd) -> OwnedFd + Send) -> OwnedFd {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
+    let file = std::fs::File::open(namespace).unwrap();
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(|| {
+            let kind = Some(rustix::thread::LinkNameSpaceType::Network);
+            rustix::thread::move_into_link_name_space(file.as_fd(), kind).unwrap();
+            let (family, flags) = (AddressFamily::INET, SocketFlags::CLOEXEC);
+            of(socket_with(family, SocketType::STREAM, flags, Some(ipproto::SCTP)).unwrap())
+        });
+        inside.join().unwrap()
+    })
+}
+
+#[test]
+fn sctp_passes_through_a_published_port() {
+    use rustix::net::{AddressFamily, SocketType, ipproto, socket};
+    let Some(e) = Engine::start() else { return };
+    if let Err(why) = socket(AddressFamily::INET, SocketType::STREAM, Some(ipproto::SCTP)) {
+        println!("skipped: the kernel has no SCTP ({why}): its module is not there");
+        return;
+    }
+    let port = FIRST + 60;
+    e.run(&["run", "-d", "--name", "s", "-p", &format!("{port}:80/sctp"), "busybox", "sleep", "1000"]).ok();
+    let pid = e.run(&["inspect", "-f", "{{.State.Pid}}", "s"]).ok();
+    let listener = sctp(&format!("/proc/{pid}/ns/net"), |fd| {
+        rustix::net::bind(&fd, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80)).unwrap();
+        rustix::net::listen(&fd, 1).unwrap();
+        fd
+    });
+    let gateway = e.run(&["inspect", "-f", "{{.NetworkSettings.Gateway}}", "s"]).ok();
+    let address = SocketAddrV4::new(gateway.parse().unwrap(), port);
+    let client = sctp("/proc/self/ns/net", |fd| {
+        rustix::net::connect(&fd, &address).unwrap();
+        fd
+    });
+    let server = rustix::net::accept(&listener).unwrap();
+    rustix::io::write(&client, b"ping").unwrap();
+    let mut word = [0; 8];
+    let length = rustix::io::read(&server, &mut word).unwrap();
+    assert_eq!(&word[..length], b"ping");
 }

@@ -170,3 +170,39 @@ fn a_clone_that_a_crash_breaks_off_leaves_nothing() {
     e.run(&["volume", "clone", "v1", "v2"]).ok();
     assert_eq!(std::fs::read_dir(data(&e, "v2")).unwrap().count(), many);
 }
+
+#[test]
+fn a_clone_shares_the_disks_blocks_where_it_can() {
+    let made = ["mkfs.xfs", "mkfs.btrfs"].into_iter().find_map(wharf_e2e::program);
+    let Some(make) = made else {
+        println!("skipped: neither mkfs.xfs nor mkfs.btrfs is there");
+        return;
+    };
+    let disk = wharf_e2e::Disk::Image { make: &make, size: 512 << 20 };
+    let Some(e) = Engine::start_on_disk(&[], &disk) else { return };
+    let sh = |script: &str| {
+        let volumes = ["-v", "v1:/one", "-v", "v2:/two"];
+        e.run(
+            &[&["run", "--rm", "--network", "none"][..], &volumes, &["busybox", "sh", "-c", script]].concat(),
+        )
+        .ok()
+    };
+    let used = || {
+        let file = std::fs::File::open(e.path("data")).unwrap();
+        rustix::fs::syncfs(&file).unwrap();
+        let disk = rustix::fs::fstatvfs(&file).unwrap();
+        ((disk.f_blocks - disk.f_bfree) * disk.f_frsize) >> 20
+    };
+    let write = ["run", "--rm", "--network", "none", "-v", "v1:/one", "busybox", "sh", "-c"];
+    e.run(&[&write[..], &["dd if=/dev/urandom of=/one/big bs=1M count=64 2>/dev/null"]].concat()).ok();
+    let before = used();
+    e.run(&["volume", "clone", "v1", "v2"]).ok();
+    let more = used() - before;
+    assert!(more < 16, "the clone of 64 MB takes {more} MB");
+    assert_eq!(sh("cmp /one/big /two/big && echo same"), "same");
+    // What is written to one is not seen in the other.
+    assert_eq!(
+        sh("echo x | dd of=/two/big conv=notrunc 2>/dev/null; cmp -s /one/big /two/big || echo differ"),
+        "differ"
+    );
+}
