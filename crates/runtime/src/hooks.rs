@@ -11,6 +11,7 @@
 mod program;
 
 use crate::error::{Doing, Error, Result};
+use rustix::fd::BorrowedFd;
 use std::path::Path;
 use wharf_oci::runtime_spec::{Hook, Hooks, Spec, State};
 use wharf_sys::process::SingleThreaded;
@@ -47,17 +48,24 @@ pub(crate) fn at(state: &State, status: &str, pid: Option<i32>) -> State {
     State { status: status.to_owned(), pid, ..state.clone() }
 }
 
-/// Runs the hooks of one kind in order, each with the state on its standard input. The first failure ends it.
+/// Runs the hooks of one kind in order, each with the state on its standard input. The first failure ends it, and so does
+/// the other end of the connection `tie`, who waits for the hooks, by closing it.
 ///
 /// # Errors
 /// When a hook cannot be started, fails, or takes longer than it may.
-pub(crate) fn run(proof: &SingleThreaded, kind: &str, hooks: &[Hook], state: &State) -> Result<()> {
+pub(crate) fn run(
+    proof: &SingleThreaded,
+    kind: &str,
+    hooks: &[Hook],
+    state: &State,
+    tie: Option<BorrowedFd<'_>>,
+) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
     let json = serde_json::to_vec(state).doing("encode the state")?;
     hooks.iter().enumerate().try_for_each(|(n, hook)| {
-        program::run(proof, hook, &state.bundle, &json).map_err(|e| {
+        program::run(proof, hook, &state.bundle, &json, tie).map_err(|e| {
             Error::setup(format!("error running {kind} hook #{n}: {}: {}", hook.path, e.message))
         })
     })
@@ -65,6 +73,6 @@ pub(crate) fn run(proof: &SingleThreaded, kind: &str, hooks: &[Hook], state: &St
 
 /// Runs all `poststop` hooks, whatever comes of each. Returns what went wrong, which the end survives.
 pub(crate) fn run_all(proof: &SingleThreaded, hooks: &[Hook], state: &State) -> Vec<Error> {
-    let each = hooks.iter().map(|hook| run(proof, "poststop", std::slice::from_ref(hook), state));
+    let each = hooks.iter().map(|hook| run(proof, "poststop", std::slice::from_ref(hook), state, None));
     each.filter_map(Result::err).collect()
 }

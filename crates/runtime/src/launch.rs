@@ -74,11 +74,11 @@ fn tell(child: &Child, word: &[u8], fds: &[BorrowedFd<'_>]) -> std::io::Result<(
 }
 
 /// Runs the hooks that a first process waits for that has built its root, and lets it go on.
-pub(crate) fn run_hooks(child: &Child, hooked: &Hooked<'_>) -> Result<()> {
+pub(crate) fn run_hooks(child: &Child, hooked: &Hooked<'_>, tie: Option<BorrowedFd<'_>>) -> Result<()> {
     let Hooked { proof, hooks, state } = hooked;
     let state = hooks::at(state, "creating", Some(child.pid));
-    hooks::run(proof, "prestart", &hooks.prestart, &state)?;
-    hooks::run(proof, "createRuntime", &hooks.create_runtime, &state)?;
+    hooks::run(proof, "prestart", &hooks.prestart, &state, tie)?;
+    hooks::run(proof, "createRuntime", &hooks.create_runtime, &state, tie)?;
     tell(child, init::HOOKS_DONE, &[]).doing("let the container go on")
 }
 

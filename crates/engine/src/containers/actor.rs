@@ -4,6 +4,7 @@ use super::health::{Checking, next_result};
 use super::start::Left;
 use super::{Collaborators, Handle, Registry, View};
 use crate::clock::now_ns;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -68,6 +69,13 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether the container is to end with it.
+    pub(super) fn is_an_end(&self) -> bool {
+        matches!(self, Self::Stop(..) | Self::Kill(9, _) | Self::Remove { force: true, .. })
+    }
+}
+
 /// How a container is asked to end.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StopRequest {
@@ -90,7 +98,11 @@ pub(super) struct Actor {
     /// Clients that wait for the start.
     pub(super) attaching: Vec<(StreamSet, oneshot::Sender<UnixStream>)>,
     view: watch::Sender<View>,
-    commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    /// What it was told during a start.
+    pub(super) deferred: VecDeque<Command>,
+    /// When a start that takes long is given up, for the container is to end.
+    pub(super) abandon_at: Option<Instant>,
     exits: u64,
     /// Those who wait for the end.
     stopping: Vec<Reply<()>>,
@@ -124,6 +136,8 @@ impl Actor {
             attaching: Vec::new(),
             view,
             commands,
+            deferred: VecDeque::new(),
+            abandon_at: None,
             exits: 0,
             stopping: Vec::new(),
             kill_at: None,
@@ -149,6 +163,10 @@ impl Actor {
             self.backoff.began(std::time::Instant::now());
         }
         while !self.removed {
+            if let Some(command) = self.deferred.pop_front() {
+                self.obey(command).await;
+                continue;
+            }
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(command) => self.obey(command).await,

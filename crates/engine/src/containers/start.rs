@@ -8,6 +8,7 @@ use crate::clock::now_ns;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use wharf_failpoint::failpoint;
 use wharf_model::container::{ContainerRecord, NamespaceMode, NetworkMode, Shm, merge_env};
 use wharf_model::launcher::{FailedStage, LaunchSpec, MAX_ATTACHED, MonitorEvent, Watch};
@@ -18,6 +19,8 @@ use wharf_oci::runtime_spec::Resources;
 
 /// How long building a root may take: a bind from a network file system that answers late, no more.
 const PREPARE_LIMIT: Duration = Duration::from_secs(120);
+/// How long a start still has when the container is to end: all usual ones are done by then, and end in good order.
+const ABANDON_AFTER: Duration = Duration::from_secs(2);
 
 /// Who removes processes and cgroup of an ended run.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +49,7 @@ impl Actor {
         let before = self.record.status;
         self.step(Event::Start)?;
         self.restart_at = None;
+        self.abandon_at = None;
         if let Err(e) = self.shared.save(&self.record) {
             self.record.status = before;
             return Err(e);
@@ -171,8 +175,27 @@ impl Actor {
 
     /// The next event that matters to the start.
     async fn next(&mut self, watch: &mut Watch) -> Result<MonitorEvent, Failure> {
+        let until = Instant::now() + PREPARE_LIMIT;
         loop {
-            match within_limit(watch.events.recv()).await? {
+            let event = tokio::select! {
+                biased;
+                event = watch.events.recv() => event,
+                Some(command) = self.commands.recv() => {
+                    if command.is_an_end() {
+                        self.abandon_at.get_or_insert(Instant::now() + ABANDON_AFTER);
+                    }
+                    self.deferred.push_back(command);
+                    continue;
+                }
+                () = tokio::time::sleep_until(self.abandon_at.unwrap_or(until).min(until)) => {
+                    return Err(match self.abandon_at {
+                        Some(_) => Error::conflict("the start was given up: the container is to end"),
+                        None => too_long(),
+                    }
+                    .into());
+                }
+            };
+            match event {
                 Some(MonitorEvent::Warning(message)) => tracing::warn!("{message}"),
                 Some(MonitorEvent::Failed { stage, message }) => return Err(refused(stage, &message)),
                 None | Some(MonitorEvent::Lost(_)) => {
@@ -219,9 +242,11 @@ impl Actor {
 
 /// Waits as long as the preparation of a container may take.
 pub(super) async fn within_limit<T>(waiting: impl Future<Output = T>) -> Result<T> {
-    tokio::time::timeout(PREPARE_LIMIT, waiting).await.map_err(|_| {
-        Error::internal(format!("the container was not prepared within {} s", PREPARE_LIMIT.as_secs()))
-    })
+    tokio::time::timeout(PREPARE_LIMIT, waiting).await.map_err(|_| too_long())
+}
+
+fn too_long() -> Error {
+    Error::internal(format!("the container was not prepared within {} s", PREPARE_LIMIT.as_secs()))
 }
 
 fn unexpected(event: &MonitorEvent) -> Error {

@@ -3,7 +3,7 @@
 use crate::error::{Doing, Error, Result};
 use crate::launch;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -19,7 +19,13 @@ const OUTPUT_LIMIT: usize = 1024;
 const CANNOT_EXECUTE: i32 = 126;
 
 /// Runs one hook to its end with `state` on its standard input.
-pub(super) fn run(proof: &SingleThreaded, hook: &Hook, directory: &str, state: &[u8]) -> Result<()> {
+pub(super) fn run(
+    proof: &SingleThreaded,
+    hook: &Hook,
+    directory: &str,
+    state: &[u8],
+    tie: Option<BorrowedFd<'_>>,
+) -> Result<()> {
     let program = Program::of(hook)?;
     if hook.timeout == Some(0) {
         return Err(Error::setup("its timeout is not greater than zero"));
@@ -36,7 +42,7 @@ pub(super) fn run(proof: &SingleThreaded, hook: &Hook, directory: &str, state: &
             let limit = hook.timeout.map(|seconds| Duration::from_secs(u64::from(seconds)));
             let mut running =
                 Running { input: Some(input), left: state, output: Some(output), said: Vec::new() };
-            let in_time = running.follow(&pidfd, limit);
+            let in_time = running.follow(&pidfd, limit, tie);
             if !matches!(in_time, Ok(true)) {
                 // With what it started itself; it leads a session, if it came that far.
                 let _ = signals::send_pidfd(pidfd.as_fd(), 9);
@@ -111,8 +117,13 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    /// Feeds it and hears it until it ends, which is within the limit or not.
-    fn follow(&mut self, pidfd: &OwnedFd, limit: Option<Duration>) -> Result<bool> {
+    /// Feeds it and hears it until it ends, which is within the limit or not. Fails when nobody waits any more.
+    fn follow(
+        &mut self,
+        pidfd: &OwnedFd,
+        limit: Option<Duration>,
+        tie: Option<BorrowedFd<'_>>,
+    ) -> Result<bool> {
         let until = limit.map(|limit| Instant::now() + limit);
         loop {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -122,6 +133,7 @@ impl Running<'_> {
             let timeout =
                 left.map(|l| Timespec { tv_sec: l.as_secs() as i64, tv_nsec: l.subsec_nanos().into() });
             let mut fds = vec![PollFd::new(pidfd, PollFlags::IN)];
+            fds.extend(tie.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::empty())));
             fds.extend(self.output.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
             fds.extend(self.input.iter().map(|fd| PollFd::new(fd, PollFlags::OUT)));
             match rustix::event::poll(&mut fds, timeout.as_ref()) {
@@ -130,6 +142,10 @@ impl Running<'_> {
             };
             if !fds[0].revents().is_empty() {
                 return Ok(true);
+            }
+            // Nothing but the end of the connection is waited for there.
+            if tie.is_some() && !fds[1].revents().is_empty() {
+                return Err(Error::setup("the start was given up"));
             }
             self.listen();
             self.feed();

@@ -212,7 +212,8 @@ fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::con
     }
     process::close_on_exec_from(3 + plan.preserve_fds).doing("close descriptors")?;
     if let Some(Hooked { proof, hooks, state }) = &plan.hooked {
-        run_within("startContainer", proof, &hooks.start_container, &hooks::at(state, "created", own_id()))?;
+        let state = hooks::at(state, "created", own_id());
+        run_within("startContainer", proof, &hooks.start_container, &state, report.as_fd())?;
     }
     failpoint!("init.exec");
     let error = match &plan.init_program {
@@ -236,16 +237,23 @@ fn run_hooks(plan: &Plan<'_>, report: &OwnedFd) -> Result<()> {
             return Err(Error::setup("the start was given up"));
         }
     }
-    run_within("createContainer", proof, &hooks.create_container, &hooks::at(state, "creating", own_id()))
+    let state = hooks::at(state, "creating", own_id());
+    run_within("createContainer", proof, &hooks.create_container, &state, report.as_fd())
 }
 
 /// Runs hooks as children of this process. One that does not read its input must not end us.
-fn run_within(kind: &str, proof: &SingleThreaded, list: &[Hook], state: &State) -> Result<()> {
+fn run_within(
+    kind: &str,
+    proof: &SingleThreaded,
+    list: &[Hook],
+    state: &State,
+    parent: BorrowedFd<'_>,
+) -> Result<()> {
     if list.is_empty() {
         return Ok(());
     }
     signals::ignore(SIGPIPE);
-    let ran = hooks::run(proof, kind, list, state);
+    let ran = hooks::run(proof, kind, list, state, Some(parent));
     process::default_signals();
     ran
 }

@@ -4,6 +4,7 @@ use crate::error::{Doing, Error, Result};
 use crate::hooks::{self, Hooked};
 use crate::init::{self, Message};
 use crate::protocol::Launch;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, OwnedFd};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -11,6 +12,9 @@ use std::path::Path;
 use wharf_oci::runtime_spec::{Hooks, Root, Spec, State};
 use wharf_sys::process::{self, Cloned, SingleThreaded};
 use wharf_sys::socket;
+
+/// How long `poststart` hooks may go on when their container has ended; who starts it again waits as long.
+const POSTSTART_LEFT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 /// The hooks of one container.
 pub(super) struct Kept {
@@ -54,7 +58,9 @@ impl Kept {
                 // Who waits for the end of a connection of the monitor's must not wait for a hook.
                 let closed = process::close_others(&[told.as_fd()], 0).doing(what);
                 let state = hooks::at(&self.state, "running", Some(pid));
-                let ran = closed.and_then(|()| hooks::run(proof, "poststart", &self.hooks.poststart, &state));
+                let ran = closed.and_then(|()| {
+                    hooks::run(proof, "poststart", &self.hooks.poststart, &state, Some(told.as_fd()))
+                });
                 let message = ran.map_or_else(|e| Message::Failed(e.cut()), |()| Message::Ready);
                 let said = init::tell(told.as_fd(), &message, &[]);
                 process::exit_now(i32::from(said.is_err()))
@@ -76,13 +82,18 @@ impl Kept {
         })
     }
 
-    /// Gives up on `poststart` hooks that still run. Returns whether there were any.
-    pub(super) fn drop_poststart(&mut self) -> bool {
-        self.poststart.take().is_some()
+    /// Whether `poststart` hooks still run.
+    pub(super) fn runs_poststart(&self) -> bool {
+        self.poststart.is_some()
     }
 
     /// Runs the `poststop` hooks. Returns what went wrong, which keeps nothing.
-    pub(super) fn stop(&self, proof: &SingleThreaded) -> Vec<Error> {
+    pub(super) fn stop(&mut self, proof: &SingleThreaded) -> Vec<Error> {
+        if let Some(Poststart { word, .. }) = self.poststart.take() {
+            // They end with the connection, if not by themselves.
+            let mut fds = [PollFd::new(&word, PollFlags::IN)];
+            let _ = rustix::event::poll(&mut fds, Some(&POSTSTART_LEFT));
+        }
         hooks::run_all(proof, &self.hooks.poststop, &hooks::at(&self.state, "stopped", None))
     }
 }

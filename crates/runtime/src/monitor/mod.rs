@@ -323,6 +323,7 @@ impl Monitor<'_> {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             let (pid, code) = (pid.as_raw_nonzero().get(), exit_code(status));
             match self.hooks.as_mut().and_then(|hooks| hooks.poststart_ended(pid)) {
+                Some(_) if matches!(self.phase, Phase::Draining(_)) => {}
                 // The container does not go on without (runtime.md, "Lifecycle").
                 Some(ran) => {
                     ran?;
@@ -366,7 +367,7 @@ impl Monitor<'_> {
             oom_killed: self.cgroup.oom_kills().unwrap_or(0) > 0,
         };
         failpoint!("monitor.ended");
-        if self.hooks.as_mut().is_some_and(hooks::Kept::drop_poststart) {
+        if self.hooks.as_ref().is_some_and(hooks::Kept::runs_poststart) {
             self.announce(&Event::Running { pid: self.child.pid });
         }
         self.warn_of_log();
@@ -421,8 +422,9 @@ impl Monitor<'_> {
         left.doing("end the remaining processes").and(removed).and(socket)
     }
 
-    fn stop_hooks(&self) -> Vec<Error> {
-        self.hooks.as_ref().map(|hooks| hooks.stop(self.proof)).unwrap_or_default()
+    fn stop_hooks(&mut self) -> Vec<Error> {
+        let proof = self.proof;
+        self.hooks.as_mut().map(|hooks| hooks.stop(proof)).unwrap_or_default()
     }
 
     fn undo(&mut self) {

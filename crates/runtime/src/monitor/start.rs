@@ -15,7 +15,7 @@ use crate::init::{self, Gate, Message, Plan};
 use crate::launch::{self, Child, Joining};
 use crate::protocol::{Event, LAUNCH_FILE, Launch, Request, SOCKET_FILE};
 use crate::sysctl;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use std::path::Path;
 use wharf_failpoint::failpoint;
@@ -46,13 +46,13 @@ pub(super) fn prepare<'a>(
     let signals = signals::signal_fd(&[17]).doing("watch for signals")?;
     let cgroup = launch::cgroup_of(&launch.spec, &launch.id)?
         .ok_or_else(|| Error::setup("the configuration names no cgroup"))?;
+    let hooks = Kept::of(&launch, directory, &directory.join(ROOT))?;
     // Before anything else is there: an engine that takes the container over must find it.
     let listener = listen(directory)?;
     failpoint!("monitor.listening");
     if joins_at_once(&launch, &cgroup) {
         cgroup.create().doing("make the cgroup")?;
     }
-    let hooks = Kept::of(&launch, directory, &directory.join(ROOT))?;
     let hooked = || hooks.as_ref().map(|kept| kept.hooked(proof));
     let prepared =
         start(proof, directory, &launch, &cgroup, images, ahead, hooked()).and_then(|(child, ours)| {
@@ -70,7 +70,7 @@ pub(super) fn prepare<'a>(
             // It may not have been made yet.
             let _ = std::fs::remove_file(directory.join(SOCKET_FILE));
             let error = with_clean_up(e, cgroup.remove().doing("remove the cgroup"));
-            let stopped = hooks.map(|kept| kept.stop(proof)).unwrap_or_default();
+            let stopped = hooks.map(|mut kept| kept.stop(proof)).unwrap_or_default();
             return Err(stopped.into_iter().fold(error, |error, e| with_clean_up(error, Err(e))));
         }
     };
@@ -245,7 +245,7 @@ fn furnish(
         phase = Phase::Starting;
         launch::let_go(child)?;
     }
-    let mut session = match (await_ready(child, hooked)?, ours) {
+    let mut session = match (await_ready(child, hooked, control.as_fd())?, ours) {
         (Some(master), _) => Session::with_terminal(None, child.pid, master).doing("take the terminal")?,
         (None, Some(ours)) => {
             Session::with_pipes(None, child.pid, ours.stdin, ours.outputs, launch.stdin_once)
@@ -268,14 +268,18 @@ fn is_told_to_go(control: &mut Line) -> Result<bool> {
 }
 
 /// Hears init until it waits at the gate. Returns its terminal.
-pub(crate) fn await_ready(child: &Child, hooked: Option<&Hooked<'_>>) -> Result<Option<OwnedFd>> {
+pub(crate) fn await_ready(
+    child: &Child,
+    hooked: Option<&Hooked<'_>>,
+    waiting: Option<BorrowedFd<'_>>,
+) -> Result<Option<OwnedFd>> {
     let mut master = None;
     loop {
         match init::hear(child.sync.as_fd())? {
             Some((Message::Ready, _)) => return Ok(master),
             Some((Message::Console, mut fds)) => master = fds.pop(),
             Some((Message::Built, _)) => {
-                hooked.map_or(Ok(()), |hooked| launch::run_hooks(child, hooked))?;
+                hooked.map_or(Ok(()), |hooked| launch::run_hooks(child, hooked, waiting))?;
             }
             Some((Message::Failed(error), _)) => return Err(error),
             Some((Message::Pid(_), _)) => {}

@@ -169,7 +169,7 @@ fn prepare(
     if let (Some(cgroup), Some(resources)) = (cgroup, resources) {
         cgroup.apply(&bundle::limits(resources)?).doing("set the limits")?;
     }
-    let mut terminal = await_ready(child, hooked)?;
+    let mut terminal = await_ready(child, hooked, None)?;
     if let (Some(path), Some(master)) = (&args.console_socket, &terminal) {
         send_terminal(path, master)?;
         terminal = None;
@@ -240,7 +240,7 @@ pub(super) fn start(root: &Path, id: &str) -> Result<i32> {
     let hooks =
         read_spec(&record.bundle).map(|s| s.hooks.unwrap_or_default()).unwrap_or_else(|_| Hooks::default());
     let proof = SingleThreaded::verify().doing("check for threads")?;
-    let ran = hooks::run(&proof, "poststart", &hooks.poststart, &record.state(root)?);
+    let ran = hooks::run(&proof, "poststart", &hooks.poststart, &record.state(root)?, None);
     if ran.is_err()
         && let Ok(fd) = record.pidfd()
     {

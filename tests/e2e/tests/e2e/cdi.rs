@@ -170,3 +170,45 @@ fn specifications_that_others_may_change_are_not_used() {
     std::os::unix::fs::chown(&file, Some(1234), None).unwrap();
     assert!(run().err.contains("it belongs to user 1234"));
 }
+
+#[test]
+fn a_hook_that_hangs_holds_up_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let mark = directory.path().join("begun");
+    let script = format!("echo > {}; sleep 1000 & wait", mark.display());
+    let hook = |name: &str, timeout: u32| {
+        serde_json::json!({"hookName": name, "path": "/bin/sh", "args": ["sh", "-c", script],
+            "env": ["PATH=/bin:/usr/bin"], "timeout": timeout})
+    };
+    let device = |name: &str, hook| serde_json::json!({"name": name, "containerEdits": {"hooks": [hook]}});
+    let devices = ["createRuntime", "createContainer", "startContainer", "poststart"]
+        .map(|name| device(name, hook(name, 100)));
+    let mut devices = devices.to_vec();
+    devices.push(device("short", hook("createContainer", 1)));
+    let text = serde_json::json!({"cdiVersion": "0.8.0", "kind": "x.y/hang", "devices": devices});
+    std::fs::write(directory.path().join("hang.json"), text.to_string()).unwrap();
+    let Some(e) = Engine::start_with(&["--cdi-spec-dir", &directory.path().display().to_string()]) else {
+        return;
+    };
+    e.run(&["run", "--rm", "busybox", "true"]).ok();
+    let before = e.holdings();
+    for name in ["createRuntime", "createContainer", "startContainer", "poststart"] {
+        let _ = std::fs::remove_file(&mark);
+        let device = format!("x.y/hang={name}");
+        // The shell of a container has no such directory.
+        let bind = format!("{0}:{0}", directory.path().display());
+        e.run(&["create", "--name", "c1", "-v", &bind, "--device", &device, "busybox", "sleep", "1000"]).ok();
+        let quiet = std::process::Stdio::null;
+        let mut start = e.wharf().args(["start", "c1"]).stdout(quiet()).stderr(quiet()).spawn().unwrap();
+        wharf_e2e::eventually("the hook", || mark.exists());
+        let begun = std::time::Instant::now();
+        e.run(&["run", "--rm", "busybox", "true"]).ok();
+        e.run(&["rm", "-f", "c1"]).ok();
+        start.wait().unwrap();
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{name}: {:?}", begun.elapsed());
+        e.back_to(&before);
+    }
+    let done = e.run(&["run", "--rm", "--device", "x.y/hang=short", "busybox", "true"]);
+    assert!(done.code == 125 && done.err.contains("did not end within 1 s"), "{}", done.err);
+    e.back_to(&before);
+}

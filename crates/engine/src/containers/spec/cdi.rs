@@ -170,7 +170,7 @@ devices:
         assert_eq!((spec.mounts[0].kind.as_str(), spec.mounts[0].options.len()), ("tmpfs", 2));
         let hooks = spec.hooks.unwrap();
         assert_eq!(hooks.create_container[0].args, ["hook", "create-symlinks", "--link", "a::b"]);
-        assert_eq!(hooks.create_container[0].timeout, Some(120));
+        assert_eq!(hooks.create_container[0].timeout, Some(60));
         assert_eq!(hooks.start_container[0].timeout, Some(7));
     }
 

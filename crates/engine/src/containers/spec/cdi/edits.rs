@@ -6,8 +6,9 @@ use std::path::Path;
 use wharf_model::container::merge_env;
 use wharf_oci::runtime_spec::{self as oci, Device, DeviceRule, Hooks, Linux, Mount, Process, Spec};
 
-/// How long a hook may take that names no limit: the slowest known reads all libraries of an image, a matter of seconds.
-const HOOK_LIMIT_S: u32 = 120;
+/// How long a hook may take that names no limit: the slowest known reads all libraries of an image, a matter of seconds. Less
+/// than a whole start may take, so that the error names the hook.
+const HOOK_LIMIT_S: u32 = 60;
 
 pub(super) fn apply(spec: &mut Spec, edits: Edits) -> Result<(), String> {
     if edits.intel_rdt.is_some() {
