@@ -21,7 +21,7 @@
 pub(crate) mod archive;
 mod changes;
 pub(crate) mod extract;
-mod hashing;
+pub(crate) mod hashing;
 mod indexes;
 pub(crate) mod inside;
 pub mod layout;
