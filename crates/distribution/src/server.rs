@@ -1,31 +1,53 @@
 //! The registry server: OCI distribution specification 1.1 on HTTP/1.1, with or without TLS.
 
+mod access;
+mod audit;
 mod auth;
 mod blobs;
+mod cache;
+mod entries;
+mod gc;
+mod holds;
+mod limits;
 mod lists;
+mod live;
 mod manifests;
+mod metrics;
+mod pages;
+mod pattern;
 mod reply;
+mod request;
+mod retention;
 mod route;
+mod settings;
+mod status;
 mod store;
 mod tls;
-
-pub use tls::acceptor;
 mod uploads;
+mod usage;
 
-use auth::Htpasswd;
-use http::{Method, Request, StatusCode};
+pub use gc::Collected;
+pub use settings::{Auth, Settings, Tls};
+pub use tls::acceptor;
+
+use entries::fs::FileEntries;
+use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use reply::{API_VERSION, Refusal, Reply};
-use route::{Route, Unrouted};
+use live::Live;
+use metrics::Metrics;
+use reply::Refusal;
+use request::Peer;
+use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use store::Store;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 use uploads::Uploads;
 use wharf_model::blobs::Blobs;
@@ -36,7 +58,20 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Requests under way have this long to end when the server is stopped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
-/// How a registry is served.
+/// Certificates and keys are looked at for changes so often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// A registry's places and its settings.
+pub struct Registry {
+    /// Where tags and links are kept.
+    pub root: PathBuf,
+    /// Where content is kept.
+    pub blobs: Arc<dyn Blobs>,
+    /// What the configuration file says.
+    pub settings: Settings,
+}
+
+/// A registry with the simplest settings.
 pub struct Config {
     /// Where tags and links are kept.
     pub root: PathBuf,
@@ -48,33 +83,148 @@ pub struct Config {
     pub tls: Option<(PathBuf, PathBuf)>,
 }
 
+impl From<Config> for Registry {
+    fn from(config: Config) -> Self {
+        let tls = config.tls.map(|(certificate, key)| Tls {
+            certificate,
+            key,
+            client_ca: None,
+            client_optional: false,
+        });
+        let auth = Auth { htpasswd: config.htpasswd, ..Auth::default() };
+        let settings = Settings { tls, auth, ..Settings::default() };
+        Self { root: config.root, blobs: config.blobs, settings }
+    }
+}
+
 struct App {
+    root: PathBuf,
     store: Store,
     uploads: Uploads,
-    htpasswd: Option<Arc<Htpasswd>>,
+    metrics: Metrics,
+    live: RwLock<Arc<Live>>,
+    /// Locked as long as the registry is open.
+    _lock: File,
+}
+
+impl App {
+    fn open(config: Registry) -> Result<Self> {
+        entries::fs::make_dir(&config.root)?;
+        let lock = lock(&config.root)?;
+        let live = Live::open(config.settings, &config.root)?;
+        Ok(Self {
+            store: Store::new(Box::new(FileEntries::open(&config.root)?), Arc::clone(&config.blobs)),
+            uploads: Uploads::open(&config.root, config.blobs)?,
+            metrics: Metrics::default(),
+            live: RwLock::new(Arc::new(live)),
+            root: config.root,
+            _lock: lock,
+        })
+    }
+
+    fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn apply(&self, settings: Settings) -> Result<()> {
+        let live = Arc::new(Live::open(settings, &self.root)?);
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+        Ok(())
+    }
+
+    fn is_ready(&self) -> bool {
+        std::fs::read_dir(&self.root).is_ok_and(|mut entries| entries.next().is_some_and(|e| e.is_ok()))
+    }
+
+    fn collect(&self, dry_run: bool) -> Result<Collected> {
+        let collected = gc::collect(&self.store, &self.live().settings, dry_run)?;
+        if !dry_run {
+            let metrics = &self.metrics;
+            metrics.collections.fetch_add(1, Ordering::Relaxed);
+            metrics.collected_blobs.fetch_add(collected.blobs.len() as u64, Ordering::Relaxed);
+            metrics.collected_bytes.fetch_add(collected.bytes, Ordering::Relaxed);
+            metrics.stored_bytes.store(collected.kept.0, Ordering::Relaxed);
+            metrics.stored_blobs.store(collected.kept.1, Ordering::Relaxed);
+        }
+        Ok(collected)
+    }
+}
+
+/// Keeps other processes from the same directory; the kernel unlocks it when this one ends, however it does.
+fn lock(root: &Path) -> Result<File> {
+    let path = root.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|e| entries::fs::failed("open", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::conflict(format!(
+            "{} is in use by another registry: give this one a directory of its own, or stop the other",
+            root.display()
+        ))),
+        Err(TryLockError::Error(e)) => Err(entries::fs::failed("lock", &path, e)),
+    }
+}
+
+/// Tries settings without serving them: opens the files that they name.
+///
+/// # Errors
+/// `Invalid`, with the reason.
+pub fn check(settings: Settings, root: &Path) -> Result<()> {
+    Live::open(settings, root).map(drop)
+}
+
+/// Collects in a registry that is not served.
+///
+/// # Errors
+/// `Conflict` when it is.
+pub fn collect(config: Registry, dry_run: bool) -> Result<Collected> {
+    App::open(config)?.collect(dry_run)
 }
 
 /// A registry that is bound to an address and not yet served.
 pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+}
+
+/// Changes a registry while it serves.
+#[derive(Clone)]
+pub struct Control(Arc<App>);
+
+impl Control {
+    /// Serves by other settings from the next request on.
+    ///
+    /// # Errors
+    /// `Invalid` when they cannot be; the ones in force stay.
+    pub fn apply(&self, settings: Settings) -> Result<()> {
+        self.0.apply(settings)
+    }
+
+    /// Opens the files anew that the settings name.
+    pub fn reopen(&self) -> Result<()> {
+        self.0.apply(self.0.live().settings.clone())
+    }
+
+    /// Collects what nothing names. Blocks: it belongs on a thread that may.
+    pub fn collect(&self, dry_run: bool) -> Result<Collected> {
+        self.0.collect(dry_run)
+    }
 }
 
 impl Server {
     /// Opens the storage and binds the address.
-    pub async fn bind(config: Config, address: SocketAddr) -> Result<Self> {
-        let app = App {
-            store: Store::open(&config.root, Arc::clone(&config.blobs))?,
-            uploads: Uploads::open(&config.root, config.blobs)?,
-            htpasswd: config.htpasswd.map(Htpasswd::open).transpose()?.map(Arc::new),
-        };
-        let tls = config.tls.map(|(certificate, key)| acceptor(&certificate, &key, None)).transpose()?;
+    pub async fn bind(registry: impl Into<Registry>, address: SocketAddr) -> Result<Self> {
+        let app = App::open(registry.into())?;
         let listener = TcpListener::bind(address).await.map_err(|e| {
             let text = format!("listen on {address}: choose another address or stop what has this one");
             Error::wrap(ErrorKind::Conflict, text, e)
         })?;
-        Ok(Self { app: Arc::new(app), listener, tls })
+        Ok(Self { app: Arc::new(app), listener })
+    }
+
+    /// What changes this registry while it serves.
+    pub fn control(&self) -> Control {
+        Control(Arc::clone(&self.app))
     }
 
     /// The address that clients connect to.
@@ -88,12 +238,13 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let tasks = TaskTracker::new();
         let (stop, stopped) = tokio::sync::watch::channel(());
+        let upkeep = tokio::spawn(upkeep(Arc::clone(&self.app)));
         tokio::pin!(shutdown);
         loop {
-            let stream = tokio::select! {
+            let (stream, address) = tokio::select! {
                 () = &mut shutdown => break,
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         // Out of descriptors, most likely: the connections that end give some back.
                         tracing::warn!(%error, "accept a connection");
@@ -106,20 +257,10 @@ impl Server {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "set TCP_NODELAY");
             }
-            let app = Arc::clone(&self.app);
-            let stopped = stopped.clone();
-            match self.tls.clone() {
-                None => drop(tasks.spawn(connection(app, stream, stopped))),
-                Some(acceptor) => drop(tasks.spawn(async move {
-                    match tokio::time::timeout(HEADER_TIMEOUT, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => connection(app, stream, stopped).await,
-                        Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
-                        Err(_) => tracing::debug!("TLS handshake took too long"),
-                    }
-                })),
-            }
+            tasks.spawn(accepted(Arc::clone(&self.app), stream, address, stopped.clone()));
         }
         drop(self.listener);
+        upkeep.abort();
         drop(stop);
         tasks.close();
         if tokio::time::timeout(SHUTDOWN_GRACE, tasks.wait()).await.is_err() {
@@ -129,23 +270,76 @@ impl Server {
     }
 }
 
-/// Binds and serves a registry until `shutdown` is ready.
-pub async fn serve(
-    config: Config,
-    address: SocketAddr,
-    shutdown: impl Future<Output = ()> + Send,
-) -> Result<()> {
-    Server::bind(config, address).await?.run(shutdown).await;
-    Ok(())
+/// What is done by the clock: changed certificates are read, and garbage is collected.
+async fn upkeep(app: Arc<App>) {
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    let mut collected = tokio::time::Instant::now();
+    loop {
+        tick.tick().await;
+        let live = app.live();
+        let done = blocking(&app, |app| {
+            let live = app.live();
+            if live.is_outdated() {
+                // A certificate is replaced in two steps, its key after it: the old pair serves until the new one fits.
+                app.apply(live.settings.clone())?;
+                tracing::info!("certificates and keys were read again");
+            }
+            Ok(())
+        });
+        if let Err(refusal) = done.await {
+            tracing::warn!(message = refusal.message, "what changed on the disk cannot be used");
+        }
+        if live.settings.gc.every.is_some_and(|every| collected.elapsed() >= every.0) {
+            collected = tokio::time::Instant::now();
+            match blocking(&app, |app| app.collect(false)).await {
+                Ok(c) => tracing::info!(
+                    tags = c.tags.len(),
+                    manifests = c.manifests.len(),
+                    blobs = c.blobs.len(),
+                    bytes = c.bytes,
+                    "collected"
+                ),
+                Err(refusal) => tracing::error!(message = refusal.message, "garbage collection"),
+            }
+        }
+    }
 }
 
-async fn connection<S>(app: Arc<App>, stream: S, mut stopped: tokio::sync::watch::Receiver<()>)
+async fn accepted(
+    app: Arc<App>,
+    stream: TcpStream,
+    address: SocketAddr,
+    stopped: tokio::sync::watch::Receiver<()>,
+) {
+    app.metrics.connections.fetch_add(1, Ordering::Relaxed);
+    let acceptor = app.live().tls.clone();
+    match acceptor {
+        None => {
+            let peer = Peer { address, tls: false, certificate: None };
+            connection(Arc::clone(&app), stream, peer, stopped).await;
+        }
+        Some(acceptor) => match tokio::time::timeout(HEADER_TIMEOUT, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first());
+                let certificate = certificate.and_then(|c| auth::common_name(c));
+                let peer = Peer { address, tls: true, certificate };
+                connection(Arc::clone(&app), stream, peer, stopped).await;
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
+            Err(_) => tracing::debug!("TLS handshake took too long"),
+        },
+    }
+    app.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+}
+
+async fn connection<S>(app: Arc<App>, stream: S, peer: Peer, mut stopped: tokio::sync::watch::Receiver<()>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = hyper::service::service_fn(move |request| {
-        let app = Arc::clone(&app);
-        async move { Ok::<_, std::convert::Infallible>(answer(app, request).await) }
+    let peer = Arc::new(peer);
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let (app, peer) = (Arc::clone(&app), Arc::clone(&peer));
+        async move { Ok::<_, std::convert::Infallible>(request::answer(app, &peer, request).await) }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).pipeline_flush(true);
@@ -162,77 +356,6 @@ where
     if let Err(error) = result {
         tracing::debug!(%error, "registry connection");
     }
-}
-
-async fn answer(app: Arc<App>, request: Request<Incoming>) -> Reply {
-    let head = *request.method() == Method::HEAD;
-    let mut reply = handle(app, request).await.unwrap_or_else(Refusal::into_reply);
-    reply.headers_mut().insert(API_VERSION, http::HeaderValue::from_static("registry/2.0"));
-    if head {
-        // The length stays, the body goes.
-        *reply.body_mut() = reply::empty(StatusCode::NO_CONTENT).into_body();
-    }
-    reply
-}
-
-async fn handle(app: Arc<App>, request: Request<Incoming>) -> Result<Reply, Refusal> {
-    if let Some(users) = &app.htpasswd {
-        let header = request.headers().get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-        if !Arc::clone(users).allows(header).await {
-            let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "authentication required");
-            let mut reply = refusal.into_reply();
-            reply::set(&mut reply, http::header::WWW_AUTHENTICATE, "Basic realm=\"Wharf registry\"");
-            return Ok(reply);
-        }
-    }
-    let route = route::parse(request.uri().path()).map_err(|e| match e {
-        Unrouted::NotFound => {
-            Refusal::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "there is nothing at this path")
-        }
-        Unrouted::Name(name) => {
-            Refusal::new(StatusCode::NOT_FOUND, "NAME_INVALID", format!("invalid repository name {name:?}"))
-        }
-        Unrouted::Digest(text) => Refusal::digest_invalid(format!("invalid digest {text:?}")),
-        Unrouted::Tag(tag) => Refusal::manifest_unknown(&tag),
-    })?;
-    match route {
-        Route::Base if route::is_read(request.method()) => {
-            Ok(reply::bytes(StatusCode::OK, "application/json", "{}".into()))
-        }
-        Route::Catalog if route::is_read(request.method()) => {
-            lists::catalog(app, request.uri().query()).await
-        }
-        Route::Tags(name) if route::is_read(request.method()) => {
-            lists::tags(app, name, request.uri().query()).await
-        }
-        Route::Referrers(name, digest) if route::is_read(request.method()) => {
-            lists::referrers(app, name, digest, request.uri().query()).await
-        }
-        Route::Manifest(name, selector) => match *request.method() {
-            Method::GET | Method::HEAD => manifests::get(app, name, selector).await,
-            Method::PUT => manifests::put(app, name, selector, request).await,
-            Method::DELETE => manifests::delete(app, name, selector).await,
-            _ => Err(method_not_allowed()),
-        },
-        Route::Blob(name, digest) => match *request.method() {
-            Method::GET | Method::HEAD => blobs::get(app, name, digest, &request).await,
-            Method::DELETE => blobs::delete(app, name, digest).await,
-            _ => Err(method_not_allowed()),
-        },
-        Route::Uploads(name) if *request.method() == Method::POST => blobs::begin(app, name, request).await,
-        Route::Upload(name, id) => match *request.method() {
-            Method::GET | Method::HEAD => blobs::status(app, name, id).await,
-            Method::PATCH => blobs::patch(app, name, id, request).await,
-            Method::PUT => blobs::finish(app, name, id, request).await,
-            Method::DELETE => blobs::cancel(app, name, id).await,
-            _ => Err(method_not_allowed()),
-        },
-        _ => Err(method_not_allowed()),
-    }
-}
-
-fn method_not_allowed() -> Refusal {
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this path does not know the method")
 }
 
 /// Disk work off the threads that serve connections.

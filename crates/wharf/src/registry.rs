@@ -1,19 +1,27 @@
-//! `wharf registry`: the embedded registry, and lines for its password file.
+//! `wharf registry`: the embedded registry.
+
+mod gc;
+mod serve;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
-use wharf_distribution::server::{Config, Server};
+use std::time::Duration;
+use wharf_distribution::server::{Registry, Settings, Tls};
 use wharf_storage::blobs::FileBlobs;
 
-/// A registry for images (OCI distribution specification)
+/// Where the images are when nothing else is said.
+const ROOT: &str = "/var/lib/wharf-registry";
+/// Where it listens when nothing else is said: for this machine only.
+const LISTEN: &str = "127.0.0.1:5000";
+/// An upload that nobody went on with for a day is given up, as the server does while it runs.
+const ABANDONED: Duration = Duration::from_secs(24 * 3600);
+
 #[derive(Debug, Parser)]
-#[command(name = "wharf registry")]
+#[command(name = "wharf registry", about = "An OCI registry", disable_help_subcommand = true)]
 struct Command {
     #[command(subcommand)]
     verb: Verb,
@@ -22,7 +30,9 @@ struct Command {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Serve a registry
-    Serve(Serve),
+    Serve(serve::Serve),
+    /// Remove what nothing names, in a registry that is not served (one that is does it by itself: "gc" in its file)
+    Gc(gc::Gc),
     /// Print a line for a password file; the password is read from standard input
     Htpasswd {
         /// The user's name
@@ -30,23 +40,38 @@ enum Verb {
     },
 }
 
+/// Where a registry is, and its settings.
 #[derive(Debug, Args)]
-struct Serve {
-    /// Address and port
-    #[arg(short, long, default_value = "127.0.0.1:5000")]
-    listen: SocketAddr,
-    /// Directory of the images
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/wharf-registry")]
-    root: PathBuf,
-    /// File with user:bcrypt-hash lines; without one everybody is let in
-    #[arg(long, value_name = "FILE")]
-    htpasswd: Option<PathBuf>,
-    /// Certificate chain, PEM
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// Private key, PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
+struct Place {
+    /// Configuration file, JSON
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of the images [default: /var/lib/wharf-registry]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+impl Place {
+    fn settings(&self) -> anyhow::Result<Settings> {
+        match &self.config {
+            Some(file) => Settings::read(file).map_err(|e| anyhow::anyhow!(e.full())),
+            None => Ok(Settings::default()),
+        }
+    }
+
+    fn root(&self, settings: &Settings) -> PathBuf {
+        self.root.clone().or_else(|| settings.root.clone()).unwrap_or_else(|| ROOT.into())
+    }
+}
+
+/// Opens the storage below a directory.
+fn open(root: &Path, settings: Settings) -> anyhow::Result<Registry> {
+    let content = root.join("content");
+    std::fs::create_dir_all(&content).with_context(|| format!("make {}", content.display()))?;
+    let blobs = FileBlobs::open(&content).map_err(|e| anyhow::anyhow!(e.full()))?;
+    // What a crash left half written is gone, but for uploads that their clients may go on with.
+    blobs.sweep("registry", ABANDONED).map_err(|e| anyhow::anyhow!(e.full()))?;
+    Ok(Registry { root: root.to_owned(), blobs: Arc::new(blobs), settings })
 }
 
 /// Runs the command line. Returns the exit code.
@@ -59,7 +84,8 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
         }
     };
     let result = match command.verb {
-        Verb::Serve(args) => serve(args),
+        Verb::Serve(args) => args.run(),
+        Verb::Gc(args) => args.run(),
         Verb::Htpasswd { user } => htpasswd(&user),
     };
     match result {
@@ -69,46 +95,6 @@ pub(crate) fn main(args: Vec<OsString>) -> i32 {
             1
         }
     }
-}
-
-fn serve(args: Serve) -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
-    runtime.block_on(async {
-        let content = args.root.join("content");
-        std::fs::create_dir_all(&content).with_context(|| format!("make {}", content.display()))?;
-        let blobs = FileBlobs::open(&content).map_err(|e| anyhow::anyhow!(e.full()))?;
-        let config = Config {
-            root: args.root,
-            blobs: Arc::new(blobs),
-            htpasswd: args.htpasswd,
-            tls: args.tls_cert.zip(args.tls_key),
-        };
-        let open = config.htpasswd.is_none();
-        let server = Server::bind(config, args.listen).await.map_err(|e| anyhow::anyhow!(e.full()))?;
-        let address = server.address().map_err(|e| anyhow::anyhow!(e.full()))?;
-        tracing::info!("registry listens on {address}");
-        if open && !address.ip().is_loopback() {
-            tracing::warn!(
-                "everybody who reaches {address} may push and pull: give --htpasswd to ask for a password"
-            );
-        }
-        let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
-        server
-            .run(async move {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-            })
-            .await;
-        Ok(())
-    })
 }
 
 fn htpasswd(user: &str) -> anyhow::Result<()> {

@@ -1,175 +1,202 @@
-//! Basic authentication from an htpasswd file with bcrypt hashes.
+//! Who makes a request: passwords, tokens, clients' certificates; and the tokens that are issued here.
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use ring::hmac;
-use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
-use wharf_model::{Error, ErrorKind, Result};
+mod der;
+mod htpasswd;
+mod issuer;
+mod jwt;
+mod keys;
 
-/// Verifications remembered: bcrypt takes tens of milliseconds on purpose, a push makes hundreds of requests.
+use super::access::{Access, Grant, Identity};
+use super::route::{self, parameters};
+use super::settings::{Action, Settings, Trust};
+use htpasswd::{Htpasswd, credentials};
+use issuer::Issuer;
+use keys::Key;
+use ring::digest::{SHA256, digest};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use wharf_model::Result;
+
+pub(super) use der::common_name;
+
+/// Tokens remembered: verifying one takes longer than answering a request.
 const MAX_REMEMBERED: usize = 1024;
-/// How often the file is looked at for changes.
-const RELOAD_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
-/// Bytes of a password bcrypt can tell apart.
-const MAX_PASSWORD: usize = 72;
+/// Repositories that one token is for; a push with mounts needs a few.
+const MAX_SCOPES: usize = 32;
+/// What the registry is called when nothing is said.
+const SERVICE: &str = "wharf-registry";
 
-/// Who may use the registry.
-pub(super) struct Htpasswd {
-    path: PathBuf,
-    /// Makes remembered verifications useless to anyone who reads the memory of another process.
-    key: hmac::Key,
-    state: Mutex<State>,
+/// Credentials that are wrong; nothing is said of what would be right.
+#[derive(Debug)]
+pub(super) struct Wrong(pub(super) String);
+
+/// Knows users.
+pub(super) struct Auth {
+    users: Option<Arc<Htpasswd>>,
+    issuer: Option<Issuer>,
+    trusted: Option<(Trust, Vec<Key>)>,
+    realm: Option<String>,
+    service: String,
+    tokens: Mutex<HashMap<[u8; 32], (Identity, u64)>>,
 }
 
-struct State {
-    users: Arc<HashMap<String, String>>,
-    modified: Option<SystemTime>,
-    looked: Instant,
-    remembered: HashSet<[u8; 32]>,
-}
-
-/// A hash of no password, verified for users that do not exist so that they take as long as others.
-const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuPjJZ9FQvB5J3P9Jd1yX0mQk9cX5cFvK";
-
-impl Htpasswd {
-    pub(super) fn open(path: PathBuf) -> Result<Self> {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &ring::rand::SystemRandom::new())
-            .map_err(|_| Error::internal("the kernel gave no random bytes"))?;
-        let (users, modified) = read(&path)?;
-        let users = Arc::new(users);
-        let state =
-            State { users, modified: Some(modified), looked: Instant::now(), remembered: HashSet::new() };
-        Ok(Self { path, key, state: Mutex::new(state) })
-    }
-
-    /// Whether an `Authorization` header is that of a user.
-    pub(super) async fn allows(self: Arc<Self>, header: Option<&str>) -> bool {
-        let Some((user, password)) = header.and_then(credentials) else { return false };
-        let tag = self.tag(&user, &password);
-        let users = {
-            let mut state = self.state();
-            if let Err(error) = self.reload(&mut state) {
-                // Nobody is let in by a list that cannot be read.
-                tracing::error!(error = error.full(), "the registry's htpasswd file cannot be read");
-                return false;
-            }
-            if state.remembered.contains(&tag) {
-                return true;
-            }
-            Arc::clone(&state.users)
+impl Auth {
+    /// Opens the files that are named.
+    pub(super) fn open(settings: &Settings, access: &Access, root: &Path) -> Result<Self> {
+        let auth = &settings.auth;
+        let users = auth.htpasswd.clone().map(Htpasswd::open).transpose()?.map(Arc::new);
+        let trusted = match &auth.trust {
+            Some(trust) => Some((trust.clone(), keys::read(&trust.keys)?)),
+            None => None,
         };
-        let verified = tokio::task::spawn_blocking(move || {
-            let hash = users.get(&user).map_or(NOBODY, String::as_str);
-            let known = users.contains_key(&user);
-            let matches = password.len() <= MAX_PASSWORD && bcrypt::verify(&password, hash).unwrap_or(false);
-            matches && known
-        });
-        let allowed = verified.await.unwrap_or(false);
-        if allowed {
-            let mut state = self.state();
-            if state.remembered.len() >= MAX_REMEMBERED {
-                state.remembered.clear();
+        // Clients that are let in without a password never send one later; with tokens they do.
+        let mixed = users.is_some() && trusted.is_none() && access.lets_everybody();
+        let token = auth.token.clone().or_else(|| mixed.then(Default::default));
+        let service = token.as_ref().and_then(|t| t.service.clone()).unwrap_or_else(|| SERVICE.to_owned());
+        let issuer = match &token {
+            Some(token) => {
+                let lifetime = token.lifetime.map_or(issuer::LIFETIME, |span| span.0);
+                Some(Issuer::open(&root.join("token-key"), &service, lifetime)?)
             }
-            state.remembered.insert(tag);
-        }
-        allowed
+            None => None,
+        };
+        let realm = token.and_then(|t| t.realm);
+        Ok(Self { users, issuer, trusted, realm, service, tokens: Mutex::default() })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether tokens are issued here.
+    pub(super) fn issues(&self) -> bool {
+        self.issuer.is_some()
     }
 
-    fn tag(&self, user: &str, password: &str) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&self.key);
-        context.update(&(user.len() as u64).to_le_bytes());
-        context.update(user.as_bytes());
-        context.update(password.as_bytes());
-        let mut tag = [0; 32];
-        tag.copy_from_slice(context.sign().as_ref());
-        tag
+    /// Whose request it is: that of the `Authorization` header if there is one, else of the client's certificate.
+    pub(super) async fn identify(
+        &self,
+        header: Option<&str>,
+        certificate: Option<&str>,
+    ) -> std::result::Result<Identity, Wrong> {
+        let Some(header) = header else {
+            return Ok(Identity { user: certificate.map(str::to_owned), ..Identity::default() });
+        };
+        if let Some((user, password)) = credentials(header) {
+            let Some(users) = &self.users else {
+                return Err(Wrong("there are no passwords here".into()));
+            };
+            return match Arc::clone(users).verify(&user, &password).await {
+                true => Ok(Identity { user: Some(user), ..Identity::default() }),
+                false => Err(Wrong(format!("wrong password or no such user: {user:?}"))),
+            };
+        }
+        match header.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => self.bearer(token.trim()),
+            _ => Err(Wrong("unknown kind of credentials".into())),
+        }
     }
 
-    fn reload(&self, state: &mut State) -> Result<()> {
-        if state.looked.elapsed() < RELOAD_AFTER {
-            return Ok(());
+    fn bearer(&self, token: &str) -> std::result::Result<Identity, Wrong> {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        let now = jwt::now();
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((identity, _)) = tokens.get(&hash).filter(|(_, expires)| *expires > now) {
+            return Ok(identity.clone());
         }
-        let modified = std::fs::metadata(&self.path).and_then(|m| m.modified()).ok();
-        if modified.is_none() || modified != state.modified {
-            state.modified = None;
-            let (users, modified) = read(&self.path)?;
-            state.users = Arc::new(users);
-            state.modified = Some(modified);
-            state.remembered.clear();
+        let claims = match (&self.issuer, &self.trusted) {
+            (Some(issuer), _) => issuer.verify(token, now),
+            (None, Some((trust, keys))) => jwt::verify(token, keys, &trust.issuer, &trust.service, now),
+            (None, None) => Err("there are no tokens here".into()),
+        };
+        let claims = claims.map_err(Wrong)?;
+        let identity = Identity {
+            user: Some(claims.sub).filter(|user| !user.is_empty()),
+            grants: Some(claims.access.unwrap_or_default()),
+            foreign: self.issuer.is_none(),
+        };
+        if tokens.len() >= MAX_REMEMBERED {
+            tokens.retain(|_, (_, expires)| *expires > now);
+            if tokens.len() >= MAX_REMEMBERED {
+                tokens.clear();
+            }
         }
-        state.looked = Instant::now();
-        Ok(())
+        tokens.insert(hash, (identity.clone(), claims.exp));
+        Ok(identity)
+    }
+
+    /// What a client is told that has to show who it is: the `WWW-Authenticate` header. `scope` is what it needs.
+    pub(super) fn challenge(&self, here: &str, scope: Option<&str>, wrong: bool) -> String {
+        let (realm, service) = match (&self.issuer, &self.trusted) {
+            (Some(_), _) => {
+                (self.realm.clone().unwrap_or_else(|| format!("{here}/token")), self.service.as_str())
+            }
+            (None, Some((trust, _))) => (trust.realm.clone(), trust.service.as_str()),
+            (None, None) => return "Basic realm=\"Wharf registry\"".into(),
+        };
+        let mut text = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
+        if let Some(scope) = scope {
+            text.push_str(&format!(",scope=\"{scope}\""));
+        }
+        if wrong {
+            text.push_str(",error=\"invalid_token\"");
+        }
+        text
+    }
+
+    /// A token for what a query (or form) asks for, as far as the rules allow it: the answer's body.
+    pub(super) async fn token(
+        &self,
+        access: &Access,
+        query: &str,
+        header: Option<&str>,
+        certificate: Option<&str>,
+    ) -> std::result::Result<String, Wrong> {
+        let Some(issuer) = &self.issuer else { return Err(Wrong("no tokens are issued here".into())) };
+        let user =
+            match (route::parameter(Some(query), "username"), route::parameter(Some(query), "password")) {
+                (Some(user), Some(password)) => {
+                    let known = match &self.users {
+                        Some(users) => Arc::clone(users).verify(&user, &password).await,
+                        None => false,
+                    };
+                    if !known {
+                        return Err(Wrong(format!("wrong password or no such user: {user:?}")));
+                    }
+                    Some(user)
+                }
+                _ => {
+                    let identity =
+                        self.identify(header.filter(|h| credentials(h).is_some()), certificate).await?;
+                    identity.user
+                }
+            };
+        let wanted: Vec<String> = parameters(Some(query), "scope");
+        let wanted = wanted.iter().flat_map(|s| s.split(' ')).filter(|s| !s.is_empty()).take(MAX_SCOPES);
+        let grants: Vec<Grant> = wanted.filter_map(|scope| grant(access, user.as_deref(), scope)).collect();
+        let (token, seconds) = issuer.issue(user.as_deref(), grants).map_err(|e| Wrong(e.full()))?;
+        Ok(serde_json::json!({"token": token, "access_token": token, "expires_in": seconds}).to_string())
     }
 }
 
-fn read(path: &std::path::Path) -> Result<(HashMap<String, String>, SystemTime)> {
-    let failed = |e| Error::wrap(ErrorKind::Invalid, format!("read the htpasswd file {}", path.display()), e);
-    let modified = std::fs::metadata(path).and_then(|m| m.modified()).map_err(failed)?;
-    let text = std::fs::read_to_string(path).map_err(failed)?;
-    let mut users = HashMap::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        match line.split_once(':') {
-            Some((user, hash)) if ["$2a$", "$2b$", "$2y$"].iter().any(|p| hash.starts_with(p)) => {
-                users.insert(user.to_owned(), hash.to_owned());
-            }
-            _ => {
-                return Err(Error::invalid(format!(
-                    "line {} of {} is not `user:bcrypt-hash`: make it with `htpasswd -B`",
-                    number + 1,
-                    path.display()
-                )));
-            }
-        }
-    }
-    Ok((users, modified))
-}
-
-fn credentials(header: &str) -> Option<(String, String)> {
-    let (scheme, value) = header.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let text = String::from_utf8(BASE64_STANDARD.decode(value.trim()).ok()?).ok()?;
-    text.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn only_listed_users_with_their_password() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("htpasswd");
-        let hash = bcrypt::hash("secret", 4).unwrap();
-        std::fs::write(&path, format!("# users\nme:{hash}\n")).unwrap();
-        let users = Arc::new(Htpasswd::open(path.clone()).unwrap());
-        let header = |text: &str| format!("Basic {}", BASE64_STANDARD.encode(text));
-        let good = header("me:secret");
-        assert!(Arc::clone(&users).allows(Some(&good)).await);
-        assert!(Arc::clone(&users).allows(Some(&good)).await, "remembered");
-        for bad in
-            [header("me:wrong"), header("you:secret"), header("me"), "Bearer x".into(), "Basic !".into()]
-        {
-            assert!(!Arc::clone(&users).allows(Some(&bad)).await, "{bad}");
-        }
-        assert!(!users.allows(None).await);
-        assert!(
-            !bcrypt::verify("secret", NOBODY).unwrap(),
-            "it has to be a hash, or unknown users fail faster"
-        );
-        std::fs::write(&path, "me:{SHA}abc").unwrap();
-        assert!(Htpasswd::open(path).is_err());
-    }
+/// What of a scope (`repository:name:pull,push`) a user gets.
+fn grant(access: &Access, user: Option<&str>, scope: &str) -> Option<Grant> {
+    // A name may have a port in it, and so colons.
+    let (kind, rest) = scope.split_once(':')?;
+    let (name, actions) = rest.rsplit_once(':')?;
+    let allowed: Vec<String> = match kind {
+        "repository" => actions
+            .split(',')
+            .flat_map(|action| match action {
+                "*" => vec![Action::Pull, Action::Push, Action::Delete],
+                "pull" => vec![Action::Pull],
+                "push" => vec![Action::Push],
+                "delete" => vec![Action::Delete],
+                _ => vec![],
+            })
+            .filter(|action| access.rules_allow(user, name, *action))
+            .map(|action| action.as_str().to_owned())
+            .collect(),
+        "registry" if name == "catalog" => vec!["*".into()],
+        _ => vec![],
+    };
+    Some(Grant { kind: kind.into(), name: name.into(), actions: allowed })
 }

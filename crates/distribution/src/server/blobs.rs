@@ -1,14 +1,17 @@
 //! Blobs and their uploads.
 
 use super::reply::{self, CONTENT_DIGEST, Refusal, Reply, UPLOAD_UUID};
+use super::request::{Context, is_known};
+use super::settings::Action;
 use super::uploads::Upload;
 use super::{App, blocking, route};
 use futures_util::TryStreamExt;
-use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION, RANGE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use wharf_oci::digest::Digest;
 
@@ -16,17 +19,27 @@ use wharf_oci::digest::Digest;
 const CHUNK: usize = 1 << 18;
 
 pub(super) async fn get(
-    app: Arc<App>,
+    context: Context,
     name: String,
     digest: Digest,
     request: &Request<Incoming>,
 ) -> Result<Reply, Refusal> {
-    let wanted = digest.clone();
-    let found = blocking(&app, move |app| match app.store.blob(&name, &wanted)? {
-        Some(size) => Ok(Some((size, app.store.blobs.open(&wanted)?))),
+    let (wanted, asked) = (digest.clone(), *request.method() == Method::HEAD);
+    let found = blocking(&context.app, move |app| match app.store.blob(&name, &wanted)? {
+        Some(size) if asked => {
+            // Who pushes asks first, and does not send what is there: it has to stay until the manifest comes.
+            app.store.renew_blob(&name, &wanted)?;
+            Ok(Some((size, None)))
+        }
+        Some(size) => Ok(Some((size, Some(app.store.blobs.open(&wanted)?)))),
         None => Ok(None),
     });
     let (size, file) = found.await?.ok_or_else(|| Refusal::blob_unknown(&digest))?;
+    if is_known(request, &digest) {
+        let mut answer = reply::empty(StatusCode::NOT_MODIFIED);
+        reply::set(&mut answer, CONTENT_DIGEST, digest.as_str());
+        return Ok(answer);
+    }
     let range = request.headers().get(RANGE).and_then(|v| v.to_str().ok());
     let (start, end) = match range.map(|text| parse_range(text, size)) {
         None | Some(Range::Ignored) => (0, size),
@@ -42,14 +55,21 @@ pub(super) async fn get(
             return Ok(answer);
         }
     };
-    let mut file = tokio::fs::File::from_std(file);
-    if start > 0 {
-        file.seek(std::io::SeekFrom::Start(start)).await.map_err(|e| {
-            wharf_model::Error::wrap(wharf_model::ErrorKind::Internal, format!("read blob {digest}"), e)
-        })?;
-    }
-    let stream = tokio_util::io::ReaderStream::with_capacity(file.take(end - start), CHUNK);
-    let mut answer = Response::new(StreamBody::new(stream.map_ok(Frame::data)).boxed_unsync());
+    let mut answer = match file {
+        None => reply::empty(StatusCode::OK),
+        Some(file) => {
+            let mut file = tokio::fs::File::from_std(file);
+            file.set_max_buf_size(CHUNK);
+            if start > 0 {
+                file.seek(std::io::SeekFrom::Start(start)).await.map_err(|e| {
+                    let doing = format!("read blob {digest}");
+                    wharf_model::Error::wrap(wharf_model::ErrorKind::Internal, doing, e)
+                })?;
+            }
+            let stream = tokio_util::io::ReaderStream::with_capacity(file.take(end - start), CHUNK);
+            Response::new(StreamBody::new(stream.map_ok(Frame::data)).boxed_unsync())
+        }
+    };
     if range.is_some() && (start, end) != (0, size) {
         *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
         reply::set(&mut answer, CONTENT_RANGE, &format!("bytes {start}-{}/{size}", end - 1));
@@ -58,6 +78,7 @@ pub(super) async fn get(
     answer.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     reply::set(&mut answer, CONTENT_DIGEST, digest.as_str());
+    reply::set(&mut answer, ETAG, &format!("\"{digest}\""));
     Ok(answer)
 }
 
@@ -82,7 +103,6 @@ fn parse_range(text: &str, size: u64) -> Range {
         (Err(_), Ok(count)) if first.trim().is_empty() && count > 0 && size > 0 => {
             Range::Part(size.saturating_sub(count), size)
         }
-        (Ok(first), Ok(last)) if first > last => Range::Ignored,
         (Err(_), Err(_)) => Range::Ignored,
         (Err(_), _) if !first.trim().is_empty() => Range::Ignored,
         (_, Err(_)) if !last.trim().is_empty() => Range::Ignored,
@@ -90,9 +110,9 @@ fn parse_range(text: &str, size: u64) -> Range {
     }
 }
 
-pub(super) async fn delete(app: Arc<App>, name: String, digest: Digest) -> Result<Reply, Refusal> {
+pub(super) async fn delete(context: Context, name: String, digest: Digest) -> Result<Reply, Refusal> {
     let gone = digest.clone();
-    match blocking(&app, move |app| app.store.unlink_blob(&name, &gone)).await? {
+    match blocking(&context.app, move |app| app.store.unlink_blob(&name, &gone)).await? {
         true => Ok(reply::empty(StatusCode::ACCEPTED)),
         false => Err(Refusal::blob_unknown(&digest)),
     }
@@ -118,114 +138,198 @@ fn digest_of(query: Option<&str>) -> Result<Option<Digest>, Refusal> {
     text.parse().map(Some).map_err(|_| Refusal::digest_invalid(format!("invalid digest {text:?}")))
 }
 
+/// Takes a blob that another repository has; false when there is none that the user may read.
+async fn mount(
+    context: &Context,
+    name: &str,
+    digest: &Digest,
+    from: Option<String>,
+) -> Result<bool, Refusal> {
+    let (target, wanted) = (name.to_owned(), digest.clone());
+    let (live, who) = (Arc::clone(&context.live), context.who.clone());
+    let quota = live.settings.quota(name);
+    blocking(&context.app, move |app| {
+        let may = |from: &str| live.access.judge(&who, from, Action::Pull) == super::access::Verdict::Allowed;
+        let held = match from {
+            Some(from) => {
+                wharf_oci::reference::is_path(&from)
+                    && may(&from)
+                    && app.store.blob(&from, &wanted)?.is_some()
+            }
+            None => app.store.holder(&wanted, &may)?.is_some(),
+        };
+        Ok(held && app.store.link_blob(&target, &wanted, quota)?)
+    })
+    .await
+}
+
 /// Begins an upload; or takes a blob from another repository; or takes the whole blob at once.
-pub(super) async fn begin(app: Arc<App>, name: String, request: Request<Incoming>) -> Result<Reply, Refusal> {
+pub(super) async fn begin(
+    context: Context,
+    name: String,
+    request: Request<Incoming>,
+) -> Result<Reply, Refusal> {
     let query = request.uri().query().map(str::to_owned);
     let query = query.as_deref();
     if let Some(text) = route::parameter(query, "mount") {
         let digest: Digest =
             text.parse().map_err(|_| Refusal::digest_invalid(format!("invalid digest {text:?}")))?;
-        let from = route::parameter(query, "from").filter(|from| wharf_oci::reference::is_path(from));
-        let (target, wanted) = (name.clone(), digest.clone());
-        let mounted = blocking(&app, move |app| match from {
-            Some(from) if app.store.blob(&from, &wanted)?.is_some() => {
-                app.store.link_blob(&target, &wanted).map(|()| true)
-            }
-            _ => Ok(false),
-        });
-        if mounted.await? {
+        let from = route::parameter(query, "from").filter(|from| !from.is_empty());
+        if mount(&context, &name, &digest, from).await? {
             return Ok(created(&name, &digest));
         }
     }
     let digest = digest_of(query)?;
     let repository = name.clone();
-    let upload = blocking(&app, move |app| app.uploads.begin(&repository)).await?;
+    let upload = blocking(&context.app, move |app| app.uploads.begin(&repository)).await?;
     let Some(digest) = digest else { return Ok(uploading(StatusCode::ACCEPTED, &name, &upload.id, 0)) };
-    match upload.append(None, request.into_body()).await {
-        Ok(_) => commit(app, name, upload, digest).await,
+    match append(&context, &name, &upload, None, Some(&digest), request).await {
+        Ok(_) => commit(&context, name, upload, digest).await,
         Err(refusal) => {
-            app.uploads.cancel(&upload).await?;
+            context.app.uploads.cancel(&upload).await?;
             Err(refusal)
         }
     }
 }
 
-async fn commit(app: Arc<App>, name: String, upload: Upload, digest: Digest) -> Result<Reply, Refusal> {
-    app.uploads.finish(&upload, digest.clone()).await?;
+/// Appends a request's body to an upload. A repository that is full takes no more of it, unless it is to become a
+/// blob that is there already.
+async fn append(
+    context: &Context,
+    name: &str,
+    upload: &Upload,
+    start: Option<u64>,
+    digest: Option<&Digest>,
+    request: Request<Incoming>,
+) -> Result<u64, Refusal> {
+    let room = match context.live.settings.quota(name) {
+        None => None,
+        Some(quota) => {
+            let (repository, digest) = (name.to_owned(), digest.cloned());
+            let room = blocking(&context.app, move |app| match digest {
+                Some(digest) if app.store.blob(&repository, &digest)?.is_some() => Ok(None),
+                _ => Ok(Some(quota.saturating_sub(app.store.usage.of(&app.store, &repository)?))),
+            });
+            room.await?
+        }
+    };
+    let appended = upload.append(start, room, request.into_body(), &context.app.metrics.bytes_in).await;
+    if appended.as_ref().is_err_and(|refusal| refusal.status == StatusCode::FORBIDDEN) {
+        context.app.uploads.cancel(upload).await?;
+    }
+    appended
+}
+
+/// Verifies an upload and makes it a blob of the repository. Once begun it goes on when the client goes away.
+async fn commit(context: &Context, name: String, upload: Upload, digest: Digest) -> Result<Reply, Refusal> {
+    let ingest = upload.take().await?;
     let (repository, wanted) = (name.clone(), digest.clone());
-    blocking(&app, move |app| app.store.link_blob(&repository, &wanted)).await?;
+    let quota = context.live.settings.quota(&name);
+    blocking(&context.app, move |app: &App| {
+        let _held = app.store.holds.hold(&wanted);
+        let size = ingest.offset();
+        let committed = ingest.commit(Some(&wanted));
+        app.uploads.end(&upload.id)?;
+        committed?;
+        app.store.link_blob(&repository, &wanted, quota)?;
+        app.metrics.uploads_finished.fetch_add(1, Ordering::Relaxed);
+        app.metrics.stored_bytes.fetch_add(size, Ordering::Relaxed);
+        app.metrics.stored_blobs.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    })
+    .await?;
     Ok(created(&name, &digest))
 }
 
-async fn find(app: &Arc<App>, name: &str, id: String) -> Result<Upload, Refusal> {
+async fn find(context: &Context, name: &str, id: String) -> Result<Upload, Refusal> {
     let repository = name.to_owned();
-    let found = blocking(app, move |app| app.uploads.find(&repository, &id)).await?;
+    let found = blocking(&context.app, move |app| app.uploads.find(&repository, &id)).await?;
     found.ok_or_else(Refusal::upload_unknown)
 }
 
-pub(super) async fn status(app: Arc<App>, name: String, id: String) -> Result<Reply, Refusal> {
-    let upload = find(&app, &name, id).await?;
+pub(super) async fn status(context: Context, name: String, id: String) -> Result<Reply, Refusal> {
+    let upload = find(&context, &name, id).await?;
     let offset = upload.offset().await?;
     Ok(uploading(StatusCode::NO_CONTENT, &name, &upload.id, offset))
 }
 
-/// Where a chunk begins: `Content-Range: first-last`.
+/// Where a chunk begins: `Content-Range: first-last`, which has to be as long as the body.
 fn chunk_start(request: &Request<Incoming>) -> Result<Option<u64>, Refusal> {
     let Some(value) = request.headers().get(CONTENT_RANGE) else { return Ok(None) };
     let bad = || {
-        Refusal::new(
-            StatusCode::RANGE_NOT_SATISFIABLE,
-            "BLOB_UPLOAD_INVALID",
-            "Content-Range is not first-last",
-        )
+        let text = "Content-Range is not first-last";
+        Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID", text)
     };
     let text = value.to_str().map_err(|_| bad())?;
-    let text = text.strip_prefix("bytes ").unwrap_or(text);
-    let (first, _) = text.split_once('-').ok_or_else(bad)?;
-    first.trim().parse().map(Some).map_err(|_| bad())
+    let text = text.strip_prefix("bytes ").or_else(|| text.strip_prefix("bytes=")).unwrap_or(text);
+    let text = text.split('/').next().unwrap_or_default();
+    let (first, last) = text.split_once('-').ok_or_else(bad)?;
+    let first: u64 = first.trim().parse().map_err(|_| bad())?;
+    let last: u64 = last.trim().parse().map_err(|_| bad())?;
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    // An empty body has no last byte: clients say first-(first - 1), or 0-0.
+    let stated = last.checked_add(1).and_then(|end| end.checked_sub(first)).ok_or_else(bad)?;
+    if length.is_some_and(|length| length != stated && length > 0) {
+        let text = format!("Content-Range says {stated} bytes and Content-Length another number");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "SIZE_INVALID", text));
+    }
+    Ok(Some(first))
+}
+
+/// A refusal of a chunk that says where the upload is.
+async fn out_of_place(name: &str, upload: &Upload, refusal: Refusal) -> Result<Reply, Refusal> {
+    if refusal.status != StatusCode::RANGE_NOT_SATISFIABLE {
+        return Err(refusal);
+    }
+    let mut answer = refusal.into_reply();
+    let there = uploading(StatusCode::ACCEPTED, name, &upload.id, upload.offset().await?);
+    for header in [LOCATION, RANGE, UPLOAD_UUID] {
+        if let Some(value) = there.headers().get(&header) {
+            answer.headers_mut().insert(header, value.clone());
+        }
+    }
+    Ok(answer)
 }
 
 pub(super) async fn patch(
-    app: Arc<App>,
+    context: Context,
     name: String,
     id: String,
     request: Request<Incoming>,
 ) -> Result<Reply, Refusal> {
-    let start = chunk_start(&request)?;
-    let upload = find(&app, &name, id).await?;
-    match upload.append(start, request.into_body()).await {
-        Ok(offset) => Ok(uploading(StatusCode::ACCEPTED, &name, &upload.id, offset)),
-        Err(refusal) if refusal.status == StatusCode::RANGE_NOT_SATISFIABLE => {
-            let mut answer = refusal.into_reply();
-            let there = uploading(StatusCode::ACCEPTED, &name, &upload.id, upload.offset().await?);
-            for header in [LOCATION, RANGE, UPLOAD_UUID] {
-                if let Some(value) = there.headers().get(&header) {
-                    answer.headers_mut().insert(header, value.clone());
-                }
-            }
-            Ok(answer)
-        }
+    let upload = find(&context, &name, id).await?;
+    let appended = match chunk_start(&request) {
+        Ok(start) => append(&context, &name, &upload, start, None, request).await,
         Err(refusal) => Err(refusal),
+    };
+    match appended {
+        Ok(offset) => Ok(uploading(StatusCode::ACCEPTED, &name, &upload.id, offset)),
+        Err(refusal) => out_of_place(&name, &upload, refusal).await,
     }
 }
 
 pub(super) async fn finish(
-    app: Arc<App>,
+    context: Context,
     name: String,
     id: String,
     request: Request<Incoming>,
 ) -> Result<Reply, Refusal> {
-    let start = chunk_start(&request)?;
     let digest = digest_of(request.uri().query())?
         .ok_or_else(|| Refusal::digest_invalid("the digest of the whole blob is missing: add ?digest="))?;
-    let upload = find(&app, &name, id).await?;
-    upload.append(start, request.into_body()).await?;
-    commit(app, name, upload, digest).await
+    let upload = find(&context, &name, id).await?;
+    let appended = match chunk_start(&request) {
+        Ok(start) => append(&context, &name, &upload, start, Some(&digest), request).await,
+        Err(refusal) => Err(refusal),
+    };
+    match appended {
+        Ok(_) => commit(&context, name, upload, digest).await,
+        Err(refusal) => out_of_place(&name, &upload, refusal).await,
+    }
 }
 
-pub(super) async fn cancel(app: Arc<App>, name: String, id: String) -> Result<Reply, Refusal> {
-    let upload = find(&app, &name, id).await?;
-    app.uploads.cancel(&upload).await?;
+pub(super) async fn cancel(context: Context, name: String, id: String) -> Result<Reply, Refusal> {
+    let upload = find(&context, &name, id).await?;
+    context.app.uploads.cancel(&upload).await?;
     Ok(reply::empty(StatusCode::NO_CONTENT))
 }
 
@@ -241,7 +345,11 @@ mod tests {
         assert_eq!(parse_range("bytes=-3", 10), Range::Part(7, 10));
         assert_eq!(parse_range("bytes=10-", 10), Range::Unsatisfiable);
         assert_eq!(parse_range("bytes=-0", 10), Range::Unsatisfiable);
-        assert_eq!(parse_range("bytes=3-1", 10), Range::Ignored);
+        assert_eq!(
+            parse_range("bytes=3-1", 10),
+            Range::Unsatisfiable,
+            "as registries do; RFC 9110 would ignore it"
+        );
         assert_eq!(parse_range("bytes=0-1,3-4", 10), Range::Ignored);
         assert_eq!(parse_range("lines=1-2", 10), Range::Ignored);
     }

@@ -14,6 +14,7 @@ pub(super) type Reply = Response<Body>;
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 pub(super) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 pub(super) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+pub(super) const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
 pub(super) const OCI_FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 pub(super) const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
@@ -50,6 +51,10 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", message)
     }
 
+    pub(super) fn denied(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "DENIED", message)
+    }
+
     pub(super) fn into_reply(self) -> Reply {
         let body = serde_json::json!({"errors": [{"code": self.code, "message": self.message}]});
         json(self.status, &body)
@@ -62,6 +67,7 @@ impl From<wharf_model::Error> for Refusal {
         match error.kind() {
             ErrorKind::NotFound => Self::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", error.full()),
             ErrorKind::Invalid => Self::digest_invalid(error.full()),
+            ErrorKind::Forbidden => Self::denied(error.full()),
             ErrorKind::Conflict => Self::new(StatusCode::CONFLICT, "BLOB_UPLOAD_INVALID", error.full()),
             _ => {
                 tracing::error!(error = error.full(), "registry storage failed");
@@ -95,6 +101,11 @@ pub(super) fn bytes(status: StatusCode, content_type: &str, body: Bytes) -> Repl
 
 pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> Reply {
     bytes(status, "application/json", Bytes::from(body.to_string()))
+}
+
+/// The length that an answer says it has.
+pub(super) fn length(reply: &Reply) -> Option<u64> {
+    reply.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Sets a header; what cannot be one is left out, as it came from a checked value.

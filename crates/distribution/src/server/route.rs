@@ -1,5 +1,6 @@
 //! The paths of the distribution specification, parsed once.
 
+use super::settings::Action;
 use http::Method;
 use wharf_oci::digest::Digest;
 use wharf_oci::reference;
@@ -21,7 +22,7 @@ impl Selector {
 }
 
 /// What a path names.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
     Base,
     Catalog,
@@ -31,6 +32,32 @@ pub(super) enum Route {
     Uploads(String),
     Upload(String, String),
     Referrers(String, Digest),
+}
+
+impl Route {
+    /// The repository that it is about.
+    pub(super) fn repository(&self) -> Option<&str> {
+        match self {
+            Self::Base | Self::Catalog => None,
+            Self::Tags(name)
+            | Self::Manifest(name, _)
+            | Self::Blob(name, _)
+            | Self::Uploads(name)
+            | Self::Upload(name, _)
+            | Self::Referrers(name, _) => Some(name),
+        }
+    }
+
+    /// What a request to it does there.
+    pub(super) fn action(&self, method: &Method) -> Action {
+        match self {
+            // Cancelling one's own upload is part of pushing.
+            Self::Uploads(_) | Self::Upload(..) => Action::Push,
+            _ if is_read(method) => Action::Pull,
+            _ if *method == Method::DELETE => Action::Delete,
+            _ => Action::Push,
+        }
+    }
 }
 
 /// Why a path names nothing.
@@ -82,7 +109,16 @@ pub(super) fn parse(path: &str) -> Result<Route, Unrouted> {
 
 /// A parameter of a query, percent-decoded.
 pub(super) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
-    query?.split('&').find_map(|pair| {
+    named(query, name).next()
+}
+
+/// All parameters of a name, percent-decoded.
+pub(super) fn parameters(query: Option<&str>, name: &str) -> Vec<String> {
+    named(query, name).collect()
+}
+
+fn named(query: Option<&str>, name: &str) -> impl Iterator<Item = String> {
+    query.unwrap_or_default().split('&').filter_map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (key == name).then(|| decode(value))
     })
@@ -134,9 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn parameters() {
+    fn queries() {
         assert_eq!(parameter(Some("a=1&digest=sha256%3Aab"), "digest").as_deref(), Some("sha256:ab"));
         assert_eq!(parameter(Some("a"), "a").as_deref(), Some(""));
         assert_eq!(parameter(Some("ab=1"), "a"), None);
+        assert_eq!(parameters(Some("tag=a&x=1&tag=b"), "tag"), ["a", "b"]);
     }
 }

@@ -1,30 +1,27 @@
-//! What a repository holds, as small files; the content itself is in the blob store.
+//! What a registry holds: repositories of manifests, tags and blobs, over the `Entries` and `Blobs` seams.
 //!
-//! ```text
-//! repositories/<name>/_blobs/<digest>             empty: the blob belongs to the repository
-//! repositories/<name>/_manifests/<digest>         the media type
-//! repositories/<name>/_tags/<tag>                 the digest
-//! repositories/<name>/_referrers/<digest>/<digest>  a descriptor of a manifest about the first digest
-//! ```
-//!
-//! No component of a repository's name begins with `_`. Files appear by rename after a sync, a manifest's own
-//! file before the tags that name it.
+//! A manifest's content is there before its entry, its entry before the tags that name it, and a tag goes before its
+//! manifest: whoever follows a name finds what it names, at whatever moment the process ends.
 
+use super::cache::Cache;
+use super::entries::{Entries, Folder};
+use super::holds::Holds;
+use super::route::Selector;
+use super::usage::Usage;
 use bytes::Bytes;
-use std::collections::HashMap;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use wharf_model::blobs::Blobs;
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::Digest;
-use wharf_oci::manifest::Descriptor;
+use wharf_oci::manifest::{Descriptor, Document};
 
-use super::route::Selector;
-
-/// Bytes of manifests kept in memory.
-const MAX_CACHED: usize = 16 << 20;
+/// Repositories that are written at the same time; each write waits for the disk several times.
+const STRIPES: usize = 64;
+/// A blob that a pusher asks for is made young again when it is older than this: the collector counts from there.
+const RENEW_AFTER: Duration = Duration::from_secs(60);
 
 /// A manifest ready to be sent.
 #[derive(Debug)]
@@ -35,267 +32,272 @@ pub(super) struct Stored {
 }
 
 pub(super) struct Store {
-    root: PathBuf,
+    pub(super) entries: Box<dyn Entries>,
     pub(super) blobs: Arc<dyn Blobs>,
-    cache: Mutex<Cache>,
-    /// One writer of links at a time, so that a tag never names a manifest that is being deleted.
-    writing: Mutex<()>,
-}
-
-#[derive(Default)]
-struct Cache {
-    manifests: HashMap<String, HashMap<String, Arc<Stored>>>,
-    size: usize,
-    /// Raised by every change: a reader that began before may not fill the cache with what it read.
-    generation: u64,
+    pub(super) cache: Cache,
+    pub(super) holds: Holds,
+    pub(super) usage: Usage,
+    /// One writer a repository at a time, so that a tag never names a manifest that is being deleted, and no manifest
+    /// a blob that is being collected.
+    writing: [Mutex<()>; STRIPES],
 }
 
 impl Store {
-    pub(super) fn open(root: &Path, blobs: Arc<dyn Blobs>) -> Result<Self> {
-        let root = root.join("repositories");
-        std::fs::create_dir_all(&root).map_err(|e| failed("make directory", &root, e))?;
-        Ok(Self { root, blobs, cache: Mutex::default(), writing: Mutex::default() })
+    pub(super) fn new(entries: Box<dyn Entries>, blobs: Arc<dyn Blobs>) -> Self {
+        Self {
+            entries,
+            blobs,
+            cache: Cache::default(),
+            holds: Holds::default(),
+            usage: Usage::default(),
+            writing: std::array::from_fn(|_| Mutex::default()),
+        }
     }
 
-    fn cache(&self) -> MutexGuard<'_, Cache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Keeps other writers out of a repository.
+    pub(super) fn writing(&self, repository: &str) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        repository.hash(&mut hasher);
+        let stripe = usize::try_from(hasher.finish() % STRIPES as u64).unwrap_or(0);
+        self.writing[stripe].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn writing(&self) -> MutexGuard<'_, ()> {
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn exists(&self, repository: &str) -> Result<bool> {
+        if self.entries.has(Folder::Catalog, repository)? {
+            return Ok(true);
+        }
+        for folder in [Folder::Blobs(repository), Folder::Manifests(repository), Folder::Tags(repository)] {
+            if !self.entries.page(folder, None, 1)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
-    fn dir(&self, repository: &str, kind: &str) -> PathBuf {
-        self.root.join(repository).join(kind)
-    }
-
-    fn tag(&self, repository: &str, tag: &str) -> PathBuf {
-        self.dir(repository, "_tags").join(tag)
-    }
-
-    fn manifest_link(&self, repository: &str, digest: &Digest) -> PathBuf {
-        self.dir(repository, "_manifests").join(digest.as_str())
-    }
-
-    fn blob_link(&self, repository: &str, digest: &Digest) -> PathBuf {
-        self.dir(repository, "_blobs").join(digest.as_str())
-    }
-
-    pub(super) fn exists(&self, repository: &str) -> bool {
-        ["_tags", "_manifests", "_blobs"].iter().any(|kind| self.dir(repository, kind).is_dir())
+    /// The digest that a tag or a digest stands for.
+    pub(super) fn resolve(&self, repository: &str, selector: &Selector) -> Result<Option<Digest>> {
+        match selector {
+            Selector::Digest(digest) => Ok(Some(digest.clone())),
+            Selector::Tag(tag) => {
+                let Some(text) = self.entries.get(Folder::Tags(repository), tag)? else { return Ok(None) };
+                let unreadable =
+                    |e| Error::wrap(ErrorKind::Internal, format!("read the tag {tag} of {repository}"), e);
+                text.parse().map(Some).map_err(unreadable)
+            }
+        }
     }
 
     /// A manifest that is in memory.
     pub(super) fn cached(&self, repository: &str, selector: &Selector) -> Option<Arc<Stored>> {
-        self.cache().manifests.get(repository)?.get(selector.as_str()).cloned()
+        self.cache.get(repository, selector.as_str())
     }
 
-    /// A manifest from the disk, kept in memory from now on.
+    /// A manifest from the disk, verified, and kept in memory from now on.
     pub(super) fn manifest(&self, repository: &str, selector: &Selector) -> Result<Option<Arc<Stored>>> {
-        let generation = self.cache().generation;
-        let digest = match selector {
-            Selector::Digest(digest) => digest.clone(),
-            Selector::Tag(tag) => {
-                let path = self.tag(repository, tag);
-                let Some(text) = read(&path)? else { return Ok(None) };
-                text.parse()
-                    .map_err(|e| Error::wrap(ErrorKind::Internal, format!("read {}", path.display()), e))?
-            }
+        let generation = self.cache.generation();
+        let Some(digest) = self.resolve(repository, selector)? else { return Ok(None) };
+        let Some(media_type) = self.entries.get(Folder::Manifests(repository), digest.as_str())? else {
+            return Ok(None);
         };
-        let Some(media_type) = read(&self.manifest_link(repository, &digest))? else { return Ok(None) };
-        let mut body = Vec::new();
-        let mut file = self.blobs.open(&digest)?;
-        std::io::Read::read_to_end(&mut file, &mut body)
-            .map_err(|e| Error::wrap(ErrorKind::Internal, format!("read manifest {digest}"), e))?;
-        let stored = Arc::new(Stored { digest, media_type, body: Bytes::from(body) });
-        let mut cache = self.cache();
-        if cache.generation == generation {
-            if cache.size + stored.body.len() > MAX_CACHED {
-                cache.manifests.clear();
-                cache.size = 0;
-            }
-            cache.size += stored.body.len();
-            let manifests = cache.manifests.entry(repository.to_owned()).or_default();
-            manifests.insert(selector.as_str().to_owned(), Arc::clone(&stored));
-        }
+        let body = self.content(&digest)?;
+        let stored = Arc::new(Stored { digest, media_type, body });
+        self.cache.fill(generation, repository, selector.as_str(), &stored);
         Ok(Some(stored))
     }
 
-    fn forget(&self, repository: &str) {
-        let mut cache = self.cache();
-        cache.generation += 1;
-        if let Some(gone) = cache.manifests.remove(repository) {
-            cache.size -= gone.values().map(|m| m.body.len()).sum::<usize>();
+    /// The content of a manifest; what the disk has changed is not given out.
+    pub(super) fn content(&self, digest: &Digest) -> Result<Bytes> {
+        let mut body = Vec::new();
+        self.blobs
+            .open(digest)?
+            .read_to_end(&mut body)
+            .map_err(|e| Error::wrap(ErrorKind::Internal, format!("read manifest {digest}"), e))?;
+        let real = super::manifests::hash_like(digest, &body);
+        if real != *digest {
+            return Err(Error::internal(format!("manifest {digest} is damaged: it has the digest {real}")));
         }
+        Ok(body.into())
     }
 
-    /// Puts a manifest in a repository: content, link, referrer, tag, in this order.
-    pub(super) fn put_manifest(
+    /// Puts a manifest in a repository: content, entry, referrer, tags, in this order. `check` is asked when no other
+    /// writer can come between any more.
+    pub(super) fn put_manifest<E: From<Error>>(
         &self,
         repository: &str,
-        tag: Option<&str>,
+        tags: &[String],
         manifest: &Stored,
         subject: Option<(&Digest, &Descriptor)>,
-    ) -> Result<()> {
-        let digest = if manifest.digest.algorithm() == "sha512" {
-            let mut ingest = self.blobs.ingest(&format!("manifest-{}", manifest.digest))?;
-            ingest.restart()?;
-            ingest
-                .write_all(&manifest.body)
-                .map_err(|e| Error::wrap(ErrorKind::Internal, "write a manifest", e))?;
-            ingest.commit(Some(&manifest.digest))?
-        } else {
-            self.blobs.put(&manifest.body)?
-        };
-        let _writing = self.writing();
-        write(&self.manifest_link(repository, &digest), manifest.media_type.as_bytes())?;
+        check: impl FnOnce() -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let digest = &manifest.digest;
+        let _held = self.holds.hold(digest);
+        self.put_content(manifest)?;
+        let _writing = self.writing(repository);
+        check()?;
+        self.entries.put(Folder::Manifests(repository), digest.as_str(), &manifest.media_type)?;
         if let Some((subject, descriptor)) = subject {
-            let path = self.dir(repository, "_referrers").join(subject.as_str()).join(digest.as_str());
-            let body = serde_json::to_vec(descriptor)
+            let text = serde_json::to_string(descriptor)
                 .map_err(|e| Error::wrap(ErrorKind::Internal, "write a descriptor", e))?;
-            write(&path, &body)?;
+            self.entries.put(Folder::Referrers(repository, subject), digest.as_str(), &text)?;
         }
-        if let Some(tag) = tag {
-            write(&self.tag(repository, tag), digest.as_str().as_bytes())?;
+        for tag in tags {
+            self.entries.put(Folder::Tags(repository), tag, digest.as_str())?;
         }
-        self.forget(repository);
+        if !self.entries.has(Folder::Catalog, repository)? {
+            self.entries.put(Folder::Catalog, repository, "")?;
+        }
+        self.cache.forget(repository);
+        self.usage.forget(repository);
         Ok(())
+    }
+
+    fn put_content(&self, manifest: &Stored) -> Result<()> {
+        if manifest.digest.algorithm() != "sha512" {
+            return self.blobs.put(&manifest.body).map(drop);
+        }
+        if self.blobs.size(&manifest.digest)?.is_some() {
+            return Ok(());
+        }
+        // A name of its own for each, so that two who push the same do not meet.
+        let mut ingest = self.blobs.ingest(&format!("manifest-{}-{:p}", manifest.digest, manifest))?;
+        ingest.restart()?;
+        std::io::Write::write_all(&mut ingest, &manifest.body)
+            .map_err(|e| Error::wrap(ErrorKind::Internal, "write a manifest", e))?;
+        ingest.commit(Some(&manifest.digest)).map(drop)
     }
 
     /// Removes a tag, or a manifest with all its tags; false when there is none.
     pub(super) fn delete_manifest(&self, repository: &str, selector: &Selector) -> Result<bool> {
-        let _writing = self.writing();
+        let _writing = self.writing(repository);
         let removed = match selector {
-            Selector::Tag(tag) => remove(&self.tag(repository, tag))?,
-            Selector::Digest(digest) => {
-                for tag in self.tags(repository)? {
-                    let path = self.tag(repository, &tag);
-                    if read(&path)?.as_deref() == Some(digest.as_str()) {
-                        remove(&path)?;
-                    }
-                }
-                let removed = remove(&self.manifest_link(repository, digest))?;
-                let referrers = self.dir(repository, "_referrers");
-                for subject in names(&referrers)? {
-                    remove(&referrers.join(subject).join(digest.as_str()))?;
-                }
-                removed
-            }
+            Selector::Tag(tag) => self.entries.remove(Folder::Tags(repository), tag)?,
+            Selector::Digest(digest) => self.remove_manifest(repository, digest)?,
         };
-        self.forget(repository);
+        self.cache.forget(repository);
+        self.usage.forget(repository);
+        self.leave_if_empty(repository)?;
         Ok(removed)
     }
 
-    /// The tags of a repository, sorted.
-    pub(super) fn tags(&self, repository: &str) -> Result<Vec<String>> {
-        names(&self.dir(repository, "_tags"))
+    /// The tags of a repository that name a digest.
+    pub(super) fn tags_of(&self, repository: &str, digest: &Digest) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        self.entries.each(Folder::Tags(repository), &mut |tag| {
+            if self.entries.get(Folder::Tags(repository), tag)?.as_deref() == Some(digest.as_str()) {
+                found.push(tag.to_owned());
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Removes a manifest with its tags and its place among referrers, for one who keeps other writers out.
+    pub(super) fn remove_manifest(&self, repository: &str, digest: &Digest) -> Result<bool> {
+        if !self.entries.has(Folder::Manifests(repository), digest.as_str())? {
+            return Ok(false);
+        }
+        for tag in self.tags_of(repository, digest)? {
+            self.entries.remove(Folder::Tags(repository), &tag)?;
+        }
+        let subject = match self.content(digest) {
+            Ok(body) => Document::parse(&body, None).ok().and_then(|d| d.subject().map(|s| s.digest.clone())),
+            Err(error) => {
+                tracing::warn!(
+                    error = error.full(),
+                    "a deleted manifest cannot be read: its referrer entry may stay"
+                );
+                None
+            }
+        };
+        if let Some(subject) = subject {
+            self.entries.remove(Folder::Referrers(repository, &subject), digest.as_str())?;
+        }
+        self.entries.remove(Folder::Manifests(repository), digest.as_str())
+    }
+
+    /// Takes a repository without manifests out of the catalog, for one who keeps other writers out.
+    pub(super) fn leave_if_empty(&self, repository: &str) -> Result<()> {
+        if self.entries.page(Folder::Manifests(repository), None, 1)?.is_empty() {
+            self.entries.remove(Folder::Catalog, repository)?;
+            self.entries.tidy(repository)?;
+        }
+        Ok(())
     }
 
     /// Descriptors of the manifests about a digest, in order of digest.
     pub(super) fn referrers(&self, repository: &str, subject: &Digest) -> Result<Vec<Descriptor>> {
-        let dir = self.dir(repository, "_referrers").join(subject.as_str());
+        let folder = Folder::Referrers(repository, subject);
         let mut found = Vec::new();
-        for name in names(&dir)? {
-            let path = dir.join(name);
-            if let Some(text) = read(&path)? {
+        self.entries.each(folder, &mut |name| {
+            if let Some(text) = self.entries.get(folder, name)? {
                 let descriptor = serde_json::from_str(&text);
-                found.push(
-                    descriptor.map_err(|e| {
-                        Error::wrap(ErrorKind::Internal, format!("read {}", path.display()), e)
-                    })?,
-                );
+                found.push(descriptor.map_err(|e| {
+                    Error::wrap(ErrorKind::Internal, format!("read the referrer {name} of {subject}"), e)
+                })?);
             }
-        }
-        Ok(found)
-    }
-
-    /// Every repository's name, sorted.
-    pub(super) fn repositories(&self) -> Result<Vec<String>> {
-        let mut found = Vec::new();
-        let mut pending = vec![String::new()];
-        while let Some(parent) = pending.pop() {
-            let children = names(&self.root.join(&parent))?;
-            if children.iter().any(|c| matches!(c.as_str(), "_manifests" | "_tags")) {
-                found.push(parent.clone());
-            }
-            for child in children.iter().filter(|c| !c.starts_with('_')) {
-                pending.push(if parent.is_empty() { child.clone() } else { format!("{parent}/{child}") });
-            }
-        }
-        found.sort();
+            Ok(())
+        })?;
         Ok(found)
     }
 
     /// The size of a blob that belongs to a repository.
     pub(super) fn blob(&self, repository: &str, digest: &Digest) -> Result<Option<u64>> {
-        if self.blob_link(repository, digest).exists() || self.manifest_link(repository, digest).exists() {
+        let name = digest.as_str();
+        if self.entries.has(Folder::Blobs(repository), name)?
+            || self.entries.has(Folder::Manifests(repository), name)?
+        {
             return self.blobs.size(digest);
         }
         Ok(None)
     }
 
-    pub(super) fn link_blob(&self, repository: &str, digest: &Digest) -> Result<()> {
-        let path = self.blob_link(repository, digest);
-        if path.exists() { Ok(()) } else { write(&path, b"") }
+    /// Tells the collector that somebody counts on a blob.
+    pub(super) fn renew_blob(&self, repository: &str, digest: &Digest) -> Result<()> {
+        let (folder, name) = (Folder::Blobs(repository), digest.as_str());
+        match self.entries.age(folder, name)? {
+            Some(age) if age > RENEW_AFTER => self.entries.renew(folder, name),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a blob of the store one of a repository; false when the store has no such blob. `Forbidden` when the
+    /// repository would have more than `quota` bytes.
+    pub(super) fn link_blob(&self, repository: &str, digest: &Digest, quota: Option<u64>) -> Result<bool> {
+        let _held = self.holds.hold(digest);
+        let Some(size) = self.blobs.size(digest)? else { return Ok(false) };
+        let _writing = self.writing(repository);
+        let (folder, name) = (Folder::Blobs(repository), digest.as_str());
+        if self.entries.has(folder, name)? {
+            self.entries.renew(folder, name)?;
+            return Ok(true);
+        }
+        if let Some(quota) = quota {
+            self.usage.allow(self, repository, size, quota)?;
+        }
+        self.entries.put(folder, name, "")?;
+        self.usage.add(repository, size);
+        Ok(true)
     }
 
     /// Takes a blob out of a repository; false when it was not in it.
     pub(super) fn unlink_blob(&self, repository: &str, digest: &Digest) -> Result<bool> {
-        remove(&self.blob_link(repository, digest))
+        let _writing = self.writing(repository);
+        self.usage.forget(repository);
+        self.entries.remove(Folder::Blobs(repository), digest.as_str())
     }
-}
 
-pub(super) fn failed(operation: &str, path: &Path, error: std::io::Error) -> Error {
-    Error::wrap(ErrorKind::Internal, format!("{operation} {}", path.display()), error)
-}
-
-pub(super) fn read(path: &Path) -> Result<Option<String>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            Ok(None)
+    /// A repository that has a blob, of those that `may` allows.
+    pub(super) fn holder(&self, digest: &Digest, may: &dyn Fn(&str) -> bool) -> Result<Option<String>> {
+        if self.blobs.size(digest)?.is_none() {
+            return Ok(None);
         }
-        Err(e) => Err(failed("read", path, e)),
+        let mut found = None;
+        self.entries.repositories(&mut |name| {
+            if found.is_none() && may(name) && self.entries.has(Folder::Blobs(name), digest.as_str())? {
+                found = Some(name.to_owned());
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
-}
-
-/// Writes a file that is there wholly or not at all, also after a power cut.
-pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let dir = path.parent().unwrap_or(path);
-    std::fs::create_dir_all(dir).map_err(|e| failed("make directory", dir, e))?;
-    // Begins with a dot: no tag, digest or name does, so what a crash leaves is never listed.
-    let part = dir.join(format!(".part-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-    let result = (|| {
-        let mut file = std::fs::File::create(&part)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)?;
-        std::fs::File::open(dir)?.sync_all()
-    })();
-    result.map_err(|e| failed("write", path, e))
-}
-
-pub(super) fn remove(path: &Path) -> Result<bool> {
-    match std::fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            Ok(false)
-        }
-        Err(e) => Err(failed("remove", path, e)),
-    }
-}
-
-pub(super) fn names(dir: &Path) -> Result<Vec<String>> {
-    let entries = match std::fs::read_dir(dir) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(|e| failed("list", dir, e))?,
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(|e| failed("list", dir, e))?.file_name();
-        names.extend(name.to_str().filter(|n| !n.starts_with('.')).map(str::to_owned));
-    }
-    names.sort_unstable();
-    Ok(names)
 }

@@ -9,11 +9,16 @@ use std::sync::Arc;
 use wharf_model::{Error, ErrorKind, Result};
 
 /// An acceptor for a certificate chain and its key (PEM). With `clients`, only those may connect whose certificate
-/// is signed by an authority in that file.
+/// is signed by an authority in that file; with `optional`, those without a certificate, too.
 ///
 /// # Errors
 /// `Invalid` for files that cannot be read or do not belong together.
-pub fn acceptor(certificate: &Path, key: &Path, clients: Option<&Path>) -> Result<tokio_rustls::TlsAcceptor> {
+pub fn acceptor(
+    certificate: &Path,
+    key: &Path,
+    clients: Option<&Path>,
+    optional: bool,
+) -> Result<tokio_rustls::TlsAcceptor> {
     let unreadable = |what: &str, path: &Path, e| {
         Error::wrap(ErrorKind::Invalid, format!("read the {what} {} (PEM is expected)", path.display()), e)
     };
@@ -39,7 +44,9 @@ pub fn acceptor(certificate: &Path, key: &Path, clients: Option<&Path>) -> Resul
             for authority in authorities {
                 roots.add(authority).map_err(unusable)?;
             }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier = if optional { verifier.allow_unauthenticated() } else { verifier };
+            let verifier = verifier
                 .build()
                 .map_err(|e| Error::wrap(ErrorKind::Invalid, format!("use {}", file.display()), e))?;
             builder.with_client_cert_verifier(verifier)

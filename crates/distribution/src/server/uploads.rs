@@ -3,20 +3,20 @@
 //! An upload outlives the server: its ingest stays when the process ends, and a small file says which
 //! repository it is for.
 
+use super::entries::fs as files;
 use super::reply::Refusal;
-use super::store;
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use ring::rand::SecureRandom;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex as AsyncMutex;
 use wharf_model::blobs::{Blobs, Ingest};
 use wharf_model::{Error, ErrorKind, Result};
-use wharf_oci::digest::Digest;
 
 /// A client that sends nothing for this long is gone.
 const STALLED: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub(super) struct Upload {
 impl Uploads {
     pub(super) fn open(root: &std::path::Path, blobs: Arc<dyn Blobs>) -> Result<Self> {
         let dir = root.join("uploads");
-        std::fs::create_dir_all(&dir).map_err(|e| store::failed("make directory", &dir, e))?;
+        files::make_dir(&dir)?;
         let uploads = Self { dir, blobs, open: Mutex::default() };
         uploads.sweep_files()?;
         Ok(uploads)
@@ -66,7 +66,7 @@ impl Uploads {
         let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
         let id = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
         let ingest = self.blobs.ingest(&Self::ingest_name(&id))?;
-        store::write(&self.dir.join(&id), repository.as_bytes())?;
+        files::write(&self.dir.join(&id), repository.as_bytes())?;
         let open: Open = Arc::new(AsyncMutex::new(Some(ingest)));
         self.sweep()?;
         self.table().insert(id.clone(), (Arc::clone(&open), Instant::now()));
@@ -76,7 +76,7 @@ impl Uploads {
     /// Finds an upload of a repository, of an earlier process too.
     pub(super) fn find(&self, repository: &str, id: &str) -> Result<Option<Upload>> {
         let valid = id.len() == 36 && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        if !valid || store::read(&self.dir.join(id))?.as_deref() != Some(repository) {
+        if !valid || files::read(&self.dir.join(id))?.as_deref() != Some(repository) {
             return Ok(None);
         }
         let mut table = self.table();
@@ -107,36 +107,33 @@ impl Uploads {
 
     /// Throws away what earlier processes left and nobody has gone on with.
     fn sweep_files(&self) -> Result<()> {
-        for id in store::names(&self.dir)? {
-            let path = self.dir.join(&id);
+        files::for_each_name(&self.dir, |id| {
+            let path = self.dir.join(id);
             let age =
                 std::fs::metadata(&path).and_then(|m| m.modified()).map(|m| m.elapsed().unwrap_or_default());
             if age.is_ok_and(|age| age > ABANDONED) {
-                drop(self.blobs.ingest(&Self::ingest_name(&id))?);
-                store::remove(&path)?;
+                drop(self.blobs.ingest(&Self::ingest_name(id))?);
+                files::remove(&path)?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
-    fn end(&self, id: &str) -> Result<()> {
+    /// Uploads that requests have worked on and that have not ended.
+    pub(super) fn count(&self) -> usize {
+        self.table().len()
+    }
+
+    /// Forgets an upload.
+    pub(super) fn end(&self, id: &str) -> Result<()> {
         self.table().remove(id);
-        store::remove(&self.dir.join(id)).map(drop)
+        files::remove(&self.dir.join(id)).map(drop)
     }
 
     /// Throws an upload away.
     pub(super) async fn cancel(&self, upload: &Upload) -> Result<()> {
         drop(upload.open.lock().await.take());
         self.end(&upload.id)
-    }
-
-    /// Verifies an upload and makes it a blob; what does not match is thrown away.
-    pub(super) async fn finish(&self, upload: &Upload, digest: Digest) -> Result<(), Refusal> {
-        let ingest = upload.open.lock().await.take().ok_or_else(Refusal::upload_unknown)?;
-        let committed = tokio::task::spawn_blocking(move || ingest.commit(Some(&digest))).await;
-        self.end(&upload.id)?;
-        committed.map_err(joined)??;
-        Ok(())
     }
 
     /// Leaves every upload for the next process.
@@ -158,9 +155,21 @@ impl Upload {
         self.open.lock().await.as_ref().map(|i| i.offset()).ok_or_else(Refusal::upload_unknown)
     }
 
+    /// Takes what was received, to make it a blob.
+    pub(super) async fn take(&self) -> Result<Box<dyn Ingest>, Refusal> {
+        self.open.lock().await.take().ok_or_else(Refusal::upload_unknown)
+    }
+
     /// Appends a body, whose first byte is the upload's `start`-th when that is given. What arrived stays,
-    /// also when the client goes away in the middle. Returns the new offset.
-    pub(super) async fn append(&self, start: Option<u64>, mut body: Incoming) -> Result<u64, Refusal> {
+    /// also when the client goes away in the middle. Returns the new offset. With `room`, an upload does not become
+    /// larger than that.
+    pub(super) async fn append(
+        &self,
+        start: Option<u64>,
+        room: Option<u64>,
+        mut body: Incoming,
+        received: &AtomicU64,
+    ) -> Result<u64, Refusal> {
         let mut guard = Arc::clone(&self.open).lock_owned().await;
         let offset = guard.as_ref().map(|i| i.offset()).ok_or_else(Refusal::upload_unknown)?;
         if start.is_some_and(|start| start != offset) {
@@ -170,6 +179,10 @@ impl Upload {
                 format!("the upload goes on at byte {offset}"),
             ));
         }
+        let mut left = room.map(|room| room.saturating_sub(offset));
+        if left.is_some_and(|left| body.size_hint().lower() > left) {
+            return Err(full());
+        }
         let (sender, mut receiver) = tokio::sync::mpsc::channel::<Bytes>(QUEUE);
         let writer = tokio::task::spawn_blocking(move || -> std::io::Result<u64> {
             let Some(ingest) = guard.as_mut() else { return Ok(0) };
@@ -178,12 +191,22 @@ impl Upload {
             }
             Ok(ingest.offset())
         });
-        let mut broken = None;
+        let (mut broken, mut too_much) = (None, false);
         loop {
             match tokio::time::timeout(STALLED, body.frame()).await {
                 Ok(None) => break,
                 Ok(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else { continue };
+                    received.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                    if let Some(left) = &mut left {
+                        match left.checked_sub(piece.len() as u64) {
+                            Some(still) => *left = still,
+                            None => {
+                                too_much = true;
+                                break;
+                            }
+                        }
+                    }
                     // The writer ends early only by an error, which it returns below.
                     if !piece.is_empty() && sender.send(piece).await.is_err() {
                         break;
@@ -202,6 +225,9 @@ impl Upload {
         drop(sender);
         let written = writer.await.map_err(joined)?;
         let offset = written.map_err(|e| Error::wrap(ErrorKind::Internal, "write an upload", e))?;
+        if too_much {
+            return Err(full());
+        }
         match broken {
             None => Ok(offset),
             Some(why) => Err(Refusal::new(
@@ -211,6 +237,12 @@ impl Upload {
             )),
         }
     }
+}
+
+fn full() -> Refusal {
+    Refusal::denied(
+        "the repository's quota has no room for this blob: delete tags, or ask the registry's operator",
+    )
 }
 
 pub(super) fn joined(error: tokio::task::JoinError) -> Error {

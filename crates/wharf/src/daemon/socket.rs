@@ -17,7 +17,8 @@ pub(super) async fn open(host: &Host) -> anyhow::Result<Listener> {
             Listener::Unix(listener)
         }
         Host::Tcp(address, tls) => {
-            let files = tls.as_ref().map(|tls| acceptor(&tls.certificate, &tls.key, tls.clients.as_deref()));
+            let files =
+                tls.as_ref().map(|tls| acceptor(&tls.certificate, &tls.key, tls.clients.as_deref(), false));
             let acceptor = files.transpose().map_err(|e| anyhow::anyhow!(e.full()))?;
             let listener =
                 TcpListener::bind(address).await.with_context(|| format!("listen on tcp://{address}"))?;
