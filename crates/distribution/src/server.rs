@@ -6,6 +6,7 @@ mod auth;
 mod blobs;
 mod cache;
 mod entries;
+mod filebody;
 mod gc;
 mod holds;
 mod limits;
@@ -25,6 +26,7 @@ mod store;
 mod tls;
 mod uploads;
 mod usage;
+mod wire;
 
 pub use gc::Collected;
 pub use settings::{Auth, Settings, Tls};
@@ -52,6 +54,7 @@ use tokio_util::task::TaskTracker;
 use uploads::Uploads;
 use wharf_model::blobs::Blobs;
 use wharf_model::{Error, ErrorKind, Result};
+use wire::{Parts, Wire};
 
 /// A client has this long to send a request's head; idle connections end then too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -316,14 +319,15 @@ async fn accepted(
     match acceptor {
         None => {
             let peer = Peer { address, tls: false, certificate: None };
-            connection(Arc::clone(&app), stream, peer, stopped).await;
+            let (wire, parts) = Wire::new(stream);
+            connection(Arc::clone(&app), wire, peer, Some(parts), stopped).await;
         }
         Some(acceptor) => match tokio::time::timeout(HEADER_TIMEOUT, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first());
                 let certificate = certificate.and_then(|c| auth::common_name(c));
                 let peer = Peer { address, tls: true, certificate };
-                connection(Arc::clone(&app), stream, peer, stopped).await;
+                connection(Arc::clone(&app), stream, peer, None, stopped).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
@@ -332,17 +336,26 @@ async fn accepted(
     app.metrics.connections.fetch_sub(1, Ordering::Relaxed);
 }
 
-async fn connection<S>(app: Arc<App>, stream: S, peer: Peer, mut stopped: tokio::sync::watch::Receiver<()>)
-where
+async fn connection<S>(
+    app: Arc<App>,
+    stream: S,
+    peer: Peer,
+    parts: Option<Parts>,
+    mut stopped: tokio::sync::watch::Receiver<()>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let peer = Arc::new(peer);
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        if let Some(parts) = &parts {
+            request.extensions_mut().insert(parts.clone());
+        }
         let (app, peer) = (Arc::clone(&app), Arc::clone(&peer));
         async move { Ok::<_, std::convert::Infallible>(request::answer(app, &peer, request).await) }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).pipeline_flush(true);
+    // Buffers are written as they are: `wire` knows a file's by its address (and pipeline_flush would copy them).
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).writev(true);
     let served = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(served);
     let result = tokio::select! {

@@ -25,7 +25,7 @@ fn is_created(http: &Http, answer: Answer, digest: &Digest, content: &[u8]) {
     let answer = answer.expect(201);
     assert_eq!(answer.header("docker-content-digest"), digest.as_str());
     let got = http.get(answer.header("location")).expect(200);
-    assert_eq!(got.body, content);
+    assert!(got.body == content);
     has_blob(http, REPO, digest, content);
 }
 
@@ -36,7 +36,7 @@ fn has_blob(http: &Http, repository: &str, digest: &Digest, content: &[u8]) {
         let answer = http.send(method, &target, &[], b"").expect(200);
         assert_eq!(answer.header("docker-content-digest"), digest.as_str());
         assert_eq!(answer.header("content-length"), content.len().to_string());
-        assert_eq!(answer.body, if method == "GET" { content } else { b"" });
+        assert!(answer.body == if method == "GET" { content } else { b"" });
     }
 }
 
@@ -271,7 +271,7 @@ fn ranges_of_blobs() {
             ("bytes=0-0", 0, 0),
         ] {
             let answer = range(wanted).expect(206);
-            assert_eq!(answer.body, content[first..=last], "{wanted}");
+            assert!(answer.body == content[first..=last], "{wanted}");
             assert_eq!(answer.header("content-length"), (last - first + 1).to_string());
             assert_eq!(answer.header("content-range"), format!("bytes {first}-{last}/2048"));
         }
@@ -280,7 +280,7 @@ fn ranges_of_blobs() {
             assert_eq!(answer.header("content-range"), "bytes */2048");
         }
         for wanted in ["lines=1-2", "bytes=0-1,5-6", "bytes=x-y"] {
-            assert_eq!(range(wanted).expect(200).body, content, "{wanted}");
+            assert!(range(wanted).expect(200).body == content, "{wanted}");
         }
         let known =
             http.send("GET", &target, &[("If-None-Match", &format!("\"{digest}\""))], b"").expect(304);
@@ -296,7 +296,7 @@ fn manifest_round(http: &Http, media_type: &str, body: &[u8], digest: &Digest, t
     for reference in &references {
         let answer = http.put_manifest(REPO, reference, media_type, body).expect(201);
         assert_eq!(answer.header("docker-content-digest"), digest.as_str());
-        assert_eq!(http.get(answer.header("location")).expect(200).body, body);
+        assert!(http.get(answer.header("location")).expect(200).body == body);
     }
     for reference in references {
         let target = format!("/v2/{REPO}/manifests/{reference}");
@@ -306,7 +306,7 @@ fn manifest_round(http: &Http, media_type: &str, body: &[u8], digest: &Digest, t
             assert_eq!(answer.header("content-type"), media_type);
             assert_eq!(answer.header("content-length"), body.len().to_string());
             assert_eq!(answer.header("docker-content-digest"), digest.as_str());
-            assert_eq!(answer.body, if method == "GET" { body } else { b"" });
+            assert!(answer.body == if method == "GET" { body } else { b"" });
         }
     }
 }

@@ -217,7 +217,7 @@ fn a_broken_upload_goes_on() {
     let range = format!("{there}-{}", content.len() - 1);
     let target = format!("{location}?digest={digest}");
     http.send("PUT", &target, &[("Content-Range", &range)], &content[there..]).expect(201);
-    assert_eq!(http.get(&format!("/v2/a/blobs/{digest}")).expect(200).body, content);
+    assert!(http.get(&format!("/v2/a/blobs/{digest}")).expect(200).body == content);
 }
 
 /// 64 clients push and pull, others delete and collect; whatever was acknowledged is there.
@@ -283,7 +283,7 @@ fn check(http: &Http, n: u32, round: u32, shared: &[u8]) {
     let own = bytes(n * 10 + round, 20_000);
     let manifest = http.get(&format!("/v2/{repository}/manifests/c{n}-{round}")).expect(200);
     assert!(manifest.text().contains(Digest::sha256(&own).as_str()));
-    assert_eq!(http.get(&format!("/v2/{repository}/blobs/{}", Digest::sha256(&own))).expect(200).body, own);
+    assert!(http.get(&format!("/v2/{repository}/blobs/{}", Digest::sha256(&own))).expect(200).body == own);
     assert_eq!(http.get(&format!("/v2/own/{n}/blobs/{}", Digest::sha256(shared))).expect(200).body, shared);
 }
 
@@ -327,4 +327,39 @@ fn health_metrics_and_pages() {
         http.get(absent).expect(404);
     }
     http.get("/elsewhere").expect(404);
+}
+
+/// Files pass the connection in parts, answers one after another on one connection.
+#[test]
+fn blobs_of_every_size_on_one_connection() {
+    let registry = serve("{}");
+    let http = registry.http();
+    let sizes = [1, 70_000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3_500_000];
+    let contents: Vec<Vec<u8>> = (1..).zip(sizes).map(|(seed, size)| bytes(seed, size)).collect();
+    let digests: Vec<Digest> = contents.iter().map(|c| http.push_blob("a", c)).collect();
+    let mut stream = TcpStream::connect(&registry.address).unwrap();
+    // All asked for at once.
+    for digest in &digests {
+        let head = format!("GET /v2/a/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+    }
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut all = Vec::new();
+    std::io::Read::read_to_end(&mut stream, &mut all).unwrap();
+    let mut rest = &all[..];
+    for content in contents {
+        let end = rest.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+        assert!(rest.starts_with(b"HTTP/1.1 200"));
+        assert!(rest[end..].starts_with(&content), "{} bytes", content.len());
+        rest = &rest[end + content.len()..];
+    }
+    assert!(rest.starts_with(b"HTTP/1.1 200") && rest.ends_with(b"ok\n"));
+    // A client that goes away in the middle of one harms nobody.
+    let mut stream = TcpStream::connect(&registry.address).unwrap();
+    stream
+        .write_all(format!("GET /v2/a/blobs/{} HTTP/1.1\r\nHost: x\r\n\r\n", digests[5]).as_bytes())
+        .unwrap();
+    std::io::Read::read_exact(&mut stream, &mut [0; 1000]).unwrap();
+    drop(stream);
+    http.get(&format!("/v2/a/blobs/{}", digests[5])).expect(200);
 }

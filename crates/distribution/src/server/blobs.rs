@@ -4,19 +4,14 @@ use super::reply::{self, CONTENT_DIGEST, Refusal, Reply, UPLOAD_UUID};
 use super::request::{Context, is_known};
 use super::settings::Action;
 use super::uploads::Upload;
-use super::{App, blocking, route};
-use futures_util::TryStreamExt;
+use super::wire::Parts;
+use super::{App, blocking, filebody, route};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION, RANGE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Frame, Incoming};
+use hyper::body::Incoming;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use wharf_oci::digest::Digest;
-
-/// Bytes read from the disk at once.
-const CHUNK: usize = 1 << 18;
 
 pub(super) async fn get(
     context: Context,
@@ -58,16 +53,8 @@ pub(super) async fn get(
     let mut answer = match file {
         None => reply::empty(StatusCode::OK),
         Some(file) => {
-            let mut file = tokio::fs::File::from_std(file);
-            file.set_max_buf_size(CHUNK);
-            if start > 0 {
-                file.seek(std::io::SeekFrom::Start(start)).await.map_err(|e| {
-                    let doing = format!("read blob {digest}");
-                    wharf_model::Error::wrap(wharf_model::ErrorKind::Internal, doing, e)
-                })?;
-            }
-            let stream = tokio_util::io::ReaderStream::with_capacity(file.take(end - start), CHUNK);
-            Response::new(StreamBody::new(stream.map_ok(Frame::data)).boxed_unsync())
+            let parts = request.extensions().get::<Parts>().cloned();
+            Response::new(filebody::body(file, start, end, parts))
         }
     };
     if range.is_some() && (start, end) != (0, size) {
