@@ -58,6 +58,8 @@ use wire::{Parts, Wire};
 
 /// A client has this long to send a request's head; idle connections end then too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes that a connection reads at once: the more, the fewer writes of a push, and the more memory each takes.
+const MAX_BUFFER: usize = 128 << 10;
 /// Requests under way have this long to end when the server is stopped.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -355,7 +357,11 @@ async fn connection<S>(
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     // Buffers are written as they are: `wire` knows a file's by its address (and pipeline_flush would copy them).
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).writev(true);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .writev(true)
+        .max_buf_size(MAX_BUFFER);
     let served = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(served);
     let result = tokio::select! {

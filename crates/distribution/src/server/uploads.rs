@@ -22,8 +22,8 @@ use wharf_model::{Error, ErrorKind, Result};
 const STALLED: Duration = Duration::from_secs(60);
 /// An upload that no request has asked for this long is given up.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
-/// Pieces of a body in flight between network and disk; a piece is at most a few 100 KiB.
-const QUEUE: usize = 16;
+/// Pieces of a body in flight between network and disk; a piece is at most as large as the connection's buffer.
+const QUEUE: usize = 4;
 
 type Open = Arc<AsyncMutex<Option<Box<dyn Ingest>>>>;
 

@@ -9,17 +9,17 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// Bytes of a part at most: large enough that what is done once a part costs nothing beside it.
-pub(super) const MAX_PART: usize = 1 << 20;
+pub(super) const MAX_PART: usize = 4 << 20;
 /// Parts noted and not sent: the library asks for the next when the last is on its way. Many mean that it copies.
 const MAX_PENDING: usize = 8;
-/// Zeroes that no page of memory is ever taken for.
-static PLACEHOLDER: [u8; MAX_PART] = [0; MAX_PART];
+/// Zeroes that no page of memory is ever taken for, as nobody looks at them, and that are no part of the binary.
+static PLACEHOLDER: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; MAX_PART]);
 
 fn stands_for_a_file(bytes: &[u8]) -> bool {
     PLACEHOLDER.as_ptr_range().contains(&bytes.as_ptr())

@@ -13,7 +13,7 @@ use wharf_distribution::server::{Control, Server, check};
 /// The configuration file is looked at for changes so often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Threads that wait for the disk. Each has a stack and buffers; more than this does no disk good.
-const MAX_BLOCKING: usize = 32;
+const MAX_BLOCKING: usize = 16;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
