@@ -31,6 +31,8 @@ mod ports;
 mod prune;
 mod records;
 mod registry;
+mod registry_clients;
+mod registry_serve;
 mod run;
 mod security;
 mod survive;
