@@ -6,6 +6,7 @@
 //! all it started, is Docker's.
 
 mod load;
+pub(crate) mod registry;
 
 use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
@@ -275,7 +276,7 @@ fn table(rows: &[Row]) -> String {
         let peers: Vec<String> =
             figures[1..].iter().map(|(name, f)| format!("{name} {f:.1} {unit}")).collect();
         // How many times better: less time, or more requests.
-        let better = |f: f64| if *unit == "req/s" { ours / f } else { f / ours };
+        let better = |f: f64| if unit.ends_with("/s") { ours / f } else { f / ours };
         let ratios: Vec<String> = figures[1..].iter().map(|(_, f)| format!("{:.1} ×", better(*f))).collect();
         text += &format!("| {what} | {ours:.1} {unit} | {} | {} |\n", peers.join(", "), ratios.join(", "));
     }
