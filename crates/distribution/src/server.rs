@@ -14,6 +14,7 @@ mod lists;
 mod live;
 mod manifests;
 mod metrics;
+mod mirrors;
 mod pages;
 mod pattern;
 mod reply;
@@ -107,6 +108,7 @@ struct App {
     store: Store,
     uploads: Uploads,
     metrics: Metrics,
+    turns: mirrors::Turns,
     live: RwLock<Arc<Live>>,
     /// Locked as long as the registry is open.
     _lock: File,
@@ -121,6 +123,7 @@ impl App {
             store: Store::new(Box::new(FileEntries::open(&config.root)?), Arc::clone(&config.blobs)),
             uploads: Uploads::open(&config.root, config.blobs)?,
             metrics: Metrics::default(),
+            turns: mirrors::Turns::default(),
             live: RwLock::new(Arc::new(live)),
             root: config.root,
             _lock: lock,
@@ -134,6 +137,16 @@ impl App {
     fn apply(&self, settings: Settings) -> Result<()> {
         let live = Arc::new(Live::open(settings, &self.root)?);
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+        Ok(())
+    }
+
+    /// Opens the same settings again, unless others came meanwhile.
+    fn reopen(&self, old: &Arc<Live>) -> Result<()> {
+        let new = Arc::new(Live::open(old.settings.clone(), &self.root)?);
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&live, old) {
+            *live = new;
+        }
         Ok(())
     }
 
@@ -207,7 +220,7 @@ impl Control {
 
     /// Opens the files anew that the settings name.
     pub fn reopen(&self) -> Result<()> {
-        self.0.apply(self.0.live().settings.clone())
+        self.0.reopen(&self.0.live())
     }
 
     /// Collects what nothing names. Blocks: it belongs on a thread that may.
@@ -279,6 +292,7 @@ impl Server {
 async fn upkeep(app: Arc<App>) {
     let mut tick = tokio::time::interval(LOOK_EVERY);
     let mut collected = tokio::time::Instant::now();
+    let mut renewed = collected;
     loop {
         tick.tick().await;
         let live = app.live();
@@ -286,13 +300,20 @@ async fn upkeep(app: Arc<App>) {
             let live = app.live();
             if live.is_outdated() {
                 // A certificate is replaced in two steps, its key after it: the old pair serves until the new one fits.
-                app.apply(live.settings.clone())?;
+                app.reopen(&live)?;
                 tracing::info!("certificates and keys were read again");
             }
             Ok(())
         });
         if let Err(refusal) = done.await {
             tracing::warn!(message = refusal.message, "what changed on the disk cannot be used");
+        }
+        let every = live.settings.mirrors.iter().filter_map(|mirror| mirror.every).map(|span| span.0).min();
+        if every.is_some_and(|every| renewed.elapsed() >= every) {
+            renewed = tokio::time::Instant::now();
+            if let Err(error) = mirrors::renew_all(&app, &live).await {
+                tracing::error!(error = error.full(), "renew what is mirrored");
+            }
         }
         if live.settings.gc.every.is_some_and(|every| collected.elapsed() >= every.0) {
             collected = tokio::time::Instant::now();

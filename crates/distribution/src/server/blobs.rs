@@ -5,10 +5,11 @@ use super::request::{Context, is_known};
 use super::settings::Action;
 use super::uploads::Upload;
 use super::wire::Parts;
-use super::{App, blocking, filebody, route};
+use super::{App, blocking, filebody, mirrors, route};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION, RANGE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use wharf_oci::digest::Digest;
@@ -19,8 +20,31 @@ pub(super) async fn get(
     digest: Digest,
     request: &Request<Incoming>,
 ) -> Result<Reply, Refusal> {
-    let (wanted, asked) = (digest.clone(), *request.method() == Method::HEAD);
-    let found = blocking(&context.app, move |app| match app.store.blob(&name, &wanted)? {
+    let asked = *request.method() == Method::HEAD;
+    let found = match look(&context, &name, &digest, asked).await? {
+        None => match mirrors::of(&context.live, &name) {
+            None => None,
+            Some(upstream) if asked => Some((mirrors::blob_size(upstream, &name, &digest).await?, None)),
+            Some(_) => {
+                mirrors::blob(&context.app, &context.live, &name, &digest).await?;
+                look(&context, &name, &digest, asked).await?
+            }
+        },
+        found => found,
+    };
+    let (size, file) = found.ok_or_else(|| Refusal::blob_unknown(&digest))?;
+    send(&digest, size, file, request)
+}
+
+/// A blob of a repository: its size, and unless it is only `asked` for, its file.
+async fn look(
+    context: &Context,
+    name: &str,
+    digest: &Digest,
+    asked: bool,
+) -> Result<Option<(u64, Option<File>)>, Refusal> {
+    let (name, wanted) = (name.to_owned(), digest.clone());
+    blocking(&context.app, move |app| match app.store.blob(&name, &wanted)? {
         Some(size) if asked => {
             // Who pushes asks first, and does not send what is there: it has to stay until the manifest comes.
             app.store.renew_blob(&name, &wanted)?;
@@ -28,9 +52,18 @@ pub(super) async fn get(
         }
         Some(size) => Ok(Some((size, Some(app.store.blobs.open(&wanted)?)))),
         None => Ok(None),
-    });
-    let (size, file) = found.await?.ok_or_else(|| Refusal::blob_unknown(&digest))?;
-    if is_known(request, &digest) {
+    })
+    .await
+}
+
+/// The answer with a blob, or with the part of it that is asked for.
+fn send(
+    digest: &Digest,
+    size: u64,
+    file: Option<File>,
+    request: &Request<Incoming>,
+) -> Result<Reply, Refusal> {
+    if is_known(request, digest) {
         let mut answer = reply::empty(StatusCode::NOT_MODIFIED);
         reply::set(&mut answer, CONTENT_DIGEST, digest.as_str());
         return Ok(answer);

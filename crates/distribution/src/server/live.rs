@@ -4,6 +4,7 @@ use super::access::Access;
 use super::audit::Audit;
 use super::auth::Auth;
 use super::limits::Limits;
+use super::mirrors::Upstream;
 use super::settings::Settings;
 use super::tls::acceptor;
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ pub(super) struct Live {
     pub(super) auth: Auth,
     pub(super) audit: Option<Audit>,
     pub(super) limits: Option<Limits>,
+    pub(super) upstreams: Vec<Upstream>,
     pub(super) tls: Option<tokio_rustls::TlsAcceptor>,
     /// The files that are read once, and when they were last changed.
     files: HashMap<PathBuf, Option<SystemTime>>,
@@ -44,6 +46,7 @@ impl Live {
             auth: Auth::open(&settings, &access, root)?,
             audit: settings.audit_log.as_deref().map(Audit::open).transpose()?,
             limits: settings.rate_limit.map(Limits::new),
+            upstreams: settings.mirrors.iter().map(Upstream::open).collect::<Result<_>>()?,
             access,
             tls,
             settings,

@@ -4,7 +4,7 @@ use super::reply::{self, CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Refusal, Reply};
 use super::request::{Context, is_known, tag_of};
 use super::route::{Selector, parameters};
 use super::store::Stored;
-use super::{App, blocking};
+use super::{App, blocking, mirrors};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use http::{Request, StatusCode};
@@ -25,6 +25,9 @@ pub(super) async fn get(
     request: &Request<Incoming>,
 ) -> Result<Reply, Refusal> {
     let app = &context.app;
+    if let Some(upstream) = mirrors::of(&context.live, &name) {
+        mirrors::manifest(app, upstream, &name, &selector).await?;
+    }
     let stored = match app.store.cached(&name, &selector) {
         Some(stored) => stored,
         None => {
@@ -179,7 +182,7 @@ fn is_elsewhere(layer: &Descriptor) -> bool {
 }
 
 /// How a list of referrers shows a manifest.
-fn descriptor(stored: &Stored, document: &Document) -> Descriptor {
+pub(super) fn descriptor(stored: &Stored, document: &Document) -> Descriptor {
     let mut descriptor =
         Descriptor::new(stored.media_type.clone(), stored.digest.clone(), stored.body.len() as u64);
     let (artifact_type, annotations) = match document {

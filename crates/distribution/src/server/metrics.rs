@@ -27,6 +27,7 @@ pub(super) struct Metrics {
     pub(super) stored_bytes: AtomicU64,
     pub(super) stored_blobs: AtomicU64,
     pub(super) refused_credentials: AtomicU64,
+    pub(super) mirrored: AtomicU64,
 }
 
 /// What is counted elsewhere.
@@ -86,6 +87,7 @@ impl Metrics {
             ("refused_credentials_total", &self.refused_credentials, "Requests with wrong credentials."),
             ("collections_total", &self.collections, "Garbage collections."),
             ("collected_blobs_total", &self.collected_blobs, "Blobs removed by collections."),
+            ("mirrored_total", &self.mirrored, "Manifests and blobs fetched from other registries."),
             ("collected_bytes_total", &self.collected_bytes, "Bytes removed by collections."),
         ];
         for (name, counter, help) in counters {

@@ -7,7 +7,7 @@ use super::live::Live;
 use super::reply::{self, API_VERSION, CONTENT_DIGEST, Refusal, Reply};
 use super::route::{self, Route, Selector, Unrouted};
 use super::settings::Action;
-use super::{App, blobs, lists, manifests, pages, status};
+use super::{App, blobs, lists, manifests, mirrors, pages, status};
 use http::header::{AUTHORIZATION, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, Request, StatusCode};
 use hyper::body::{Body, Incoming};
@@ -182,6 +182,12 @@ async fn handle(
     if live.settings.read_only && !route::is_read(request.method()) {
         let text = "the registry is read-only";
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", text));
+    }
+    if let Some(name) = route.repository()
+        && route.action(request.method()) == Action::Push
+        && mirrors::of(live, name).is_some()
+    {
+        return Err(Refusal::denied(format!("{name} is filled from another registry: push there")));
     }
     dispatch(context, route, request).await
 }

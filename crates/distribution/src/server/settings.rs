@@ -37,6 +37,8 @@ pub struct Settings {
     pub immutable: Vec<Immutable>,
     /// How many bytes repositories may have.
     pub quotas: Vec<Quota>,
+    /// Registries that repositories are filled from when something is asked for.
+    pub mirrors: Vec<Mirror>,
 }
 
 /// Certificate chain and key, PEM files, read again when they change.
@@ -197,6 +199,32 @@ pub struct Quota {
     pub bytes: Size,
 }
 
+/// Repositories that are filled from another registry.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Mirror {
+    /// The first component of the repositories' names here: `hub` for `hub/library/busybox`. Empty: all of them.
+    #[serde(default)]
+    pub prefix: String,
+    /// The registry's name: `docker.io`.
+    pub upstream: String,
+    /// Its user, when it wants one.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// A file with the password.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// Speaks plain HTTP to it.
+    #[serde(default)]
+    pub insecure: bool,
+    /// A tag that somebody wants is asked for there again after this time.
+    #[serde(default)]
+    pub refresh: Option<Span>,
+    /// All tags that are here are asked for there so often.
+    #[serde(default)]
+    pub every: Option<Span>,
+}
+
 /// A time with a unit: `90s`, `15m`, `24h`, `30d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -285,6 +313,15 @@ impl Settings {
         {
             return refuse("retention: a rule without keep-last, keep-within or keep would remove every tag");
         }
+        for mirror in &self.mirrors {
+            let prefix = &mirror.prefix;
+            if !prefix.is_empty() && (!wharf_oci::reference::is_path(prefix) || prefix.contains('/')) {
+                return refuse("mirrors: prefix is one component of a repository's name, as in \"hub\"");
+            }
+            if mirror.user.is_some() != mirror.password_file.is_some() {
+                return refuse("mirrors: user and password-file belong together");
+            }
+        }
         Ok(())
     }
 
@@ -339,6 +376,8 @@ mod tests {
             (r#"{"quotas": [{"repositories": ["b"], "bytes": "10XB"}]}"#, "10XB"),
             (r#"{"auth": {"token": {}}}"#, "htpasswd"),
             (r#"{"retention": [{"repositories": ["*"]}]}"#, "every tag"),
+            (r#"{"mirrors": [{"prefix": "a/b", "upstream": "docker.io"}]}"#, "prefix"),
+            (r#"{"mirrors": [{"upstream": "docker.io", "user": "me"}]}"#, "password-file"),
             (r#"{"rate-limit": {"per-second": 0, "burst": 1}}"#, "per-second"),
         ] {
             let error = Settings::parse(text).unwrap_err();

@@ -1,0 +1,309 @@
+//! Repositories that are filled from other registries: on demand, and by the clock.
+//!
+//! Manifests and blobs are fetched when somebody asks for them first, verified, and stay. A tag is asked for again
+//! after a while; when the other registry cannot be reached, what is here is given out.
+
+use super::entries::Folder;
+use super::live::Live;
+use super::reply::Refusal;
+use super::route::Selector;
+use super::settings::{Mirror, Span};
+use super::store::Stored;
+use super::{App, blocking, manifests};
+use crate::client::{Client, ClientConfig, Credentials, Repository};
+use bytes::Bytes;
+use http::StatusCode;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::digest::Digest;
+use wharf_oci::manifest::Document;
+use wharf_oci::reference::Reference;
+
+/// A tag is asked for again after this when nothing is said.
+const REFRESH: Duration = Duration::from_secs(600);
+/// Things fetched at the same time; who asks for the same waits for the one fetching.
+const STRIPES: usize = 64;
+/// Pieces of a blob between network and disk.
+const QUEUE: usize = 4;
+
+/// A registry that others' repositories come from.
+pub(super) struct Upstream {
+    mirror: Mirror,
+    client: Client,
+    credentials: Credentials,
+}
+
+impl Upstream {
+    pub(super) fn open(mirror: &Mirror) -> Result<Self> {
+        let insecure = mirror.insecure.then(|| mirror.upstream.clone());
+        let config =
+            ClientConfig { insecure_registries: insecure.into_iter().collect(), ..ClientConfig::default() };
+        let credentials = match (&mirror.user, &mirror.password_file) {
+            (Some(user), Some(file)) => {
+                let password = std::fs::read_to_string(file).map_err(|e| {
+                    Error::wrap(ErrorKind::Invalid, format!("read the password {}", file.display()), e)
+                })?;
+                let password = password.trim_end_matches(['\r', '\n']).to_owned();
+                Credentials::Password { user: user.clone(), password }
+            }
+            _ => Credentials::Anonymous,
+        };
+        Ok(Self { mirror: mirror.clone(), client: Client::new(&config)?, credentials })
+    }
+
+    /// What a repository is called there; `None` when it does not come from there.
+    fn path<'a>(&self, repository: &'a str) -> Option<&'a str> {
+        match self.mirror.prefix.as_str() {
+            "" => Some(repository),
+            prefix => repository.strip_prefix(prefix)?.strip_prefix('/'),
+        }
+    }
+
+    fn repository(&self, name: &str) -> Result<Repository> {
+        let path = self.path(name).unwrap_or(name);
+        let reference: Reference = format!("{}/{path}", self.mirror.upstream)
+            .parse()
+            .map_err(|e| Error::wrap(ErrorKind::NotFound, format!("{name} cannot be mirrored"), e))?;
+        Ok(self.client.repository(&reference, self.credentials.clone()))
+    }
+}
+
+/// Where a repository comes from, if it is mirrored.
+pub(super) fn of<'a>(live: &'a Live, repository: &str) -> Option<&'a Upstream> {
+    live.upstreams.iter().find(|upstream| upstream.path(repository).is_some())
+}
+
+/// One at a time for a thing; the second then finds it there.
+pub(super) struct Turns(Vec<Arc<Mutex<()>>>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self((0..STRIPES).map(|_| Arc::default()).collect())
+    }
+}
+
+impl Turns {
+    async fn wait(&self, repository: &str, name: &str) -> OwnedMutexGuard<()> {
+        let mut hasher = DefaultHasher::new();
+        (repository, name).hash(&mut hasher);
+        let stripe = usize::try_from(hasher.finish() % STRIPES as u64).unwrap_or(0);
+        Arc::clone(&self.0[stripe]).lock_owned().await
+    }
+}
+
+fn refusal(error: Error, unknown: impl FnOnce() -> Refusal) -> Refusal {
+    match error.kind() {
+        // Registries that hide what one may not see say so in either way.
+        ErrorKind::NotFound | ErrorKind::Unauthorised | ErrorKind::Forbidden => unknown(),
+        _ => {
+            tracing::warn!(error = error.full(), "fetch from another registry");
+            Refusal::new(StatusCode::BAD_GATEWAY, "UNKNOWN", error.full())
+        }
+    }
+}
+
+/// How old what is here of a tag or digest is: `Some(None)` when it cannot become outdated.
+fn local(app: &App, repository: &str, selector: &Selector) -> Result<Option<Option<Duration>>> {
+    let entries = &app.store.entries;
+    match selector {
+        Selector::Digest(digest) => {
+            Ok(entries.has(Folder::Manifests(repository), digest.as_str())?.then_some(None))
+        }
+        Selector::Tag(tag) => Ok(entries.age(Folder::Tags(repository), tag)?.map(Some)),
+    }
+}
+
+/// Sees to it that a manifest is here, and not older than it may be.
+pub(super) async fn manifest(
+    app: &Arc<App>,
+    upstream: &Upstream,
+    repository: &str,
+    selector: &Selector,
+) -> Result<(), Refusal> {
+    let refresh = upstream.mirror.refresh.unwrap_or(Span(REFRESH)).0;
+    let there =
+        |repository: String, selector: Selector| blocking(app, move |app| local(app, &repository, &selector));
+    let is_good =
+        |found: &Option<Option<Duration>>| found.is_some_and(|age| age.is_none_or(|age| age < refresh));
+    if is_good(&there(repository.to_owned(), selector.clone()).await?) {
+        return Ok(());
+    }
+    let _turn = app.turns.wait(repository, selector.as_str()).await;
+    let found = there(repository.to_owned(), selector.clone()).await?;
+    if is_good(&found) {
+        return Ok(());
+    }
+    match fetch_manifest(app, upstream, repository, selector).await {
+        Ok(()) => Ok(()),
+        Err(error) if found.is_some() => {
+            tracing::warn!(error = error.full(), repository, "a mirrored tag could not be renewed");
+            Ok(())
+        }
+        Err(error) => Err(refusal(error, || Refusal::manifest_unknown(selector.as_str()))),
+    }
+}
+
+async fn fetch_manifest(
+    app: &Arc<App>,
+    upstream: &Upstream,
+    repository: &str,
+    selector: &Selector,
+) -> Result<()> {
+    let from = upstream.repository(repository)?;
+    let unknown = || Error::not_found(format!("manifest unknown: {}", selector.as_str()));
+    let head = from.head_manifest(selector.as_str()).await?.ok_or_else(unknown)?;
+    let (name, wanted, digest) = (repository.to_owned(), selector.clone(), head.digest.clone());
+    let unchanged = offloaded(app, move |app| {
+        let Selector::Tag(tag) = &wanted else { return Ok(false) };
+        let same = app.store.resolve(&name, &wanted)?.as_ref() == Some(&digest)
+            && app.store.entries.has(Folder::Manifests(&name), digest.as_str())?;
+        if same {
+            app.store.entries.renew(Folder::Tags(&name), tag)?;
+        }
+        Ok(same)
+    });
+    if unchanged.await? {
+        return Ok(());
+    }
+    let fetched = from.manifest(head.digest.as_str()).await?;
+    let (name, tags) = (repository.to_owned(), super::request::tag_of(selector).map(str::to_owned));
+    offloaded(app, move |app| {
+        let document = Document::parse(&fetched.body, Some(&fetched.media_type))
+            .map_err(|e| Error::wrap(ErrorKind::Internal, "use a mirrored manifest", e))?;
+        let stored = Stored { digest: fetched.digest, media_type: fetched.media_type, body: fetched.body };
+        let about = document.subject().map(|s| (&s.digest, manifests::descriptor(&stored, &document)));
+        let about = about.as_ref().map(|(digest, descriptor)| (*digest, descriptor));
+        let tags: Vec<String> = tags.into_iter().collect();
+        // Its blobs come when somebody asks for them.
+        app.store.put_manifest(&name, &tags, &stored, about, || Ok::<_, Error>(()))?;
+        app.metrics.mirrored.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    })
+    .await
+}
+
+async fn offloaded<T: Send + 'static>(
+    app: &Arc<App>,
+    work: impl FnOnce(&App) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let app = Arc::clone(app);
+    tokio::task::spawn_blocking(move || work(&app)).await.map_err(super::uploads::joined)?
+}
+
+/// The size of a blob that is not here yet.
+pub(super) async fn blob_size(
+    upstream: &Upstream,
+    repository: &str,
+    digest: &Digest,
+) -> Result<u64, Refusal> {
+    let size = async { upstream.repository(repository)?.blob_size(digest).await };
+    match size.await {
+        Ok(Some(size)) => Ok(size),
+        Ok(None) => Err(Refusal::blob_unknown(digest)),
+        Err(error) => Err(refusal(error, || Refusal::blob_unknown(digest))),
+    }
+}
+
+/// Fetches a blob that is not here; it goes on when the client goes away.
+pub(super) async fn blob(
+    app: &Arc<App>,
+    live: &Arc<Live>,
+    repository: &str,
+    digest: &Digest,
+) -> Result<(), Refusal> {
+    let (app, live, repository, digest) =
+        (Arc::clone(app), Arc::clone(live), repository.to_owned(), digest.clone());
+    let fetched = tokio::spawn(async move {
+        let _turn = app.turns.wait(&repository, digest.as_str()).await;
+        let Some(upstream) = of(&live, &repository) else { return Err(Refusal::blob_unknown(&digest)) };
+        let (name, wanted) = (repository.clone(), digest.clone());
+        if blocking(&app, move |app| app.store.blob(&name, &wanted)).await?.is_some() {
+            return Ok(());
+        }
+        let size = blob_size(upstream, &repository, &digest).await?;
+        let fetched = fetch_blob(&app, upstream, &repository, &digest, size).await;
+        fetched.map_err(|error| refusal(error, || Refusal::blob_unknown(&digest)))
+    });
+    fetched.await.map_err(super::uploads::joined)?
+}
+
+async fn fetch_blob(
+    app: &Arc<App>,
+    upstream: &Upstream,
+    repository: &str,
+    digest: &Digest,
+    size: u64,
+) -> Result<()> {
+    let from = upstream.repository(repository)?;
+    let name = format!("mirror-{digest}");
+    let mut ingest = offloaded(app, move |app| app.store.blobs.ingest(&name)).await?;
+    let start = ingest.offset();
+    let (sender, mut receiver) = tokio::sync::mpsc::channel::<Bytes>(QUEUE);
+    let writer = tokio::task::spawn_blocking(move || {
+        let mut written = Ok(());
+        while let Some(piece) = receiver.blocking_recv() {
+            written = ingest.write_all(&piece);
+            if written.is_err() {
+                break;
+            }
+        }
+        (ingest, written)
+    });
+    let downloaded = from.download(digest, size, start, &sender).await;
+    drop(sender);
+    let (ingest, written) = writer.await.map_err(super::uploads::joined)?;
+    written.map_err(|e| Error::wrap(ErrorKind::Internal, "write a mirrored blob", e))?;
+    if let Err(error) = downloaded {
+        // What arrived is where the next attempt goes on.
+        ingest.keep()?;
+        return Err(error);
+    }
+    let (name, digest) = (repository.to_owned(), digest.clone());
+    offloaded(app, move |app| {
+        let _held = app.store.holds.hold(&digest);
+        ingest.commit(Some(&digest))?;
+        app.store.link_blob(&name, &digest, None)?;
+        app.metrics.mirrored.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    })
+    .await
+}
+
+/// Asks for every mirrored tag again that is here.
+pub(super) async fn renew_all(app: &Arc<App>, live: &Live) -> Result<()> {
+    let mut after: Option<String> = None;
+    loop {
+        let last = after.clone();
+        let page =
+            offloaded(app, move |app| app.store.entries.page(Folder::Catalog, last.as_deref(), 1)).await?;
+        let Some(repository) = page.into_iter().next() else { return Ok(()) };
+        if let Some(upstream) = of(live, &repository) {
+            renew(app, upstream, &repository).await?;
+        }
+        after = Some(repository);
+    }
+}
+
+async fn renew(app: &Arc<App>, upstream: &Upstream, repository: &str) -> Result<()> {
+    let name = repository.to_owned();
+    let tags = offloaded(app, move |app| {
+        let mut tags = Vec::new();
+        app.store.entries.each(Folder::Tags(&name), &mut |tag| {
+            tags.push(tag.to_owned());
+            Ok(())
+        })?;
+        Ok(tags)
+    });
+    for tag in tags.await? {
+        let _turn = app.turns.wait(repository, &tag).await;
+        if let Err(error) = fetch_manifest(app, upstream, repository, &Selector::Tag(tag.clone())).await {
+            tracing::warn!(error = error.full(), repository, tag, "a mirrored tag could not be renewed");
+        }
+    }
+    Ok(())
+}
