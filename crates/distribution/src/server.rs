@@ -9,6 +9,7 @@ mod entries;
 mod filebody;
 mod gc;
 mod holds;
+mod incoming;
 mod limits;
 mod lists;
 mod live;
@@ -374,6 +375,7 @@ async fn connection<S>(
             request.extensions_mut().insert(parts.clone());
         }
         let (app, peer) = (Arc::clone(&app), Arc::clone(&peer));
+        let request = incoming::request(request);
         async move { Ok::<_, std::convert::Infallible>(request::answer(app, &peer, request).await) }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();

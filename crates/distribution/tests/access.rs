@@ -328,3 +328,30 @@ fn the_audit_log_says_who_did_what() {
     registry.as_user("reader", "reader").get("/v2/public/a/tags/list").expect(200);
     assert_eq!(std::fs::read_to_string(registry.path("audit")).unwrap().lines().count(), 1);
 }
+
+/// A client that sends all of a body before it reads sees the refusal, and not a broken connection.
+#[test]
+fn a_refusal_is_read_also_by_those_who_send_first() {
+    let registry = with_users(r#"{"auth": {"htpasswd": "DIR/users"}}"#);
+    let content = common::bytes(1, 900_000);
+    for _ in 0..20 {
+        registry
+            .http()
+            .send("PUT", "/v2/a/blobs/uploads/x?digest=y", &[], &content)
+            .expect_code(401, "UNAUTHORIZED");
+        let writer = registry.as_user("writer", "writer");
+        writer.send("PUT", "/v2/a/manifests/v1?tag=.", &[], &content).expect_code(400, "MANIFEST_INVALID");
+        writer.send("PATCH", "/v2/a/blobs/uploads/x", &[], &content).expect_code(404, "BLOB_UPLOAD_UNKNOWN");
+    }
+    // The connection stays good for the next request.
+    let mut stream = std::net::TcpStream::connect(&registry.address).unwrap();
+    use std::io::{Read, Write};
+    let head =
+        format!("PUT /v2/a/manifests/v1 HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", content.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&content).unwrap();
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut all = String::new();
+    stream.read_to_string(&mut all).unwrap();
+    assert!(all.starts_with("HTTP/1.1 401") && all.ends_with("ok\n"), "{all}");
+}

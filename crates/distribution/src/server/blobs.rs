@@ -1,5 +1,6 @@
 //! Blobs and their uploads.
 
+use super::incoming::Request;
 use super::reply::{self, CONTENT_DIGEST, Refusal, Reply, UPLOAD_UUID};
 use super::request::{Context, is_known};
 use super::settings::Action;
@@ -7,8 +8,7 @@ use super::uploads::Upload;
 use super::wire::Parts;
 use super::{App, blocking, filebody, mirrors, route};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION, RANGE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{HeaderValue, Method, Response, StatusCode};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,7 +18,7 @@ pub(super) async fn get(
     context: Context,
     name: String,
     digest: Digest,
-    request: &Request<Incoming>,
+    request: &Request,
 ) -> Result<Reply, Refusal> {
     let asked = *request.method() == Method::HEAD;
     let found = match look(&context, &name, &digest, asked).await? {
@@ -57,12 +57,7 @@ async fn look(
 }
 
 /// The answer with a blob, or with the part of it that is asked for.
-fn send(
-    digest: &Digest,
-    size: u64,
-    file: Option<File>,
-    request: &Request<Incoming>,
-) -> Result<Reply, Refusal> {
+fn send(digest: &Digest, size: u64, file: Option<File>, request: &Request) -> Result<Reply, Refusal> {
     if is_known(request, digest) {
         let mut answer = reply::empty(StatusCode::NOT_MODIFIED);
         reply::set(&mut answer, CONTENT_DIGEST, digest.as_str());
@@ -184,11 +179,7 @@ async fn mount(
 }
 
 /// Begins an upload; or takes a blob from another repository; or takes the whole blob at once.
-pub(super) async fn begin(
-    context: Context,
-    name: String,
-    request: Request<Incoming>,
-) -> Result<Reply, Refusal> {
+pub(super) async fn begin(context: Context, name: String, request: Request) -> Result<Reply, Refusal> {
     let query = request.uri().query().map(str::to_owned);
     let query = query.as_deref();
     if let Some(text) = route::parameter(query, "mount") {
@@ -220,7 +211,7 @@ async fn append(
     upload: &Upload,
     start: Option<u64>,
     digest: Option<&Digest>,
-    request: Request<Incoming>,
+    request: Request,
 ) -> Result<u64, Refusal> {
     let room = match context.live.settings.quota(name) {
         None => None,
@@ -274,7 +265,7 @@ pub(super) async fn status(context: Context, name: String, id: String) -> Result
 }
 
 /// Where a chunk begins: `Content-Range: first-last`, which has to be as long as the body.
-fn chunk_start(request: &Request<Incoming>) -> Result<Option<u64>, Refusal> {
+fn chunk_start(request: &Request) -> Result<Option<u64>, Refusal> {
     let Some(value) = request.headers().get(CONTENT_RANGE) else { return Ok(None) };
     let bad = || {
         let text = "Content-Range is not first-last";
@@ -315,7 +306,7 @@ pub(super) async fn patch(
     context: Context,
     name: String,
     id: String,
-    request: Request<Incoming>,
+    request: Request,
 ) -> Result<Reply, Refusal> {
     let upload = find(&context, &name, id).await?;
     let appended = match chunk_start(&request) {
@@ -332,7 +323,7 @@ pub(super) async fn finish(
     context: Context,
     name: String,
     id: String,
-    request: Request<Incoming>,
+    request: Request,
 ) -> Result<Reply, Refusal> {
     let digest = digest_of(request.uri().query())?
         .ok_or_else(|| Refusal::digest_invalid("the digest of the whole blob is missing: add ?digest="))?;

@@ -1,15 +1,15 @@
 //! Manifests: get, put, delete.
 
+use super::incoming::Request;
 use super::reply::{self, CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Refusal, Reply};
 use super::request::{Context, is_known, tag_of};
 use super::route::{Selector, parameters};
 use super::store::Stored;
 use super::{App, blocking, mirrors};
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, ETAG, LOCATION};
-use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use std::sync::atomic::Ordering;
 use wharf_oci::digest::Digest;
 use wharf_oci::manifest::{Descriptor, Document, MAX_MANIFEST_SIZE, media};
@@ -22,7 +22,7 @@ pub(super) async fn get(
     context: Context,
     name: String,
     selector: Selector,
-    request: &Request<Incoming>,
+    request: &Request,
 ) -> Result<Reply, Refusal> {
     let app = &context.app;
     if let Some(upstream) = mirrors::of(&context.live, &name) {
@@ -45,7 +45,7 @@ pub(super) async fn get(
     Ok(answer)
 }
 
-async fn body_of(request: Request<Incoming>) -> Result<Bytes, Refusal> {
+async fn body_of(request: Request) -> Result<Bytes, Refusal> {
     let limit = usize::try_from(MAX_MANIFEST_SIZE).unwrap_or(usize::MAX);
     let body = Limited::new(request.into_body(), limit).collect().await.map_err(|e| {
         if e.is::<http_body_util::LengthLimitError>() {
@@ -103,7 +103,7 @@ pub(super) async fn put(
     context: Context,
     name: String,
     selector: Selector,
-    request: Request<Incoming>,
+    request: Request,
 ) -> Result<Reply, Refusal> {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let query = request.uri().query().map(str::to_owned);

@@ -3,14 +3,15 @@
 use super::access::{Identity, Verdict};
 use super::audit::{Line, timestamp};
 use super::auth::Wrong;
+use super::incoming::Request;
 use super::live::Live;
 use super::reply::{self, API_VERSION, CONTENT_DIGEST, Refusal, Reply};
 use super::route::{self, Route, Selector, Unrouted};
 use super::settings::Action;
 use super::{App, blobs, lists, manifests, mirrors, pages, status};
 use http::header::{AUTHORIZATION, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{Method, Request, StatusCode};
-use hyper::body::{Body, Incoming};
+use http::{Method, StatusCode};
+use hyper::body::Body;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -46,7 +47,7 @@ struct Seen {
 }
 
 /// Answers a request.
-pub(super) async fn answer(app: Arc<App>, peer: &Peer, request: Request<Incoming>) -> Reply {
+pub(super) async fn answer(app: Arc<App>, peer: &Peer, request: Request) -> Reply {
     let started = Instant::now();
     let live = app.live();
     let method = request.method().clone();
@@ -86,7 +87,7 @@ pub(super) async fn answer(app: Arc<App>, peer: &Peer, request: Request<Incoming
 }
 
 /// The address of this registry as the client sees it.
-fn here(peer: &Peer, request: &Request<Incoming>) -> String {
+fn here(peer: &Peer, request: &Request) -> String {
     let host = request.headers().get(HOST).and_then(|v| v.to_str().ok()).unwrap_or("localhost");
     format!("{}://{host}", if peer.tls { "https" } else { "http" })
 }
@@ -115,7 +116,7 @@ async fn handle(
     app: &Arc<App>,
     live: &Arc<Live>,
     peer: &Peer,
-    request: Request<Incoming>,
+    request: Request,
     seen: &mut Seen,
 ) -> Result<Reply, Refusal> {
     let path = request.uri().path();
@@ -232,7 +233,7 @@ fn unrouted(why: Unrouted) -> Refusal {
     }
 }
 
-async fn dispatch(context: Context, route: Route, request: Request<Incoming>) -> Result<Reply, Refusal> {
+async fn dispatch(context: Context, route: Route, request: Request) -> Result<Reply, Refusal> {
     let method = request.method().clone();
     let query = request.uri().query();
     match (route, method) {
@@ -272,7 +273,7 @@ fn method_not_allowed() -> Refusal {
 }
 
 /// Whether the client has what it asks for already (`If-None-Match`).
-pub(super) fn is_known(request: &Request<Incoming>, digest: &wharf_oci::digest::Digest) -> bool {
+pub(super) fn is_known(request: &Request, digest: &wharf_oci::digest::Digest) -> bool {
     let known = request.headers().get(http::header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     known.is_some_and(|tags| {
         tags.split(',')

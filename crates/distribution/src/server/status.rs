@@ -1,15 +1,15 @@
 //! Health, metrics and the token endpoint.
 
 use super::auth::Wrong;
+use super::incoming::Request;
 use super::live::Live;
 use super::metrics::Elsewhere;
 use super::reply::{self, Refusal, Reply};
 use super::request::Context;
 use super::{App, access};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Request, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -50,7 +50,7 @@ pub(super) async fn token(
     app: &Arc<App>,
     live: &Live,
     certificate: Option<&str>,
-    request: Request<Incoming>,
+    request: Request,
 ) -> Result<Reply, Refusal> {
     let header = request.headers().get(AUTHORIZATION).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let query = match *request.method() {

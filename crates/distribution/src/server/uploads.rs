@@ -4,10 +4,11 @@
 //! repository it is for.
 
 use super::entries::fs as files;
+use super::incoming::RequestBody;
 use super::reply::Refusal;
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use ring::rand::SecureRandom;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -167,7 +168,7 @@ impl Upload {
         &self,
         start: Option<u64>,
         room: Option<u64>,
-        mut body: Incoming,
+        mut body: RequestBody,
         received: &AtomicU64,
     ) -> Result<u64, Refusal> {
         let mut guard = Arc::clone(&self.open).lock_owned().await;
