@@ -11,6 +11,8 @@ from dxf import DXF
 REGISTRY = os.environ["REGISTRY"]
 
 
+# It goes on with a token that is good for reading only when it is to write.
+@unittest.skipIf(os.environ["AUTH"] == "token", "oras asks for one token, to read")
 class Oras(unittest.TestCase):
     def test_an_artifact_goes_there_and_back(self):
         here = tempfile.mkdtemp()
@@ -36,7 +38,11 @@ class Dxf(unittest.TestCase):
 
         dxf = DXF(REGISTRY, "private/dxf", login, tlsverify=os.environ["REQUESTS_CA_BUNDLE"])
         content = os.urandom(100_000)
-        digest = dxf.push_blob(data=[content], digest="sha256:" + hashlib.sha256(content).hexdigest())
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(content)
+            file.flush()
+            digest = dxf.push_blob(file.name)
+        self.assertEqual(digest, "sha256:" + hashlib.sha256(content).hexdigest())
         dxf.set_alias("one", digest)
         self.assertEqual(dxf.list_aliases(), ["one"])
         self.assertEqual(dxf.get_alias("one"), [digest])

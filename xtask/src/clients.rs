@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Installs docker-py, Testcontainers, dockerode, and Docker's own client with its Compose plugin below `target`, from
+/// Installs docker-py, Testcontainers, dockerode, oras, python-dxf, skopeo, Podman, Buildah, and Docker's own client with its Compose plugin below `target`, from
 /// the usual registries of their languages, and runs the tests in `tests/clients` with them.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let (scripts, target) = (root.join("tests/clients"), root.join("target/clients"));
@@ -12,6 +12,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     python(&scripts, &target)?;
     node(&scripts, &target)?;
     let docker = docker(&scripts, &target)?;
+    registry_clients()?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut rust = Command::new(&cargo);
     rust.current_dir(scripts.join("rust")).env("CARGO_TARGET_DIR", target.join("rust"));
@@ -55,6 +56,22 @@ fn docker(scripts: &Path, target: &Path) -> anyhow::Result<Option<PathBuf>> {
     let directory = target.join("docker");
     done(Command::new("bash").arg(scripts.join("docker.sh")).arg(&directory), "is the mirror reached?")?;
     Ok(Some(directory.join("docker")))
+}
+
+/// What speaks to the registry, from Debian's packages where there is apt: the tests say so of what is not there.
+fn registry_clients() -> anyhow::Result<()> {
+    let wanted = ["skopeo", "podman", "buildah"];
+    let missing = wanted.iter().filter(|p| Command::new(p).arg("--version").output().is_err());
+    let missing: Vec<&&str> = missing.collect();
+    if missing.is_empty() || Command::new("apt-get").arg("--version").output().is_err() {
+        return Ok(());
+    }
+    let mut install = Command::new("apt-get");
+    install
+        .args(["install", "-y", "-q", "--no-install-recommends"])
+        .args(missing)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    done(&mut install, "is this root, and the mirror reached?")
 }
 
 fn done(command: &mut Command, mend: &str) -> anyhow::Result<()> {

@@ -197,3 +197,25 @@ fn dockers_own_client_with_tokens() {
     e.run(&["rmi", &private, &name]).ok();
     e.run(&["pull", &private]).ok();
 }
+
+/// `cargo xtask clients` installs them.
+#[test]
+fn oras_and_dxf_for_python() {
+    let Some(clients) = std::env::var_os("WHARF_CLIENTS").map(PathBuf::from) else {
+        println!("skipped: `cargo xtask clients` installs the clients");
+        return;
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clients/registry.py");
+    for (way, more) in [("basic", ""), ("token", r#", "token": {}"#)] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path(), "").replace(r#""DIR/users""#, &format!(r#""DIR/users"{more}"#));
+        // Without what everybody may do, passwords are all that is asked for.
+        let everybody = r#"{"users": ["@anonymous"], "repositories": ["public/*"], "actions": ["pull"]},"#;
+        let served = Served::start(dir.path(), &config.replace(everybody, ""));
+        let mut command = Command::new(clients.join("python/bin/python"));
+        command.arg(&script).env("HOME", dir.path()).env("AUTH", way).env("REGISTRY", &served.address);
+        command.env("REQUESTS_CA_BUNDLE", fixtures("client/ca.pem"));
+        let done = run_limited(&mut command, "");
+        assert_eq!(done.code, 0, "{way}: {}{}", done.out, done.err);
+    }
+}
