@@ -6,6 +6,7 @@ mod auth;
 mod blobs;
 mod cache;
 mod entries;
+mod far;
 mod filebody;
 mod gc;
 mod holds;
@@ -18,6 +19,7 @@ mod metrics;
 mod mirrors;
 mod pages;
 mod pattern;
+mod replicas;
 mod reply;
 mod request;
 mod retention;
@@ -110,6 +112,7 @@ struct App {
     uploads: Uploads,
     metrics: Metrics,
     turns: mirrors::Turns,
+    notes: replicas::Notes,
     live: RwLock<Arc<Live>>,
     /// Locked as long as the registry is open.
     _lock: File,
@@ -125,6 +128,7 @@ impl App {
             uploads: Uploads::open(&config.root, config.blobs)?,
             metrics: Metrics::default(),
             turns: mirrors::Turns::default(),
+            notes: replicas::Notes::open(&config.root)?,
             live: RwLock::new(Arc::new(live)),
             root: config.root,
             _lock: lock,
@@ -258,6 +262,7 @@ impl Server {
         let tasks = TaskTracker::new();
         let (stop, stopped) = tokio::sync::watch::channel(());
         let upkeep = tokio::spawn(upkeep(Arc::clone(&self.app)));
+        let copier = tokio::spawn(replicas::run(Arc::clone(&self.app)));
         tokio::pin!(shutdown);
         loop {
             let (stream, address) = tokio::select! {
@@ -280,6 +285,7 @@ impl Server {
         }
         drop(self.listener);
         upkeep.abort();
+        copier.abort();
         drop(stop);
         tasks.close();
         if tokio::time::timeout(SHUTDOWN_GRACE, tasks.wait()).await.is_err() {

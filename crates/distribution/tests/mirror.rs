@@ -87,3 +87,37 @@ fn tags_that_move_are_noticed() {
     let all = serve(&format!(r#"{{"mirrors": [{{"upstream": "{}"}}]}}"#, near.address));
     assert!(all.http().get("/v2/far/app/manifests/odd").expect(200).body == odd, "a mirror of a mirror");
 }
+
+#[test]
+fn what_is_pushed_is_copied_also_after_a_while() {
+    let far = upstream();
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    std::fs::write(dir.path().join("password"), "secret").unwrap();
+    let settings = format!(
+        r#"{{"replicas": [{{"repositories": ["team/*"], "registry": "{}", "prefix": "copy", "user": "me", "password-file": "DIR/password"}},
+                          {{"repositories": ["*"], "registry": "127.0.0.1:1"}}]}}"#,
+        far.address
+    );
+    let near = serve_in(Arc::clone(&dir), MemoryBlobs::default(), &settings);
+    let (http, there) = (near.http(), far.as_user("me", "secret"));
+    let layer = bytes(1, 300_000);
+    let (digest, body) = http.push_image("team/app", "v1", &layer);
+    let multi = common::index(&[(&digest, body.len())], "");
+    http.put_manifest("team/app", "multi", common::OCI_INDEX, &multi).expect(201);
+    http.push_image("other/app", "v1", b"not theirs");
+    eventually("the copy", || there.get("/v2/copy/team/app/manifests/multi").status == 200);
+    assert!(there.get("/v2/copy/team/app/manifests/v1").expect(200).body == body);
+    assert!(
+        there.get(&format!("/v2/copy/team/app/blobs/{}", Digest::sha256(&layer))).expect(200).body == layer
+    );
+    there.get("/v2/copy/other/app/manifests/v1").expect(404);
+    // The other replica cannot be reached: what is for it waits, also over a restart, and holds up nobody.
+    let waiting = |near: &Served| std::fs::read_dir(near.path("registry/replication")).unwrap().count();
+    eventually("the first is through", || waiting(&near) == 3);
+    let blobs = near.blobs.clone();
+    drop(near);
+    let near = serve_in(dir, blobs, &settings);
+    near.http().push_image("team/app", "v2", b"second");
+    eventually("the copy after the restart", || there.get("/v2/copy/team/app/manifests/v2").status == 200);
+    eventually("its note is gone", || waiting(&near) == 4);
+}

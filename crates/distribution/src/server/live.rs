@@ -5,6 +5,7 @@ use super::audit::Audit;
 use super::auth::Auth;
 use super::limits::Limits;
 use super::mirrors::Upstream;
+use super::replicas::Copies;
 use super::settings::Settings;
 use super::tls::acceptor;
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ pub(super) struct Live {
     pub(super) audit: Option<Audit>,
     pub(super) limits: Option<Limits>,
     pub(super) upstreams: Vec<Upstream>,
+    pub(super) copies: Vec<Copies>,
     pub(super) tls: Option<tokio_rustls::TlsAcceptor>,
     /// The files that are read once, and when they were last changed.
     files: HashMap<PathBuf, Option<SystemTime>>,
@@ -46,6 +48,7 @@ impl Live {
             auth: Auth::open(&settings, &access, root)?,
             audit: settings.audit_log.as_deref().map(Audit::open).transpose()?,
             limits: settings.rate_limit.map(Limits::new),
+            copies: settings.replicas.iter().map(Copies::open).collect::<Result<_>>()?,
             upstreams: settings.mirrors.iter().map(Upstream::open).collect::<Result<_>>()?,
             access,
             tls,

@@ -113,8 +113,18 @@ pub(super) async fn put(
     let (digest, subject) = (stored.digest.clone(), document.subject().map(|s| s.digest.clone()));
     let location = format!("/v2/{name}/manifests/{digest}");
     let (live, set) = (context.live, tags.clone());
-    blocking(&context.app, move |app| Ok(store(app, &live.settings, &name, &set, &stored, &document)))
-        .await??;
+    let references = match tags.is_empty() {
+        true => vec![digest.to_string()],
+        false => tags.clone(),
+    };
+    blocking(&context.app, move |app| {
+        if let Err(refusal) = store(app, &live.settings, &name, &set, &stored, &document) {
+            return Ok(Err(refusal));
+        }
+        app.notes.add(&live, &name, &references)?;
+        Ok(Ok(()))
+    })
+    .await??;
     let mut answer = reply::empty(StatusCode::CREATED);
     reply::set(&mut answer, LOCATION, &location);
     reply::set(&mut answer, CONTENT_DIGEST, digest.as_str());

@@ -4,13 +4,14 @@
 //! after a while; when the other registry cannot be reached, what is here is given out.
 
 use super::entries::Folder;
+use super::far::Far;
 use super::live::Live;
 use super::reply::Refusal;
 use super::route::Selector;
 use super::settings::{Mirror, Span};
 use super::store::Stored;
 use super::{App, blocking, manifests};
-use crate::client::{Client, ClientConfig, Credentials, Repository};
+use crate::client::Repository;
 use bytes::Bytes;
 use http::StatusCode;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,7 +23,6 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::Digest;
 use wharf_oci::manifest::Document;
-use wharf_oci::reference::Reference;
 
 /// A tag is asked for again after this when nothing is said.
 const REFRESH: Duration = Duration::from_secs(600);
@@ -34,26 +34,14 @@ const QUEUE: usize = 4;
 /// A registry that others' repositories come from.
 pub(super) struct Upstream {
     mirror: Mirror,
-    client: Client,
-    credentials: Credentials,
+    far: Far,
 }
 
 impl Upstream {
     pub(super) fn open(mirror: &Mirror) -> Result<Self> {
-        let insecure = mirror.insecure.then(|| mirror.upstream.clone());
-        let config =
-            ClientConfig { insecure_registries: insecure.into_iter().collect(), ..ClientConfig::default() };
-        let credentials = match (&mirror.user, &mirror.password_file) {
-            (Some(user), Some(file)) => {
-                let password = std::fs::read_to_string(file).map_err(|e| {
-                    Error::wrap(ErrorKind::Invalid, format!("read the password {}", file.display()), e)
-                })?;
-                let password = password.trim_end_matches(['\r', '\n']).to_owned();
-                Credentials::Password { user: user.clone(), password }
-            }
-            _ => Credentials::Anonymous,
-        };
-        Ok(Self { mirror: mirror.clone(), client: Client::new(&config)?, credentials })
+        let password = mirror.password_file.as_deref();
+        let far = Far::open(&mirror.upstream, mirror.user.as_deref(), password, mirror.insecure)?;
+        Ok(Self { mirror: mirror.clone(), far })
     }
 
     /// What a repository is called there; `None` when it does not come from there.
@@ -65,11 +53,7 @@ impl Upstream {
     }
 
     fn repository(&self, name: &str) -> Result<Repository> {
-        let path = self.path(name).unwrap_or(name);
-        let reference: Reference = format!("{}/{path}", self.mirror.upstream)
-            .parse()
-            .map_err(|e| Error::wrap(ErrorKind::NotFound, format!("{name} cannot be mirrored"), e))?;
-        Ok(self.client.repository(&reference, self.credentials.clone()))
+        self.far.repository(self.path(name).unwrap_or(name))
     }
 }
 

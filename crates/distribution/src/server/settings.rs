@@ -39,6 +39,8 @@ pub struct Settings {
     pub quotas: Vec<Quota>,
     /// Registries that repositories are filled from when something is asked for.
     pub mirrors: Vec<Mirror>,
+    /// Registries that get what is pushed here.
+    pub replicas: Vec<Replica>,
 }
 
 /// Certificate chain and key, PEM files, read again when they change.
@@ -225,6 +227,28 @@ pub struct Mirror {
     pub every: Option<Span>,
 }
 
+/// A registry that gets a copy of what is pushed here; what is deleted here stays there.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Replica {
+    /// The repositories it gets.
+    pub repositories: Vec<Pattern>,
+    /// Its name.
+    pub registry: String,
+    /// Stands before the repositories' names there.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// Its user, when it wants one.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// A file with the password.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
+    /// Speaks plain HTTP to it.
+    #[serde(default)]
+    pub insecure: bool,
+}
+
 /// A time with a unit: `90s`, `15m`, `24h`, `30d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -321,6 +345,9 @@ impl Settings {
             if mirror.user.is_some() != mirror.password_file.is_some() {
                 return refuse("mirrors: user and password-file belong together");
             }
+        }
+        if self.replicas.iter().any(|r| r.user.is_some() != r.password_file.is_some()) {
+            return refuse("replicas: user and password-file belong together");
         }
         Ok(())
     }
