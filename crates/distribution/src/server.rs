@@ -54,6 +54,7 @@ use std::time::Duration;
 use store::Store;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use uploads::Uploads;
 use wharf_model::blobs::Blobs;
@@ -62,6 +63,9 @@ use wire::{Parts, Wire};
 
 /// A client has this long to send a request's head; idle connections end then too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Connections at a time: each takes a descriptor, and up to two buffers. More wait until one of these ends; idle
+/// ones end by themselves.
+const MAX_CONNECTIONS: usize = 1024;
 /// Bytes that a connection reads at once: the more, the fewer writes of a push, and the more memory each takes.
 const MAX_BUFFER: usize = 128 << 10;
 /// Requests under way have this long to end when the server is stopped.
@@ -122,7 +126,7 @@ impl App {
     fn open(config: Registry) -> Result<Self> {
         entries::fs::make_dir(&config.root)?;
         let lock = lock(&config.root)?;
-        let live = Live::open(config.settings, &config.root)?;
+        let live = Live::open(config.settings, &config.root, true)?;
         Ok(Self {
             store: Store::new(Box::new(FileEntries::open(&config.root)?), Arc::clone(&config.blobs)),
             uploads: Uploads::open(&config.root, config.blobs)?,
@@ -140,14 +144,14 @@ impl App {
     }
 
     fn apply(&self, settings: Settings) -> Result<()> {
-        let live = Arc::new(Live::open(settings, &self.root)?);
+        let live = Arc::new(Live::open(settings, &self.root, true)?);
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
         Ok(())
     }
 
     /// Opens the same settings again, unless others came meanwhile.
     fn reopen(&self, old: &Arc<Live>) -> Result<()> {
-        let new = Arc::new(Live::open(old.settings.clone(), &self.root)?);
+        let new = Arc::new(Live::open(old.settings.clone(), &self.root, true)?);
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         if Arc::ptr_eq(&live, old) {
             *live = new;
@@ -193,7 +197,7 @@ fn lock(root: &Path) -> Result<File> {
 /// # Errors
 /// `Invalid`, with the reason.
 pub fn check(settings: Settings, root: &Path) -> Result<()> {
-    Live::open(settings, root).map(drop)
+    Live::open(settings, root, false).map(drop)
 }
 
 /// Collects in a registry that is not served.
@@ -263,8 +267,13 @@ impl Server {
         let (stop, stopped) = tokio::sync::watch::channel(());
         let upkeep = tokio::spawn(upkeep(Arc::clone(&self.app)));
         let copier = tokio::spawn(replicas::run(Arc::clone(&self.app)));
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         tokio::pin!(shutdown);
         loop {
+            let place = tokio::select! {
+                () = &mut shutdown => break,
+                place = Arc::clone(&places).acquire_owned() => place,
+            };
             let (stream, address) = tokio::select! {
                 () = &mut shutdown => break,
                 accepted = self.listener.accept() => match accepted {
@@ -281,7 +290,11 @@ impl Server {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!(%error, "set TCP_NODELAY");
             }
-            tasks.spawn(accepted(Arc::clone(&self.app), stream, address, stopped.clone()));
+            let served = accepted(Arc::clone(&self.app), stream, address, stopped.clone());
+            tasks.spawn(async move {
+                served.await;
+                drop(place);
+            });
         }
         drop(self.listener);
         upkeep.abort();

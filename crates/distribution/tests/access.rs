@@ -8,6 +8,7 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use common::{Http, OCI_MANIFEST, Served, eventually, htpasswd, image, serve, serve_in};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use rustls::pki_types::pem::PemObject;
 use std::sync::Arc;
 use wharf_distribution::client::{Client, ClientConfig, Credentials};
 use wharf_distribution::server::Settings;
@@ -354,4 +355,31 @@ fn a_refusal_is_read_also_by_those_who_send_first() {
     let mut all = String::new();
     stream.read_to_string(&mut all).unwrap();
     assert!(all.starts_with("HTTP/1.1 401") && all.ends_with("ok\n"), "{all}");
+}
+
+/// Another certificate in the files is served without a restart; a pair that does not fit is not.
+#[test]
+fn certificates_are_read_again() {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/e2e/fixtures/tls");
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let copy = |from: &str, to: &str| {
+        std::fs::copy(fixtures.join(from), dir.path().join(to)).unwrap();
+    };
+    copy("server/cert.pem", "cert.pem");
+    copy("server/key.pem", "key.pem");
+    let settings = r#"{"tls": {"certificate": "DIR/cert.pem", "key": "DIR/key.pem"}}"#;
+    let registry = serve_in(Arc::clone(&dir), MemoryBlobs::default(), settings);
+    let shown = || common::certificate(&registry.address);
+    let of =
+        |name: &str| rustls::pki_types::CertificateDer::from_pem_file(fixtures.join(name)).unwrap().to_vec();
+    let (first, second) = (of("server/cert.pem"), of("client/cert.pem"));
+    assert!(shown() == first);
+    // In two steps: until they fit, the old pair serves.
+    copy("client/key.pem", "key.pem");
+    assert!(registry.control.reopen().is_err() && shown() == first);
+    copy("client/cert.pem", "cert.pem");
+    eventually("the other certificate", || shown() == second);
+    copy("server/cert.pem", "cert.pem");
+    copy("server/key.pem", "key.pem");
+    eventually("the first again", || shown() == first);
 }

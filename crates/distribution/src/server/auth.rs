@@ -42,8 +42,8 @@ pub(super) struct Auth {
 }
 
 impl Auth {
-    /// Opens the files that are named.
-    pub(super) fn open(settings: &Settings, access: &Access, root: &Path) -> Result<Self> {
+    /// Opens the files that are named. With `keep`, a key that is made is kept.
+    pub(super) fn open(settings: &Settings, access: &Access, root: &Path, keep: bool) -> Result<Self> {
         let auth = &settings.auth;
         let users = auth.htpasswd.clone().map(Htpasswd::open).transpose()?.map(Arc::new);
         let trusted = match &auth.trust {
@@ -57,7 +57,7 @@ impl Auth {
         let issuer = match &token {
             Some(token) => {
                 let lifetime = token.lifetime.map_or(issuer::LIFETIME, |span| span.0);
-                Some(Issuer::open(&root.join("token-key"), &service, lifetime)?)
+                Some(Issuer::open(&root.join("token-key"), keep, &service, lifetime)?)
             }
             None => None,
         };

@@ -28,8 +28,8 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// Opens what the settings name.
-    pub(super) fn open(settings: Settings, root: &Path) -> Result<Self> {
+    /// Opens what the settings name. Without `keep` nothing is written below the root.
+    pub(super) fn open(settings: Settings, root: &Path, keep: bool) -> Result<Self> {
         let access = Access::new(&settings);
         let mut files: Vec<PathBuf> = Vec::new();
         let tls = match &settings.tls {
@@ -45,7 +45,7 @@ impl Live {
         let files =
             files.into_iter().map(|file| (modified(&file), file)).map(|(time, file)| (file, time)).collect();
         Ok(Self {
-            auth: Auth::open(&settings, &access, root)?,
+            auth: Auth::open(&settings, &access, root, keep)?,
             audit: settings.audit_log.as_deref().map(Audit::open).transpose()?,
             limits: settings.rate_limit.map(Limits::new),
             copies: settings.replicas.iter().map(Copies::open).collect::<Result<_>>()?,

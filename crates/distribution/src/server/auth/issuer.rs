@@ -1,13 +1,15 @@
 //! The registry's own tokens: ES256 with a key that is made at the first start.
 
 use super::super::access::Grant;
-use super::super::entries::fs::{failed, read, write};
+use super::super::entries::fs::{failed, read};
 use super::jwt::{self, Audience, Claims};
 use super::keys::Key;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 use wharf_model::{Error, ErrorKind, Result};
@@ -16,6 +18,16 @@ use wharf_model::{Error, ErrorKind, Result};
 const NAME: &str = "wharf-registry";
 /// How long a token is good when nothing is said: a pull asks for a new one when it takes longer.
 pub(super) const LIFETIME: Duration = Duration::from_secs(300);
+
+/// Writes a file that nobody else reads, from its first byte on, and that is there wholly or not at all.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let part = path.with_extension("part");
+    let mut file =
+        std::fs::File::options().create(true).write(true).truncate(true).mode(0o600).open(&part)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(part, path)
+}
 
 /// Signs tokens and knows them again.
 pub(super) struct Issuer {
@@ -27,8 +39,8 @@ pub(super) struct Issuer {
 }
 
 impl Issuer {
-    /// Opens the key in a file; makes one if there is none.
-    pub(super) fn open(path: &Path, service: &str, lifetime: Duration) -> Result<Self> {
+    /// Opens the key in a file; makes one if there is none, and with `keep` the file.
+    pub(super) fn open(path: &Path, keep: bool, service: &str, lifetime: Duration) -> Result<Self> {
         let random = SystemRandom::new();
         let text = match read(path)? {
             Some(text) => text,
@@ -36,9 +48,9 @@ impl Issuer {
                 let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
                     .map_err(|_| Error::internal("the kernel gave no random bytes"))?;
                 let text = BASE64_STANDARD.encode(key.as_ref());
-                write(path, text.as_bytes())?;
-                let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-                std::fs::set_permissions(path, private).map_err(|e| failed("make private", path, e))?;
+                if keep {
+                    write_private(path, &text).map_err(|e| failed("write", path, e))?;
+                }
                 text
             }
         };
@@ -94,12 +106,18 @@ mod tests {
     #[test]
     fn its_own_tokens_and_no_others() {
         let dir = tempfile::tempdir().unwrap();
-        let open =
-            |name: &str, service: &str| Issuer::open(&dir.path().join(name), service, LIFETIME).unwrap();
+        let open = |name: &str, service: &str| {
+            Issuer::open(&dir.path().join(name), true, service, LIFETIME).unwrap()
+        };
         let issuer = open("key", "here");
         let grant = Grant { kind: "repository".into(), name: "a".into(), actions: vec!["pull".into()] };
         let (token, seconds) = issuer.issue(Some("me"), vec![grant.clone()]).unwrap();
         assert_eq!(seconds, 300);
+        let unkept = dir.path().join("unkept");
+        Issuer::open(&unkept, false, "here", LIFETIME).unwrap();
+        assert!(!unkept.exists());
+        let mode = std::fs::metadata(dir.path().join("key")).unwrap().permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
         let now = jwt::now();
         let claims = open("key", "here").verify(&token, now).unwrap();
         assert_eq!((&claims.sub[..], claims.access), ("me", Some(vec![grant])), "also after a restart");
