@@ -5,6 +5,7 @@
 //! list of OCI runtimes by path, separated by commas; `WHARF_BENCH_DOCKER_PID` is the process whose memory, with that of
 //! all it started, is Docker's.
 
+mod images;
 mod load;
 pub(crate) mod registry;
 
@@ -195,6 +196,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     rows.push(("requests to a container's own address, one after another".to_owned(), direct, "req/s"));
     let published = each(&engines, |e| load::requests(e, load::Way::Published))?;
     rows.push(("the same to its port on 127.0.0.1".to_owned(), published, "req/s"));
+    rows.extend(images::rows(&binary, &ours, &peers)?);
     let mut memory = vec![("Wharf".to_owned(), idle)];
     if let Some(pid) = std::env::var("WHARF_BENCH_DOCKER_PID").ok().and_then(|p| p.parse().ok()) {
         memory.push(("Docker".to_owned(), memory_of(pid, |_| true) as f64 / 1024.0));

@@ -85,8 +85,9 @@ fn through(source: &Path, devices: &[PathBuf]) -> io::Result<OwnedFd> {
         fsconfig_set_string(&fs, "device", device.as_path())?;
     }
     rustix::mount::fsconfig_set_flag(&fs, "ro")?;
-    fsconfig_create(&fs)?;
-    Ok(fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)?)
+    fsconfig_create(&fs).map_err(|e| failed("have EROFS read it", e))?;
+    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
+    fsmount(&fs, flags, MountAttrFlags::MOUNT_ATTR_RDONLY).map_err(|e| failed("make a mount of it", e))
 }
 
 /// The tags in the device table.
@@ -106,6 +107,11 @@ fn devices(image: &File) -> io::Result<Vec<PathBuf>> {
         PathBuf::from(std::ffi::OsStr::from_bytes(&tag[..end]))
     };
     Ok(slots.chunks_exact(DEVICE_SIZE).map(tag).collect())
+}
+
+fn failed(what: &str, error: rustix::io::Errno) -> io::Error {
+    let error = io::Error::from(error);
+    io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
 fn invalid(why: &str) -> io::Error {

@@ -47,18 +47,24 @@ pub(crate) struct Loop {
     _device: OwnedFd,
 }
 
+fn failed(what: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
 /// Makes a file a read-only block device.
 pub(crate) fn attach(file: BorrowedFd<'_>) -> io::Result<Loop> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let control = rustix::fs::open("/dev/loop-control", flags, Mode::empty())?;
+    let control = rustix::fs::open("/dev/loop-control", flags, Mode::empty());
+    let control = control.map_err(|e| failed("open /dev/loop-control", e.into()))?;
     for _ in 0..ATTEMPTS {
         // SAFETY: the request takes no argument; the descriptor is open.
         let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE as _) };
         if number < 0 {
-            return Err(io::Error::last_os_error());
+            return Err(failed("find a free loop device", io::Error::last_os_error()));
         }
         let path = PathBuf::from(format!("/dev/loop{number}"));
-        let device = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let device = rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let device = device.map_err(|e| failed(&format!("open {}", path.display()), e.into()))?;
         // SAFETY: all fields are numbers and arrays of numbers, for which zero is a value.
         let mut config: Config = unsafe { std::mem::zeroed() };
         config.fd = file.as_raw_fd() as u32;
@@ -70,7 +76,7 @@ pub(crate) fn attach(file: BorrowedFd<'_>) -> io::Result<Loop> {
             0 => return Ok(Loop { path, _device: device }),
             _ => match io::Error::last_os_error() {
                 e if e.raw_os_error() == Some(libc::EBUSY) => {}
-                e => return Err(e),
+                e => return Err(failed(&format!("configure {}", path.display()), e)),
             },
         }
     }

@@ -5,7 +5,7 @@ use super::lease::Lease;
 use super::progress::{Event, Progress, Throttle, short};
 use super::record::Image;
 use super::unpack::check_count;
-use super::{Images, blocking, ended, io};
+use super::{Images, blocking, io};
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -222,11 +222,16 @@ impl Images {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let writing = {
             let (follow, progress, id) = (follow.clone(), Arc::clone(progress), short(&descriptor.digest));
-            tokio::task::spawn_blocking(move || write(ingest, receiver, size, &follow, &progress, &id))
+            crate::transfer::run(move || write(ingest, receiver, size, &follow, &progress, &id))
         };
-        let fetched = repository.download(&descriptor.digest, size, start, &sender).await;
-        drop(sender);
-        let (ingest, written) = writing.await.map_err(|e| (ended(e), resumed))?;
+        let fetching = async {
+            let fetched = repository.download(&descriptor.digest, size, start, &sender).await;
+            // Its end is the writer's.
+            drop(sender);
+            fetched
+        };
+        let (fetched, written) = tokio::join!(fetching, writing);
+        let (ingest, written) = written.map_err(|e| (e, resumed))?;
         if let Err(error) = written.and(fetched) {
             // Kept for the next attempt; that failing too is worth a word, but not the reason.
             if let Err(kept) = blocking(move || ingest.keep()).await {

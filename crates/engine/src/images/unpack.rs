@@ -2,7 +2,7 @@
 
 use super::compress::{ReadAhead, unwrap};
 use super::lease::Lease;
-use super::{Images, blocking, io};
+use super::{Images, blocking, io, transfer};
 use std::io::Read;
 use std::sync::Arc;
 use wharf_model::snapshots::Layer;
@@ -24,7 +24,7 @@ impl Images {
         let snapshots = Arc::clone(&self.snapshots);
         let (parent, diff_id) = (parent.cloned(), diff_id.clone());
         let working = lease.at_work().await;
-        blocking(move || {
+        transfer(move || {
             let _working = working;
             if let Some(layer) = snapshots.layer(&chain)? {
                 return Ok(layer);

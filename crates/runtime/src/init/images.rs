@@ -16,16 +16,20 @@ pub struct Images(Vec<(PathBuf, OwnedFd, Cell<bool>)>);
 
 impl Images {
     /// Takes copies of the engine's mounts, for this container to attach. Called in the engine's mount namespace. What
-    /// the kernel does not copy is mounted anew when it is needed.
+    /// the kernel does not copy is mounted anew, and not by the container's own process, whose cgroup lets it get at no loop
+    /// devices.
     ///
     /// # Errors
-    /// Of open_tree(2).
+    /// Of open_tree(2) and of mounting.
     pub fn copied<'a>(shared: impl Iterator<Item = (&'a PathBuf, OwnedFd)>) -> Result<Self> {
         let mut copies = Vec::new();
         for (path, mount) in shared {
-            let copy =
-                erofs::copy(mount.as_fd()).doing(format_args!("take the mount of {}", path.display()))?;
-            copies.extend(copy.map(|copy| (path.clone(), copy, Cell::new(false))));
+            let what = || format!("mount {}", path.display());
+            let mount = match erofs::copy(mount.as_fd()).doing(what())? {
+                Some(copy) => copy,
+                None => erofs::mount(path).doing(what())?,
+            };
+            copies.push((path.clone(), mount, Cell::new(false)));
         }
         Ok(Self(copies))
     }
