@@ -45,6 +45,10 @@ impl Images {
             size += unpacked.size;
             parent = Some(unpacked.chain_id);
         }
+        if let Some(chain) = parent {
+            let snapshots = Arc::clone(&self.snapshots);
+            blocking(move || snapshots.ready(&chain)).await?;
+        }
         Ok(size)
     }
 

@@ -4,9 +4,9 @@
 use super::tree::{Body, Id, Inode, ROOT, Tree};
 use std::collections::BTreeMap;
 
-/// Lays `upper` on `lower`. What `upper` hides is gone from the result; with `marks` the marks that hide it stay, for
-/// layers that will lie below the result.
-pub(crate) fn merge(lower: &mut Tree, upper: Tree, marks: bool) {
+/// Lays `upper` on `lower`, below which nothing lies. What `upper` hides is gone from the result, with the marks that
+/// hide it: in a directory that nothing lies below, overlayfs would show them.
+pub(crate) fn merge(lower: &mut Tree, upper: Tree) {
     let offset = lower.inodes.len();
     lower.inodes.extend(upper.inodes.into_iter().map(|mut inode| {
         if let Body::Directory(children) = &mut inode.body {
@@ -19,15 +19,14 @@ pub(crate) fn merge(lower: &mut Tree, upper: Tree, marks: bool) {
         let children = take_children(&mut lower.inodes[above]);
         if lower.inodes[above].opaque {
             take_children(&mut lower.inodes[below]);
-            lower.inodes[below].opaque |= marks;
         }
         if !lower.inodes[above].implied || below == ROOT {
             describe(lower, below, above);
         }
         for (name, id) in children {
-            match place(lower, below, &name, id, marks) {
+            match place(lower, below, &name, id) {
                 Some(there) => waiting.push((there, id)),
-                None if marks || !matches!(lower.inodes[id].body, Body::Whiteout) => {
+                None if !matches!(lower.inodes[id].body, Body::Whiteout) => {
                     lower.set_child(below, &name, id);
                 }
                 None => {
@@ -41,17 +40,9 @@ pub(crate) fn merge(lower: &mut Tree, upper: Tree, marks: bool) {
 }
 
 /// The directory that `id` is to be merged into, if that is how it gets its place.
-fn place(tree: &mut Tree, below: Id, name: &[u8], id: Id, marks: bool) -> Option<Id> {
+fn place(tree: &Tree, below: Id, name: &[u8], id: Id) -> Option<Id> {
     let there = tree.children(below)?.get(name).copied()?;
-    if !tree.inodes[id].is_directory() {
-        return None;
-    }
-    if tree.inodes[there].is_directory() {
-        return Some(there);
-    }
-    // It hides a directory that may lie further down.
-    tree.inodes[id].opaque |= marks;
-    None
+    (tree.inodes[id].is_directory() && tree.inodes[there].is_directory()).then_some(there)
 }
 
 /// A directory looks as the topmost layer describes it.

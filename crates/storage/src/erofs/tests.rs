@@ -87,7 +87,7 @@ impl Place {
             }
             match &mut whole {
                 None => whole = Some(layer.tree),
-                Some(below) => merge(below, layer.tree, false),
+                Some(below) => merge(below, layer.tree),
             }
         }
         let image = write(&whole.unwrap(), &devices, false).unwrap();
@@ -286,7 +286,7 @@ fn make_tree(top: &Path) {
     std::fs::write(top.join(std::ffi::OsStr::from_bytes(b"not-utf8-\xff\xfe")), "x").unwrap();
     let mode = rustix::fs::Mode::from_raw_mode(0o640);
     let node = |name, kind, device| {
-        rustix::fs::mknodat(rustix::fs::CWD, top.join(name), kind, mode, device).unwrap()
+        rustix::fs::mknodat(rustix::fs::CWD, top.join(name), kind, mode, device).unwrap();
     };
     node("pipe", rustix::fs::FileType::Fifo, 0);
     node("null", rustix::fs::FileType::CharacterDevice, rustix::fs::makedev(1, 3));

@@ -143,7 +143,15 @@ impl DiskSnapshots {
                 }
             }
         }
-        // The whole may be there already.
+        // Layers are merged down to the bottom or not at all: marks of what hides something further down cannot be merged.
+        if let Some(piece) = &mut piece
+            && piece.below != 0
+        {
+            let parent = piece.layers.get(1).map(|(tree, _)| *tree);
+            piece.below = parent.unwrap_or(piece.below);
+            piece.layers.truncate(1);
+        }
+        // It may be there already.
         Ok(piece.filter(|p| state.indexes.get(&p.top).is_none_or(|index| index.below != p.below)))
     }
 
@@ -181,7 +189,7 @@ impl DiskSnapshots {
             }
             match &mut whole {
                 None => whole = Some(layer.tree),
-                Some(below) => erofs::merge(below, layer.tree, marks),
+                Some(below) => erofs::merge(below, layer.tree),
             }
         }
         let Some(tree) = whole else { return Ok(0) };

@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use wharf_model::snapshots::RootMount;
 use wharf_sys::erofs::{Backing, Mounts};
 
@@ -62,13 +63,23 @@ fn overlay(lower: &[PathBuf], upper: Option<(&Path, &Path)>, means: &Means<'_>) 
             }
         }
     }
+    if !images.is_empty() && MUST_ATTACH.load(Ordering::Relaxed) {
+        return attached(lower, upper, means.scratch);
+    }
     match detached(&paths, upper) {
         // Before 6.8 the kernel takes lower directories only as one text, of at most 255 bytes; before 6.15 it takes none
-        // that are not attached.
-        Err(Errno::INVAL) => attached(lower, upper, means.scratch),
+        // that are not attached, and says so in its log.
+        Err(Errno::INVAL) => {
+            let made = attached(lower, upper, means.scratch);
+            MUST_ATTACH.fetch_or(made.is_ok() && !images.is_empty(), Ordering::Relaxed);
+            made
+        }
         result => Ok(root_of(&result?)?),
     }
 }
+
+/// Found out once: the kernel does not lay an overlay over images that are not attached.
+static MUST_ATTACH: AtomicBool = AtomicBool::new(false);
 
 fn detached(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd, Errno> {
     let fs = sys::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;

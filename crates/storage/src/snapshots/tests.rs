@@ -284,7 +284,28 @@ fn both_kinds_of_layers_lie_on_each_other() {
     let (diff, bytes) = tar(&[file(".wh.h", ""), dir("f"), file("f/new", "")]);
     let top = mounted.unpack(Some(&middle.chain_id), &diff, &mut &bytes[..]).unwrap();
     mounted.ready(&top.chain_id).unwrap();
-    assert_eq!(mounted.view(&top.chain_id).unwrap().len(), 2);
+    assert_eq!(mounted.view(&top.chain_id).unwrap().len(), 3);
     let content = conformance::content(&mounted, Tree::Layer(&top.chain_id));
     assert_eq!(content.keys().filter(|n| !n.is_empty()).collect::<Vec<_>>(), ["d", "d/b", "f", "f/new"]);
+}
+
+#[test]
+fn what_a_layer_hides_of_the_one_below_is_not_listed() {
+    for store in ALL.into_iter().filter_map(laid_out) {
+        let put = |parent: Option<&Layer>, entries: &[(wharf_oci::tar::Entry, &[u8])]| {
+            let (diff, bytes) = tar(entries);
+            store.store.unpack(parent.map(|p| &p.chain_id), &diff, &mut &bytes[..]).unwrap()
+        };
+        let bottom = put(None, &[dir("bin")]);
+        // It gets an index of its own.
+        store.store.view(&bottom.chain_id).unwrap();
+        let middle = put(Some(&bottom), &[dir("e"), dir("e/f"), file("e/f/g", "")]);
+        let top = put(Some(&middle), &[dir("e"), file("e/.wh.f", "")]);
+        for _ in 0..2 {
+            let root = store.store.merged(Tree::Layer(&top.chain_id)).unwrap();
+            let e = inside::open(&root, b"e", rustix::fs::OFlags::RDONLY).unwrap();
+            assert_eq!(inside::names(&e).unwrap(), [b""; 0]);
+            store.store.ready(&top.chain_id).unwrap();
+        }
+    }
 }
