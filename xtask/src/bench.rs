@@ -5,7 +5,7 @@
 //! list of OCI runtimes by path, separated by commas; `WHARF_BENCH_DOCKER_PID` is the process whose memory, with that of
 //! all it started, is Docker's.
 
-mod images;
+pub(crate) mod images;
 mod load;
 pub(crate) mod registry;
 
@@ -153,10 +153,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let binary = crate::build_release(root)?;
     let ours = Ours::start(&binary, "10.212.0.1/24")?;
     let mut engines = vec![&ours.engine];
-    let peers: Vec<Engine> = [("Docker", "WHARF_BENCH_DOCKER"), ("Podman", "WHARF_BENCH_PODMAN")]
-        .into_iter()
-        .filter_map(|(name, variable)| Engine::from_env(name, variable))
-        .collect();
+    let peers = peers();
     engines.extend(&peers);
     let mut rows: Vec<Row> = Vec::new();
     let bundle = Bundle::unpack(&ours.directory)?;
@@ -196,7 +193,6 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     rows.push(("requests to a container's own address, one after another".to_owned(), direct, "req/s"));
     let published = each(&engines, |e| load::requests(e, load::Way::Published))?;
     rows.push(("the same to its port on 127.0.0.1".to_owned(), published, "req/s"));
-    rows.extend(images::rows(&binary, &ours, &peers)?);
     let mut memory = vec![("Wharf".to_owned(), idle)];
     if let Some(pid) = std::env::var("WHARF_BENCH_DOCKER_PID").ok().and_then(|p| p.parse().ok()) {
         memory.push(("Docker".to_owned(), memory_of(pid, |_| true) as f64 / 1024.0));
@@ -210,6 +206,14 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let table = table(&rows);
     print!("{table}");
     write(root, BEGIN, END, &table)
+}
+
+/// The engines that the environment names.
+fn peers() -> Vec<Engine> {
+    [("Docker", "WHARF_BENCH_DOCKER"), ("Podman", "WHARF_BENCH_PODMAN")]
+        .into_iter()
+        .filter_map(|(name, variable)| Engine::from_env(name, variable))
+        .collect()
 }
 
 fn each(

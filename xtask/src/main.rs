@@ -14,11 +14,12 @@ use anyhow::{Context, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const USAGE: &str = "usage: cargo xtask tidy | story | clients | bench | bench registry | scale | vm SUITE
+const USAGE: &str = "usage: cargo xtask tidy | story | clients | bench | bench images | bench registry | scale | vm SUITE
   tidy   check the project's own rules
   story  build Wharf and go through the container story with examples/hello (root)
   clients  install Docker's clients (docker, Compose, docker-py, Testcontainers, dockerode) and test the engine with them (root)
   bench  measure Wharf beside its peers and refresh BENCHMARKS.md (root)
+  bench images    measure pull and push beside Wharf's peers and refresh BENCHMARKS.md (root)
   bench registry  measure the registry beside Debian's docker-registry and refresh BENCHMARKS.md
   scale  measure 10, 100 and 1,000 containers at once and refresh BENCHMARKS.md (root)
   vm     the story on the kernel of a Debian suite: bullseye, bookworm, trixie, sid";
@@ -32,6 +33,7 @@ fn main() -> anyhow::Result<()> {
         ["story"] => story::run(&root),
         ["clients"] => clients::run(&root),
         ["bench"] => bench::run(&root),
+        ["bench", "images"] => bench::images::run(&root),
         ["bench", "registry"] => bench::registry::run(&root),
         ["scale"] => scale::run(&root),
         ["vm", suite] => vm::run(&root, suite),

@@ -45,8 +45,17 @@ impl Drop for Registry {
     }
 }
 
+/// Measures and writes the table.
+pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
+    let binary = crate::build_release(root)?;
+    let ours = Ours::start(&binary, "10.212.0.1/24")?;
+    let table = super::table(&rows(&binary, &ours, &super::peers())?);
+    print!("{table}");
+    super::write(root, "<!-- images -->", "<!-- /images -->", &table)
+}
+
 /// Measures all engines.
-pub(super) fn rows(binary: &Path, ours: &Ours, peers: &[Engine]) -> anyhow::Result<Vec<Row>> {
+fn rows(binary: &Path, ours: &Ours, peers: &[Engine]) -> anyhow::Result<Vec<Row>> {
     let directory = ours.directory.join("images");
     std::fs::create_dir_all(&directory)?;
     let context = context(&directory)?;
