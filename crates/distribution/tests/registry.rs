@@ -119,7 +119,8 @@ async fn fetch(
 ) -> wharf_model::Result<Vec<u8>> {
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<Bytes>(2);
     let (repository, digest) = (repository.clone(), digest.clone());
-    let download = tokio::spawn(async move { repository.download(&digest, size, start, &sender).await });
+    let blob = Descriptor::new(media::OCI_LAYER, digest, size);
+    let download = tokio::spawn(async move { repository.download(&blob, start, &sender).await });
     let mut all = Vec::new();
     while let Some(part) = receiver.recv().await {
         all.extend_from_slice(&part);

@@ -10,7 +10,10 @@ use axum::response::{IntoResponse, Response};
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use wharf_docker_api::types::system::{Component, Info, Platform, Plugins, Runtime, Version};
+use wharf_distribution::client::{Proxy, Settings};
+use wharf_docker_api::types::system::{
+    Component, IndexConfig, Info, Platform, Plugins, RegistryConfig, Runtime, Version,
+};
 use wharf_engine::clock::{now_ns, rfc3339};
 use wharf_model::state::Status;
 
@@ -63,6 +66,8 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
     let statuses: Vec<Status> = api.containers.list().iter().map(|h| h.record().status).collect();
     let count = |wanted: fn(&Status) -> bool| statuses.iter().filter(|s| wanted(s)).count() as i64;
     let uname = rustix::system::uname();
+    let registries = api.images.client().settings();
+    let proxy = |proxy: &Option<Proxy>| proxy.as_ref().map(Proxy::shown).unwrap_or_default();
     let names = |list: &[&str]| Some(list.iter().map(ToString::to_string).collect());
     let info = Info {
         id: api.about.id.clone(),
@@ -99,6 +104,10 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
         os_type: "linux".to_owned(),
         architecture: uname.machine().to_string_lossy().into_owned(),
         index_server_address: "https://index.docker.io/v1/".to_owned(),
+        registry_config: Some(registry_config(&registries)),
+        http_proxy: proxy(&registries.proxies.http),
+        https_proxy: proxy(&registries.proxies.https),
+        no_proxy: registries.proxies.no_proxy.clone(),
         ncpu: std::thread::available_parallelism().map_or(1, |n| n.get() as i64),
         mem_total: wharf_engine::containers::host_memory() as i64,
         docker_root_dir: api.about.data_root.display().to_string(),
@@ -120,6 +129,34 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
         ..Info::default()
     };
     Ok(Json(info).into_response())
+}
+
+/// Mirrors of other registries than Docker Hub are with the registry.
+fn registry_config(settings: &Settings) -> RegistryConfig {
+    let hub = wharf_oci::reference::DEFAULT_DOMAIN;
+    let index = |name: &str, secure: bool| IndexConfig {
+        name: name.to_owned(),
+        mirrors: mirrors(settings, name),
+        secure,
+        official: name == hub,
+    };
+    let (networks, hosts): (Vec<&String>, Vec<&String>) =
+        settings.insecure_registries.iter().partition(|entry| entry.contains('/'));
+    let mut networks: Vec<String> = networks.into_iter().cloned().collect();
+    networks.extend(["::1/128".to_owned(), "127.0.0.0/8".to_owned()]);
+    let mut indexes = BTreeMap::from([(hub.to_owned(), index(hub, true))]);
+    indexes.extend(settings.mirrors.keys().map(|name| (name.clone(), index(name, true))));
+    indexes.extend(hosts.into_iter().map(|name| (name.clone(), index(name, false))));
+    RegistryConfig {
+        insecure_registry_cidrs: Some(networks),
+        index_configs: indexes,
+        mirrors: Some(mirrors(settings, hub)),
+    }
+}
+
+/// With the slash at their end that Docker writes.
+fn mirrors(settings: &Settings, registry: &str) -> Vec<String> {
+    settings.mirrors.get(registry).into_iter().flatten().map(|mirror| format!("{}/", mirror.url())).collect()
 }
 
 fn security_options(remaps_users: bool) -> Vec<String> {

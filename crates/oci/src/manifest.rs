@@ -149,6 +149,12 @@ impl Descriptor {
         }
     }
 
+    /// Whether it is a layer that registries need not hold.
+    pub fn is_foreign(&self) -> bool {
+        self.media_type == media::DOCKER_LAYER_FOREIGN
+            || self.media_type.starts_with(media::OCI_LAYER_NONDISTRIBUTABLE)
+    }
+
     /// How the layer is wrapped, by its media type; `None` when it is not a layer that can be unpacked.
     pub fn compression(&self) -> Option<Compression> {
         let nondistributable = media::OCI_LAYER_NONDISTRIBUTABLE;

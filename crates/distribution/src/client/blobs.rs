@@ -1,10 +1,9 @@
 //! Blobs of a repository: download with resumption, upload, mount.
 
+use super::answer::{absolute, escape};
+use super::send::{Call, bytes_body, host_of};
 use super::transport::RequestBody;
-use super::{
-    ATTEMPTS, Call, FIRST_PAUSE, MAX_PAUSE, Repository, SILENCE, absolute, bytes_body, escape, failure,
-    host_of,
-};
+use super::{ATTEMPTS, FIRST_PAUSE, MAX_PAUSE, Repository};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
@@ -17,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::Digest;
+use wharf_oci::manifest::Descriptor;
 
 /// Bytes read from the disk at once for an upload.
 const CHUNK: usize = 1 << 18;
@@ -48,95 +48,7 @@ impl Repository {
         match response.status() {
             StatusCode::OK => Ok(Some(content_length(response.headers()).unwrap_or_default())),
             StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(failure(response, &format!("look for the blob {digest} in {}", self.name())).await),
-        }
-    }
-
-    /// Downloads a blob from byte `start` on into a channel. A transfer that breaks goes on where it stopped;
-    /// more bytes than `size` are refused. The receiver verifies the digest. Ends without error when the
-    /// receiver is gone.
-    pub async fn download(
-        &self,
-        digest: &Digest,
-        size: u64,
-        start: u64,
-        out: &mpsc::Sender<Bytes>,
-    ) -> Result<()> {
-        let mut offset = start;
-        let mut failures = 0;
-        while offset < size {
-            let before = offset;
-            let error = match self.download_once(digest, size, &mut offset, out).await {
-                Ok(Some(())) => return Ok(()),
-                Ok(None) => {
-                    Error::internal(format!("the registry ended blob {digest} at byte {offset} of {size}"))
-                }
-                Err(error) if error.kind() == ErrorKind::Internal => error,
-                Err(error) => return Err(error),
-            };
-            failures = if offset > before { 1 } else { failures + 1 };
-            if failures >= ATTEMPTS {
-                return Err(error);
-            }
-            tracing::debug!(%digest, offset, error = error.full(), "a download goes on");
-            tokio::time::sleep((FIRST_PAUSE * 2u32.pow(failures)).min(MAX_PAUSE)).await;
-        }
-        Ok(())
-    }
-
-    /// One request's worth. `Some` when all is there or nobody wants it any more.
-    async fn download_once(
-        &self,
-        digest: &Digest,
-        size: u64,
-        offset: &mut u64,
-        out: &mpsc::Sender<Bytes>,
-    ) -> Result<Option<()>> {
-        let mut call = self.call(Method::GET, &format!("blobs/{digest}"), "pull");
-        if *offset > 0 {
-            let range = HeaderValue::from_str(&format!("bytes={offset}-"));
-            call.headers
-                .insert(RANGE, range.map_err(|e| Error::wrap(ErrorKind::Internal, "make a range", e))?);
-        }
-        let response = self.send(&call).await?;
-        // A registry that does not know ranges sends all of it again.
-        let mut skip = match response.status() {
-            StatusCode::OK => *offset,
-            StatusCode::PARTIAL_CONTENT if range_start(response.headers()) == Some(*offset) => 0,
-            StatusCode::PARTIAL_CONTENT => {
-                return Err(Error::invalid(format!(
-                    "the registry sent another part of blob {digest} than was asked for"
-                )));
-            }
-            _ => return Err(failure(response, &format!("get the blob {digest} of {}", self.name())).await),
-        };
-        let mut body = response.into_body();
-        loop {
-            let frame = match tokio::time::timeout(SILENCE, body.frame()).await {
-                Ok(None) => return Ok((*offset == size).then_some(())),
-                Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(e))) => {
-                    return Err(Error::wrap(ErrorKind::Internal, format!("read the blob {digest}"), e));
-                }
-                Err(_) => {
-                    let text =
-                        format!("the registry was silent for {} seconds in blob {digest}", SILENCE.as_secs());
-                    return Err(Error::internal(text));
-                }
-            };
-            let Ok(mut data) = frame.into_data() else { continue };
-            let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(data.len());
-            skip -= skipped as u64;
-            let data = data.split_off(skipped);
-            if *offset + data.len() as u64 > size {
-                return Err(Error::invalid(format!(
-                    "the registry sent more for blob {digest} than the {size} bytes promised"
-                )));
-            }
-            *offset += data.len() as u64;
-            if !data.is_empty() && out.send(data).await.is_err() {
-                return Ok(Some(()));
-            }
+            _ => Err(self.failure(response, &format!("look for the blob {digest} in {}", self.name())).await),
         }
     }
 
@@ -147,6 +59,18 @@ impl Repository {
                 "blob {digest} has {size} bytes, more than the {limit} allowed"
             )));
         }
+        let blob = Descriptor::new("", digest.clone(), size);
+        match self.collect_blob(&blob, true).await {
+            // A mirror with damaged content is no reason to fail.
+            Err(error) if error.kind() == ErrorKind::Invalid && self.has_mirrors() => {
+                tracing::warn!(%digest, error = error.full(), "asking the registry itself");
+                self.collect_blob(&blob, false).await
+            }
+            result => result,
+        }
+    }
+
+    async fn collect_blob(&self, blob: &Descriptor, from_mirrors: bool) -> Result<Bytes> {
         let (sender, mut receiver) = mpsc::channel::<Bytes>(4);
         let collecting = async {
             let mut all = Vec::new();
@@ -156,12 +80,16 @@ impl Repository {
             all
         };
         let downloading = async {
-            let result = self.download(digest, size, 0, &sender).await;
+            let result = match from_mirrors {
+                true => self.download(blob, 0, &sender).await,
+                false => self.download_upstream(blob, 0, &sender).await,
+            };
             drop(sender);
             result
         };
         let (all, result) = tokio::join!(collecting, downloading);
         result?;
+        let digest = &blob.digest;
         let real = if digest.algorithm() == "sha512" { Digest::sha512(&all) } else { Digest::sha256(&all) };
         if real != *digest {
             return Err(wharf_model::blobs::mismatch(digest, &real));
@@ -216,7 +144,7 @@ impl Repository {
         let doing = format!("upload the blob {digest} to {}", self.name());
         let response = self.send(&self.call(Method::POST, "blobs/uploads/", "pull,push")).await?;
         if response.status() != StatusCode::ACCEPTED {
-            return Err(failure(response, &doing).await);
+            return Err(self.failure(response, &doing).await);
         }
         let mut location = self.location(&response)?;
         // One PATCH that is not repeated by itself: a body that broke off is asked about, not sent blindly.
@@ -238,7 +166,7 @@ impl Repository {
                     offset = size;
                     continue;
                 }
-                Ok((response, _)) => failure(response, &doing).await,
+                Ok((response, _)) => self.failure(response, &doing).await,
                 Err(error) => error,
             };
             failures += 1;
@@ -282,7 +210,7 @@ impl Repository {
         let doing = format!("upload a layer to {}", self.name());
         let response = self.send(&self.call(Method::POST, "blobs/uploads/", "pull,push")).await?;
         if response.status() != StatusCode::ACCEPTED {
-            return Err(failure(response, &doing).await);
+            return Err(self.failure(response, &doing).await);
         }
         let end = Mutex::new(None);
         let make = || {
@@ -300,7 +228,7 @@ impl Repository {
         let end = end.into_inner().unwrap_or_else(PoisonError::into_inner);
         let response = match sent {
             Ok((response, _)) if response.status() == StatusCode::ACCEPTED => response,
-            Ok((response, _)) => return Err(failure(response, &doing).await),
+            Ok((response, _)) => return Err(self.failure(response, &doing).await),
             Err(error) => return Err(error),
         };
         let broken = || Error::internal(format!("{doing}: it could not be made to its end"));
@@ -315,7 +243,7 @@ impl Repository {
         let response = self.send(&Call::new(Method::PUT, target, self.scope("pull,push"))).await?;
         match response.status() {
             StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(()),
-            _ => Err(failure(response, doing).await),
+            _ => Err(self.failure(response, doing).await),
         }
     }
 
@@ -328,7 +256,7 @@ impl Repository {
         let doing = format!("upload the blob {digest} to {}", self.name());
         let response = self.send(&self.call(Method::POST, "blobs/uploads/", "pull,push")).await?;
         if response.status() != StatusCode::ACCEPTED {
-            return Err(failure(response, &doing).await);
+            return Err(self.failure(response, &doing).await);
         }
         let location = self.location(&response)?;
         let separator = if location.contains('?') { '&' } else { '?' };
@@ -340,7 +268,7 @@ impl Repository {
         let response = self.send(&call).await?;
         match response.status() {
             StatusCode::CREATED | StatusCode::NO_CONTENT => Ok(digest),
-            _ => Err(failure(response, &doing).await),
+            _ => Err(self.failure(response, &doing).await),
         }
     }
 
@@ -371,12 +299,8 @@ fn body_from(file: &File, offset: u64, size: u64, sent: &Sent) -> Result<(Reques
     Ok((StreamBody::new(stream).boxed_unsync(), Some(size - offset)))
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn range_start(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
 }
 
 /// `Range: 0-99` of an upload: it goes on at 100.

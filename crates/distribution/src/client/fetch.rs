@@ -1,6 +1,8 @@
 //! Documents of the web: what `ADD` and `import` take by address.
 
-use super::{Client, MAX_REDIRECTS, SILENCE, absolute, answered, no_body};
+use super::answer::{absolute, answered};
+use super::send::no_body;
+use super::{Client, MAX_REDIRECTS};
 use bytes::Bytes;
 use futures_util::Stream;
 use http::header::{LAST_MODIFIED, LOCATION, USER_AGENT};
@@ -8,6 +10,7 @@ use http::{Request, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::io;
+use std::time::Duration;
 use wharf_model::{Error, ErrorKind, Result};
 
 /// A document on its way.
@@ -15,15 +18,16 @@ pub struct Document {
     /// Seconds since the epoch, when the server says when it was changed.
     pub modified: Option<i64>,
     body: Incoming,
+    silence: Duration,
 }
 
 impl Document {
     /// The content. A server that falls silent for a minute breaks it off.
     pub fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-        futures_util::stream::unfold(Some(self.body), |body| async {
+        futures_util::stream::unfold(Some(self.body), move |body| async move {
             let mut body = body?;
             loop {
-                let frame = match tokio::time::timeout(SILENCE, body.frame()).await {
+                let frame = match tokio::time::timeout(self.silence, body.frame()).await {
                     Err(_) => return Some((Err(io::ErrorKind::TimedOut.into()), None)),
                     Ok(None) => return None,
                     Ok(Some(Err(e))) => return Some((Err(io::Error::other(e)), None)),
@@ -62,7 +66,7 @@ impl Client {
             let request = Request::get(uri).header(USER_AGENT, &self.user_agent).body(body);
             let request = request
                 .map_err(|e| Error::wrap(ErrorKind::Internal, format!("make a request for {target}"), e))?;
-            let response = answered(self.transport.send(request)).await?;
+            let response = answered(self.transport.send(request), self.silence).await?;
             let status = response.status();
             let location = response.headers().get(LOCATION).and_then(|v| v.to_str().ok());
             match location {
@@ -72,7 +76,7 @@ impl Client {
                     let modified = header.and_then(|v| httpdate::parse_http_date(v).ok());
                     let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
                     let modified = since.and_then(|since| since.as_secs().try_into().ok());
-                    return Ok(Document { modified, body: response.into_body() });
+                    return Ok(Document { modified, body: response.into_body(), silence: self.silence });
                 }
                 _ => {
                     let kind = if status.as_u16() == 404 { ErrorKind::NotFound } else { ErrorKind::Internal };

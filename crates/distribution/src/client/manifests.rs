@@ -1,6 +1,8 @@
 //! Manifests of a repository.
 
-use super::{Repository, bytes_body, collect, failure};
+use super::Repository;
+use super::answer::collect;
+use super::send::bytes_body;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -28,19 +30,36 @@ fn accept() -> HeaderValue {
 }
 
 impl Repository {
-    /// A manifest or index by tag or digest. What has another digest than was asked for is `Invalid`.
+    /// A manifest or index by tag or digest, from a mirror that has it or else from the registry. What has another digest
+    /// than was asked for is `Invalid`.
     pub async fn manifest(&self, selector: &str) -> Result<Fetched> {
+        for mirror in self.mirrors() {
+            match mirror.own_manifest(selector).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(error) => mirror.disappoints(&error),
+            }
+        }
+        self.own_manifest(selector).await
+    }
+
+    async fn own_manifest(&self, selector: &str) -> Result<Fetched> {
         let mut call = self.call(Method::GET, &format!("manifests/{selector}"), "pull");
         call.headers.insert(ACCEPT, accept());
         let response = self.send(&call).await?;
         if response.status() != StatusCode::OK {
-            return Err(failure(response, &format!("get the manifest of {}:{selector}", self.name())).await);
+            return Err(self
+                .failure(response, &format!("get the manifest of {}:{selector}", self.name()))
+                .await);
         }
         let content_type =
             response.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let stated =
             response.headers().get(CONTENT_DIGEST).and_then(|v| v.to_str().ok()?.parse::<Digest>().ok());
-        let body = collect(response, usize::try_from(MAX_MANIFEST_SIZE).unwrap_or(usize::MAX)).await?;
+        let name = format!("{}:{selector}", self.name());
+        let limit = usize::try_from(MAX_MANIFEST_SIZE).unwrap_or(usize::MAX);
+        let body = collect(response, limit, self.client.silence)
+            .await
+            .map_err(|e| Error::wrap(e.kind(), format!("get the manifest of {name}"), e))?;
         let expected = selector.parse::<Digest>().ok().or(stated);
         let digest = match &expected {
             Some(expected) if expected.algorithm() == "sha512" => Digest::sha512(&body),
@@ -54,7 +73,11 @@ impl Repository {
                 wharf_oci::manifest::ManifestError::Schema1 => ErrorKind::Unsupported,
                 _ => ErrorKind::Invalid,
             };
-            Error::wrap(kind, format!("read the manifest of {}:{selector}", self.name()), e)
+            let stated =
+                content_type.as_deref().filter(|t| !t.contains("json")).map_or_else(String::new, |t| {
+                    format!(" (the registry, or something between, answered with {t:?})")
+                });
+            Error::wrap(kind, format!("read the manifest of {name}{stated}"), e)
         })?;
         Ok(Fetched { digest, media_type: document.media_type().to_owned(), body, document })
     }
@@ -67,7 +90,7 @@ impl Repository {
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(None),
-            _ => return Err(failure(response, &format!("look for {}:{selector}", self.name())).await),
+            _ => return Err(self.failure(response, &format!("look for {}:{selector}", self.name())).await),
         }
         let text = |name: HeaderName| response.headers().get(name).and_then(|v| v.to_str().ok());
         let digest = text(CONTENT_DIGEST).and_then(|d| d.parse::<Digest>().ok());
@@ -96,7 +119,9 @@ impl Repository {
         call.body = &make;
         let response = self.send(&call).await?;
         if !response.status().is_success() {
-            return Err(failure(response, &format!("put the manifest of {}:{selector}", self.name())).await);
+            return Err(self
+                .failure(response, &format!("put the manifest of {}:{selector}", self.name()))
+                .await);
         }
         Ok(digest)
     }
@@ -106,7 +131,7 @@ impl Repository {
         let call = self.call(Method::DELETE, &format!("manifests/{selector}"), "pull,push,delete");
         let response = self.send(&call).await?;
         if !response.status().is_success() {
-            return Err(failure(response, &format!("delete {}:{selector}", self.name())).await);
+            return Err(self.failure(response, &format!("delete {}:{selector}", self.name())).await);
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! Looking for repositories by a part of their name.
 
-use super::{Call, Client, Credentials, escape};
+use super::answer::escape;
+use super::send::Call;
+use super::{Client, Credentials};
 use http::Method;
 use serde::Deserialize;
 use wharf_model::Result;

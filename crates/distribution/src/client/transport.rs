@@ -1,14 +1,17 @@
 //! Connections: name, TCP, TLS, and a pool of them per registry.
 
 use super::ClientConfig;
+use super::proxy::Proxy;
 use super::resolve::Resolver;
+use super::settings::{Settings, split_host};
 use super::tls;
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::header::PROXY_AUTHORIZATION;
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::connect::{self, Connected};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use std::collections::HashMap;
@@ -17,7 +20,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -26,6 +29,8 @@ use wharf_model::{Error, ErrorKind, Result};
 
 /// One address has this long to take a connection, and a server to shake hands.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A proxy has this long to lead to a host, names looked up and all.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections kept for the next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -42,7 +47,7 @@ pub(super) struct Transport {
 struct Connector {
     resolver: Resolver,
     certs_dir: Arc<PathBuf>,
-    insecure: Arc<Vec<String>>,
+    settings: Arc<RwLock<Arc<Settings>>>,
     tls: Arc<Mutex<HashMap<String, Arc<rustls::ClientConfig>>>>,
     /// Insecure hosts that were found to speak plain HTTP, or not.
     plain: Arc<Mutex<HashMap<String, bool>>>,
@@ -53,7 +58,7 @@ impl Transport {
         let connector = Connector {
             resolver: Resolver::default(),
             certs_dir: Arc::new(config.certs_dir.clone()),
-            insecure: Arc::new(config.insecure_registries.clone()),
+            settings: Arc::new(RwLock::new(Arc::new(config.settings.clone()))),
             tls: Arc::default(),
             plain: Arc::default(),
         };
@@ -66,8 +71,28 @@ impl Transport {
         Self { pool, connector }
     }
 
-    pub(super) async fn send(&self, request: Request<RequestBody>) -> Result<Response<Incoming>> {
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.connector.settings()
+    }
+
+    /// Changes them. What was found out about hosts is found out anew.
+    pub(super) fn set(&self, settings: Settings) {
+        *self.connector.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+        self.connector.tls.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.connector.plain.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    pub(super) async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Incoming>> {
         let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
+        if request.uri().scheme_str() == Some("http")
+            && let Some(proxy) = self.settings().proxies.for_host(&host, false)
+            && let Some(value) = &proxy.authorization
+        {
+            let mut value = HeaderValue::from_str(value)
+                .map_err(|e| Error::wrap(ErrorKind::Invalid, "send the proxy's credentials", e))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(PROXY_AUTHORIZATION, value);
+        }
         self.pool.request(request).await.map_err(|e| {
             // The connector's own errors say all there is to say.
             let text = format!("talk to the registry {host}");
@@ -80,21 +105,18 @@ impl Transport {
 
     /// `https`, or `http` for a host that may be spoken to in the clear and does not speak TLS.
     pub(super) async fn scheme(&self, host: &str) -> Result<&'static str> {
-        if !self.connector.is_insecure(host) {
+        let settings = self.settings();
+        if !settings.is_insecure(host) {
             return Ok("https");
+        }
+        if settings.is_plain_mirror(host) {
+            return Ok("http");
         }
         let known = self.connector.plain.lock().unwrap_or_else(PoisonError::into_inner).get(host).copied();
         let plain = match known {
             Some(plain) => plain,
             None => {
-                let stream = self.connector.connect(host, 443).await?;
-                let plain = match self.connector.handshake(host, stream).await {
-                    Ok(_) => false,
-                    Err(error) => {
-                        tracing::debug!(host, %error, "no TLS: speaking plain HTTP");
-                        true
-                    }
-                };
+                let plain = self.connector.speaks_plain(host).await?;
                 self.connector
                     .plain
                     .lock()
@@ -108,7 +130,7 @@ impl Transport {
 
     /// Whether a host may be spoken to in the clear.
     pub(super) fn is_insecure(&self, host: &str) -> bool {
-        self.connector.is_insecure(host)
+        self.settings().is_insecure(host)
     }
 }
 
@@ -123,23 +145,62 @@ fn find_model_error(error: &(dyn std::error::Error + 'static)) -> Option<(ErrorK
     None
 }
 
-fn split_host(authority: &str) -> (&str, Option<u16>) {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') && !host.is_empty() => (host, port.parse().ok()),
-        _ => (authority, None),
-    }
-}
-
 impl Connector {
-    /// Loopback always is, as with Docker; others when they are listed, by name, name and port, or network.
-    fn is_insecure(&self, authority: &str) -> bool {
-        let (host, _) = split_host(authority);
-        let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-        host == "localhost"
-            || address.is_some_and(|a| a.is_loopback())
-            || self.insecure.iter().any(|entry| {
-                entry == authority || entry == host || address.is_some_and(|a| in_network(a, entry))
-            })
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether a host that may be spoken to in the clear does not speak TLS.
+    async fn speaks_plain(&self, host: &str) -> Result<bool> {
+        let (stream, _) = match self.reach(host, true).await {
+            Ok(reached) => reached,
+            // A proxy that lets nobody through to this port with CONNECT may still take plain requests.
+            Err(error) if self.settings().proxies.for_host(host, false).is_some() => {
+                tracing::debug!(host, error = error.full(), "no tunnel: speaking plain HTTP");
+                return Ok(true);
+            }
+            Err(error) => return Err(error),
+        };
+        match self.handshake(host, stream).await {
+            Ok(_) => Ok(false),
+            Err(error) => {
+                tracing::debug!(host, error = error.full(), "no TLS: speaking plain HTTP");
+                Ok(true)
+            }
+        }
+    }
+
+    /// A stream to a host, through a proxy where there is one for it; whether whole addresses are to be asked for.
+    async fn reach(&self, authority: &str, tls: bool) -> Result<(Stream, bool)> {
+        let settings = self.settings();
+        let Some(proxy) = settings.proxies.for_host(authority, tls) else {
+            let port = if tls { 443 } else { 80 };
+            return Ok((Stream(Box::new(self.connect(authority, port).await?)), false));
+        };
+        let through = self.through(proxy, authority, tls);
+        match tokio::time::timeout(PROXY_TIMEOUT, through).await {
+            Ok(reached) => reached,
+            Err(_) => {
+                Err(Error::internal(format!("the proxy {} leads nowhere for {authority}", proxy.shown())))
+            }
+        }
+    }
+
+    async fn through(&self, proxy: &Proxy, authority: &str, tls: bool) -> Result<(Stream, bool)> {
+        let port = if proxy.tls { 443 } else { 80 };
+        let tcp = self.connect(&proxy.authority, port).await.map_err(|e| {
+            Error::wrap(e.kind(), format!("reach {authority} through the proxy {}", proxy.shown()), e)
+        })?;
+        let mut stream = Stream(Box::new(tcp));
+        if proxy.tls {
+            stream = Stream(Box::new(self.handshake(&proxy.authority, stream).await?));
+        }
+        if !tls {
+            return Ok((stream, true));
+        }
+        let (host, port) = split_host(authority);
+        proxy.tunnel(&mut stream, &format!("{host}:{}", port.unwrap_or(443))).await?;
+        Ok((stream, false))
     }
 
     async fn connect(&self, authority: &str, default_port: u16) -> Result<TcpStream> {
@@ -169,13 +230,14 @@ impl Connector {
     async fn handshake(
         &self,
         authority: &str,
-        stream: TcpStream,
-    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        stream: Stream,
+    ) -> Result<tokio_rustls::client::TlsStream<Stream>> {
         let known = self.tls.lock().unwrap_or_else(PoisonError::into_inner).get(authority).cloned();
         let config = match known {
             Some(config) => config,
             None => {
-                let config = tls::config(&self.certs_dir, authority, !self.is_insecure(authority))?;
+                let verify = !self.settings().is_insecure(authority);
+                let config = tls::config(&self.certs_dir, authority, verify)?;
                 let mut table = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
                 Arc::clone(table.entry(authority.to_owned()).or_insert(config))
             }
@@ -200,7 +262,7 @@ impl Connector {
 }
 
 /// Whether an address is in a network written as `10.0.0.0/8`.
-fn in_network(address: IpAddr, network: &str) -> bool {
+pub(super) fn in_network(address: IpAddr, network: &str) -> bool {
     let Some((base, length)) = network.split_once('/') else { return false };
     let (Ok(base), Ok(length)) = (base.parse::<IpAddr>(), length.parse::<u32>()) else { return false };
     match (address, base) {
@@ -217,7 +279,7 @@ fn in_network(address: IpAddr, network: &str) -> bool {
 }
 
 impl tower_service::Service<Uri> for Connector {
-    type Response = TokioIo<Stream>;
+    type Response = TokioIo<Connection>;
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response>> + Send>>;
 
@@ -229,81 +291,66 @@ impl tower_service::Service<Uri> for Connector {
         let connector = self.clone();
         Box::pin(async move {
             let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
-            if uri.scheme_str() == Some("http") {
-                return Ok(TokioIo::new(Stream::Plain(connector.connect(&authority, 80).await?)));
-            }
-            let stream = connector.connect(&authority, 443).await?;
-            Ok(TokioIo::new(Stream::Tls(Box::new(connector.handshake(&authority, stream).await?))))
+            let tls = uri.scheme_str() != Some("http");
+            let (stream, proxied) = connector.reach(&authority, tls).await?;
+            let stream =
+                if tls { Stream(Box::new(connector.handshake(&authority, stream).await?)) } else { stream };
+            Ok(TokioIo::new(Connection { stream, proxied }))
         })
     }
 }
 
-/// A connection with or without TLS.
-pub(super) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// TCP, with any number of TLS on it.
+pub(super) struct Stream(Box<dyn Io>);
+
+/// What requests are sent on.
+pub(super) struct Connection {
+    stream: Stream,
+    /// A proxy takes the requests, and wants to know for whom they are.
+    proxied: bool,
 }
 
-impl Connection for Stream {
+impl connect::Connection for Connection {
     fn connected(&self) -> Connected {
-        Connected::new()
+        Connected::new().proxy(self.proxied)
     }
 }
 
-macro_rules! delegate {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Stream::Plain($stream) => $call,
-            Stream::Tls($stream) => $call,
+macro_rules! delegate_io {
+    ($type:ty, $field:tt) => {
+        impl AsyncRead for $type {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.$field).poll_read(cx, buf)
+            }
+        }
+
+        impl AsyncWrite for $type {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.$field).poll_write(cx, buf)
+            }
+
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.$field).poll_flush(cx)
+            }
+
+            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.$field).poll_shutdown(cx)
+            }
         }
     };
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        delegate!(self, stream => Pin::new(stream).poll_write(cx, buf))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_shutdown(cx))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_may_be_spoken_to_in_the_clear() {
-        let config = ClientConfig {
-            insecure_registries: vec!["reg.local:5000".into(), "other".into(), "10.0.0.0/8".into()],
-            ..ClientConfig::default()
-        };
-        let transport = Transport::new(&config);
-        for yes in [
-            "localhost",
-            "localhost:5000",
-            "127.0.0.1:5000",
-            "127.9.9.9",
-            "[::1]:5000",
-            "reg.local:5000",
-            "other:1",
-            "10.1.2.3:5000",
-        ] {
-            assert!(transport.is_insecure(yes), "{yes}");
-        }
-        for no in ["reg.local", "docker.io", "11.0.0.1", "localhost.evil.org"] {
-            assert!(!transport.is_insecure(no), "{no}");
-        }
-    }
-}
+delegate_io!(Stream, 0);
+delegate_io!(Connection, stream);

@@ -16,10 +16,12 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use wharf_build::apply_changes;
+use wharf_distribution::client::Credentials;
 use wharf_docker_api::types::image::PruneResponse;
 use wharf_engine::images::Import;
 use wharf_model::{Error, ErrorKind};
 use wharf_oci::platform::Platform;
+use wharf_oci::reference::Reference;
 
 fn platform(params: &Params) -> ApiResult<Option<Platform>> {
     let text = params.get("platform").map(str::parse).transpose();
@@ -38,21 +40,37 @@ pub(crate) async fn create(
     }
     let name =
         params.get("fromImage").ok_or_else(|| ApiError::bad_request("missing parameter: fromImage"))?;
-    let wanted = reference(name, params.get("tag"))?;
+    let wanted = reference(name, params.get("tag").filter(|tag| !tag.is_empty()))?;
     let (platform, credentials) = (platform(&params)?, credentials(&headers)?);
     let (stream, messages) = MessageStream::new();
     tokio::spawn(async move {
-        let pull = api.images.pull(&wanted, platform.as_ref(), credentials, stream.sink());
+        let pull = pull(&api, wanted, platform.as_ref(), credentials, &stream);
         let result = tokio::select! {
             result = pull => result,
             () = stream.abandoned() => return,
         };
         match result {
-            Ok(_) => publish_pull(&api, &wanted.or_latest().familiar()),
+            Ok(names) => names.iter().for_each(|name| publish_pull(&api, &name.familiar())),
             Err(e) => stream.error(e, 0),
         }
     });
     messages.answer().await
+}
+
+/// A name without tag and digest is all its tags.
+async fn pull(
+    api: &Api,
+    wanted: Reference,
+    platform: Option<&Platform>,
+    credentials: Credentials,
+    stream: &MessageStream,
+) -> wharf_model::Result<Vec<Reference>> {
+    if wanted.tag().is_none() && wanted.digest().is_none() {
+        let pulled = api.images.pull_all(&wanted, platform, credentials, stream.sink()).await?;
+        return Ok(pulled.into_iter().map(|(name, _)| name).collect());
+    }
+    api.images.pull(&wanted, platform, credentials, stream.sink()).await?;
+    Ok(vec![wanted])
 }
 
 fn publish_pull(api: &Api, name: &str) {

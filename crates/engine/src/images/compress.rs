@@ -4,6 +4,8 @@ use flate2::bufread::MultiGzDecoder;
 use libdeflater::{CompressionLvl, Compressor};
 use ring::digest::{Context, SHA256};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use wharf_oci::digest::Digest;
 use wharf_oci::manifest::Compression;
@@ -20,11 +22,61 @@ const LEVEL: i32 = 1;
 /// A member's header and trailer, what level or system made it left out (RFC 1952).
 const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
+/// Bytes that any archive may expand to, however small it is.
+const FREE_EXPANSION: u64 = 4 << 30;
+/// Beyond that it must not expand to more than so many times its size: file trees expand three to ten times, images of
+/// almost empty disks a hundred times; bombs come near the thousand of deflate or the tens of thousands of zstd.
+const MAX_EXPANSION: u64 = 200;
+/// The window a zstd frame may ask for, as a power of two: 128 MiB, which every decoder has to grant no more than
+/// (`zstd --long=27`). It is memory of the engine's for as long as the layer is read.
+const MAX_ZSTD_WINDOW: u32 = 27;
+
 /// A reader of what is wrapped; the wrapping is told by the first bytes.
 pub(super) fn unwrap<R: Read + Send + 'static>(inner: R) -> io::Result<(Compression, Box<dyn Read + Send>)> {
+    let packed = Arc::new(AtomicU64::new(0));
+    let inner = Counted { inner, read: Arc::clone(&packed) };
     let mut reader = BufReader::with_capacity(CHUNK, inner);
     let compression = Compression::detect(reader.fill_buf()?);
-    Ok((compression, unwrap_as(compression, reader)?))
+    let inner = unwrap_as(compression, reader)?;
+    Ok((compression, Box::new(InProportion { inner, packed, plain: 0, free: FREE_EXPANSION })))
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    inner: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.read.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+}
+
+/// Ends with an error when what comes out is out of proportion to what went in.
+struct InProportion<R> {
+    inner: R,
+    packed: Arc<AtomicU64>,
+    plain: u64,
+    free: u64,
+}
+
+impl<R: Read> Read for InProportion<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.plain += n as u64;
+        let packed = self.packed.load(Ordering::Relaxed);
+        if self.plain > self.free && self.plain / MAX_EXPANSION > packed {
+            return Err(io::Error::other(format!(
+                "{packed} bytes of it expand to more than {} bytes, over {MAX_EXPANSION} times as many: refused as a \
+                 decompression bomb",
+                self.plain
+            )));
+        }
+        Ok(n)
+    }
 }
 
 /// An archive as it was before it was compressed with gzip or zstd, if it was.
@@ -39,7 +91,11 @@ fn unwrap_as<R: BufRead + Send + 'static>(
     Ok(match compression {
         Compression::None => Box::new(inner),
         Compression::Gzip => Box::new(MultiGzDecoder::new(inner)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(inner)?),
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(inner)?;
+            decoder.window_log_max(MAX_ZSTD_WINDOW)?;
+            Box::new(decoder)
+        }
     })
 }
 
@@ -93,9 +149,9 @@ pub(super) fn gzip(mut content: impl Read + Send, out: &mut dyn Write) -> io::Re
         // Each member has a channel of its own; they are written in order.
         let (order, members) = sync_channel::<Receiver<io::Result<Vec<u8>>>>(threads);
         let (work, jobs) = sync_channel::<(Vec<u8>, SyncSender<io::Result<Vec<u8>>>)>(threads);
-        let jobs = std::sync::Arc::new(std::sync::Mutex::new(jobs));
+        let jobs = Arc::new(std::sync::Mutex::new(jobs));
         for _ in 0..threads {
-            let jobs = std::sync::Arc::clone(&jobs);
+            let jobs = Arc::clone(&jobs);
             scope.spawn(move || {
                 let mut compressor = Compressor::new(CompressionLvl::new(LEVEL).unwrap_or_default());
                 loop {
@@ -199,6 +255,33 @@ mod tests {
         let packed = zstd::encode_all(&content[..], 1).unwrap();
         assert_eq!(inflate(&packed), (Compression::Zstd, content));
         assert_eq!(inflate(b"plain"), (Compression::None, b"plain".to_vec()));
+    }
+
+    #[test]
+    fn what_expands_out_of_proportion_is_refused() {
+        let expand = |packed: Vec<u8>, free| {
+            let count = Arc::new(AtomicU64::new(0));
+            let counted = Counted { inner: io::Cursor::new(packed), read: Arc::clone(&count) };
+            let inner = unwrap_as(Compression::Zstd, BufReader::new(counted)).unwrap();
+            io::copy(&mut InProportion { inner, packed: count, plain: 0, free }, &mut io::sink())
+        };
+        let bomb = zstd::encode_all(&vec![0; 8 << 20][..], 3).unwrap();
+        assert_eq!(expand(bomb.clone(), 8 << 20).unwrap(), 8 << 20);
+        let said = expand(bomb, 1 << 20).unwrap_err().to_string();
+        assert!(said.contains("over 200 times as many: refused as a decompression bomb"), "{said}");
+        let honest: Vec<u8> = (0..2_000_000u32).flat_map(|n| (n % 7919).to_le_bytes()).collect();
+        assert!(expand(zstd::encode_all(&honest[..], 3).unwrap(), 1 << 20).is_ok());
+    }
+
+    #[test]
+    fn a_window_that_costs_too_much_memory_is_refused() {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(28).unwrap();
+        encoder.long_distance_matching(true).unwrap();
+        encoder.write_all(b"content").unwrap();
+        let (_, mut reader) = unwrap(io::Cursor::new(encoder.finish().unwrap())).unwrap();
+        let said = reader.read_to_end(&mut Vec::new()).unwrap_err().to_string();
+        assert!(said.contains("memory"), "{said}");
     }
 
     #[test]

@@ -45,6 +45,11 @@ impl Follow {
         self.0.1.notify_all();
     }
 
+    /// Whether the transfer was begun again: what was read of it before is not what is there.
+    pub(super) fn was_restarted(&self) -> bool {
+        self.state().restarted
+    }
+
     /// A reader from the beginning, which waits for what is not there yet. Its end is that of the verified
     /// whole. Blocks until the transfer has begun.
     pub(super) fn reader(&self) -> io::Result<FollowReader> {

@@ -153,11 +153,12 @@ impl Images {
         fetched?;
         let received = match received {
             Ok(received) => received,
-            Err(error) => {
+            Err(error) if coming.follow.was_restarted() => {
                 // All is here and verified: a transfer that was begun again only disturbed its reader.
                 tracing::debug!(error = error.full(), "taking the layer from its blob");
-                self.receive_blob(&way.lease, &coming.layer).await?
+                self.receive_blob(&way.lease, &coming.layer).await.map_err(|e| of_layer(&coming, e))?
             }
+            Err(error) => return Err(of_layer(&coming, error)),
         };
         (way.progress)(Event::Pulled { id });
         Ok(Some(received))
@@ -186,8 +187,12 @@ impl Images {
                 result = &mut unpacking, if !unpacked => {
                     unpacked = true;
                     if let Err(error) = result {
+                        // A download that broke it says so itself.
                         while let Some(download) = downloads.join_next().await {
                             download.map_err(ended)??;
+                        }
+                        if !coming.iter().any(|one| one.follow.was_restarted()) {
+                            return Err(error);
                         }
                         // All is here and verified: a transfer that was begun again only disturbed its reader.
                         tracing::debug!(error = error.full(), "unpacking from the blobs");
@@ -209,7 +214,8 @@ impl Images {
                 let reader = follow.reader().map_err(io("read a layer that is being fetched"))?;
                 Ok(Box::new(tell(reader)) as Box<dyn Read + Send>)
             };
-            let unpacked = self.unpack(&way.lease, parent.as_ref(), &one.layer.diff_id, open).await?;
+            let unpacked = self.unpack(&way.lease, parent.as_ref(), &one.layer.diff_id, open).await;
+            let unpacked = unpacked.map_err(|e| of_layer(one, e))?;
             parent = Some(unpacked.chain_id);
             (way.progress)(Event::Pulled { id: short(&one.layer.blob.digest) });
         }
@@ -250,6 +256,11 @@ impl Images {
         })
         .await
     }
+}
+
+/// An error with the layer it is about.
+fn of_layer(coming: &Coming, error: Error) -> Error {
+    Error::wrap(error.kind(), format!("failed to register layer {}", coming.descriptor.digest), error)
 }
 
 fn received(received: Option<Received>) -> Result<Received> {

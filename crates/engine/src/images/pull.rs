@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use wharf_distribution::client::{Credentials, Fetched, Repository};
 use wharf_model::blobs::Ingest;
 use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::digest::Digest;
 use wharf_oci::image_config::ImageConfig;
 use wharf_oci::manifest::{Descriptor, Document, Manifest};
 use wharf_oci::platform::Platform;
@@ -21,6 +22,8 @@ use wharf_oci::reference::Reference;
 const QUEUE: usize = 16;
 /// Bytes an image's configuration may have.
 const MAX_CONFIG: u64 = 8 << 20;
+/// Indexes that lead from one to the next before there is a manifest: some tools wrap one in a second.
+const MAX_NESTED: usize = 4;
 
 impl Images {
     /// Pulls an image and gives it its name. Nothing is visible before all of it is verified; what was fetched
@@ -42,6 +45,27 @@ impl Images {
         let image = result?;
         cleaned?;
         Ok(image)
+    }
+
+    /// Pulls every tag of a repository.
+    pub async fn pull_all(
+        &self,
+        reference: &Reference,
+        platform: Option<&Platform>,
+        credentials: Credentials,
+        progress: Progress,
+    ) -> Result<Vec<(Reference, Arc<Image>)>> {
+        let repository = self.client.repository(reference, credentials.clone());
+        let tags = repository.tags().await.map_err(|e| explain(e, reference))?;
+        let mut images = Vec::new();
+        for tag in tags {
+            let tagged = reference
+                .with_tag(&tag)
+                .map_err(|e| Error::wrap(ErrorKind::Invalid, "read the registry's tags", e))?;
+            let image = self.pull(&tagged, platform, credentials.clone(), Arc::clone(&progress)).await?;
+            images.push((tagged, image));
+        }
+        Ok(images)
     }
 
     async fn pull_into(
@@ -163,7 +187,7 @@ impl Images {
         follow: &Follow,
         progress: &Progress,
     ) -> Result<()> {
-        let _flight = self.flights.join(&descriptor.digest).await;
+        let flight = Arc::new(self.flights.join(&descriptor.digest).await);
         let id = short(&descriptor.digest);
         let (blobs, digest) = (Arc::clone(&self.blobs), descriptor.digest.clone());
         let present = blocking(move || match blobs.size(&digest)? {
@@ -176,14 +200,17 @@ impl Images {
             progress(Event::AlreadyExists { id });
             return Ok(());
         }
-        let resumed = self.fetch_once(lease, repository, descriptor, follow, progress, false).await;
-        match resumed {
-            // What an earlier attempt left was damaged: all of it is fetched anew.
+        let source = Source { repository, upstream: false, anew: false, flight: Arc::clone(&flight) };
+        let first = self.fetch_once(lease, &source, descriptor, follow, progress).await;
+        match first {
+            // What an earlier attempt left, or what a mirror has, was damaged: all of it is fetched anew.
             Err((error, true)) if error.kind() == ErrorKind::Invalid => {
-                tracing::warn!(digest = %descriptor.digest, error = error.full(), "a resumed download was damaged");
-                self.fetch_once(lease, repository, descriptor, follow, progress, true)
-                    .await
-                    .map_err(|(error, _)| error)?;
+                tracing::warn!(digest = %descriptor.digest, error = error.full(), "a download was damaged");
+                let source = Source { repository, upstream: true, anew: true, flight };
+                if let Err((error, _)) = self.fetch_once(lease, &source, descriptor, follow, progress).await {
+                    follow.end(Err(error.full()));
+                    return Err(error);
+                }
             }
             Err((error, _)) => {
                 follow.end(Err(error.full()));
@@ -196,17 +223,16 @@ impl Images {
         Ok(())
     }
 
-    /// The error comes with whether the attempt began with bytes of an earlier one.
+    /// The error comes with whether another attempt may fare better, without the bytes of an earlier one or of a mirror.
     async fn fetch_once(
         &self,
         lease: &Lease,
-        repository: &Repository,
+        source: &Source<'_>,
         descriptor: &Descriptor,
         follow: &Follow,
         progress: &Progress,
-        anew: bool,
     ) -> Result<(), (Error, bool)> {
-        let size = descriptor.size;
+        let (size, anew) = (descriptor.size, source.anew);
         let (blobs, name) = (Arc::clone(&self.blobs), format!("pull-{}", descriptor.digest));
         let begun = blocking(move || {
             let mut ingest = blobs.ingest(&name)?;
@@ -217,58 +243,97 @@ impl Images {
         });
         let (reader, ingest) = begun.await.map_err(|e| (e, false))?;
         let start = ingest.offset();
-        let resumed = start > 0;
+        let doubtful = start > 0 || (!source.upstream && source.repository.has_mirrors());
         follow.begin(reader, start);
         let (sender, receiver) = mpsc::channel(QUEUE);
         let writing = {
             let (follow, progress, id) = (follow.clone(), Arc::clone(progress), short(&descriptor.digest));
-            crate::transfer::run(move || write(ingest, receiver, size, &follow, &progress, &id))
+            let begun = Begun(Some(ingest), Arc::clone(&source.flight));
+            crate::transfer::run(move || write(begun, receiver, size, &follow, &progress, &id))
         };
         let fetching = async {
-            let fetched = repository.download(&descriptor.digest, size, start, &sender).await;
+            let fetched = match source.upstream {
+                true => source.repository.download_upstream(descriptor, start, &sender).await,
+                false => source.repository.download(descriptor, start, &sender).await,
+            };
             // Its end is the writer's.
             drop(sender);
             fetched
         };
         let (fetched, written) = tokio::join!(fetching, writing);
-        let (ingest, written) = written.map_err(|e| (e, resumed))?;
+        let (begun, written) = written.map_err(|e| (e, doubtful))?;
         if let Err(error) = written.and(fetched) {
-            // Kept for the next attempt; that failing too is worth a word, but not the reason.
-            if let Err(kept) = blocking(move || ingest.keep()).await {
-                tracing::warn!(error = kept.full(), "what was fetched cannot be kept");
+            if error.kind() == ErrorKind::Invalid {
+                begun.discard();
             }
-            return Err((error, false));
+            return Err((error, doubtful));
         }
         progress(Event::Verifying { id: short(&descriptor.digest) });
         let (digest, working) = (descriptor.digest.clone(), lease.at_work().await);
         let committed = blocking(move || {
             let _working = working;
-            ingest.commit(Some(&digest))
+            begun.commit(&digest)
         });
-        committed.await.map_err(|e| (e, resumed))?;
-        Ok(())
+        committed.await.map_err(|e| (e, doubtful))
+    }
+}
+
+/// Where a blob is fetched from, and how.
+struct Source<'a> {
+    repository: &'a Repository,
+    /// Mirrors are left out.
+    upstream: bool,
+    /// What an earlier attempt left is thrown away.
+    anew: bool,
+    flight: Flight,
+}
+
+/// Keeps others from fetching the same, also until a blocking thread is done with what was given up.
+type Flight = Arc<tokio::sync::OwnedMutexGuard<()>>;
+
+/// A blob on its way to the disk. What is there when the pull breaks or is given up is kept for the next.
+struct Begun(Option<Box<dyn Ingest>>, #[expect(dead_code, reason = "held until it is dropped")] Flight);
+
+impl Begun {
+    /// Throws away what is known to be wrong.
+    fn discard(mut self) {
+        self.0 = None;
+    }
+
+    fn commit(mut self, digest: &Digest) -> Result<()> {
+        self.0.take().map_or(Ok(()), |ingest| ingest.commit(Some(digest)).map(drop))
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        // That failing too is worth a word, but not the reason.
+        if let Some(Err(kept)) = self.0.take().map(Ingest::keep) {
+            tracing::warn!(error = kept.full(), "what was fetched cannot be kept");
+        }
     }
 }
 
 fn write(
-    mut ingest: Box<dyn Ingest>,
+    mut begun: Begun,
     mut pieces: mpsc::Receiver<Bytes>,
     size: u64,
     follow: &Follow,
     progress: &Progress,
     id: &str,
-) -> (Box<dyn Ingest>, Result<()>) {
+) -> (Begun, Result<()>) {
     let mut throttle = Throttle::new();
     while let Some(piece) = pieces.blocking_recv() {
+        let Some(ingest) = &mut begun.0 else { break };
         if let Err(e) = ingest.write_all(&piece) {
-            return (ingest, Err(Error::wrap(ErrorKind::Internal, "write a layer to the disk", e)));
+            return (begun, Err(Error::wrap(ErrorKind::Internal, "write a layer to the disk", e)));
         }
         follow.advance(ingest.offset());
         if throttle.is_due(ingest.offset(), size) {
             progress(Event::Downloading { id: id.to_owned(), current: ingest.offset(), total: size });
         }
     }
-    (ingest, Ok(()))
+    (begun, Ok(()))
 }
 
 /// The manifest of an image: of an index the one for the platform.
@@ -277,22 +342,25 @@ async fn choose(
     top: Fetched,
     platform: Option<&Platform>,
 ) -> Result<(Fetched, Box<Manifest>)> {
-    let index = match &top.document {
-        Document::Manifest(manifest) => return Ok((top.clone(), manifest.clone())),
-        Document::Index(index) => index,
-    };
     let wanted = platform.cloned().unwrap_or_else(Platform::host);
-    let entry = index.choose(&wanted).ok_or_else(|| {
-        Error::not_found(format!(
-            "no matching manifest for {wanted} in the manifest list entries (there are: {})",
-            index.offered()
-        ))
-    })?;
-    let fetched = repository.manifest(entry.digest.as_str()).await?;
-    match fetched.document.clone() {
-        Document::Manifest(manifest) => Ok((fetched, manifest)),
-        Document::Index(_) => Err(Error::unsupported("the image's index leads to another index")),
+    let mut fetched = top;
+    for _ in 0..=MAX_NESTED {
+        let index = match &fetched.document {
+            Document::Manifest(manifest) => {
+                let manifest = manifest.clone();
+                return Ok((fetched, manifest));
+            }
+            Document::Index(index) => index,
+        };
+        let entry = index.choose(&wanted).ok_or_else(|| {
+            Error::not_found(format!(
+                "no matching manifest for {wanted} in the manifest list entries (there are: {})",
+                index.offered()
+            ))
+        })?;
+        fetched = repository.manifest(entry.digest.as_str()).await?;
     }
+    Err(Error::invalid(format!("more than {MAX_NESTED} indexes lead from one to the next")))
 }
 
 /// Docker's words for what people see most.

@@ -1,6 +1,7 @@
 //! The daemon's command line, and what follows from it.
 
 use super::file::Live;
+use super::registries::Mirrors;
 use anyhow::{Context, ensure};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use std::ffi::OsString;
@@ -52,6 +53,21 @@ pub(crate) struct Args {
     /// Registry that may be spoken to without TLS; may be repeated
     #[arg(long, value_name = "HOST")]
     pub(super) insecure_registry: Vec<String>,
+    /// Mirror of Docker Hub; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub(super) registry_mirror: Vec<String>,
+    /// Mirrors of any registry, by the configuration file alone.
+    #[arg(skip)]
+    pub(super) mirrors: Mirrors,
+    /// Proxy for http:// registries, instead of HTTP_PROXY
+    #[arg(long, value_name = "URL")]
+    pub(super) http_proxy: Option<String>,
+    /// Proxy for https:// registries, instead of HTTPS_PROXY
+    #[arg(long, value_name = "URL")]
+    pub(super) https_proxy: Option<String>,
+    /// Hosts that no proxy is used for, with commas between, instead of NO_PROXY
+    #[arg(long, value_name = "HOSTS")]
+    pub(super) no_proxy: Option<String>,
     /// Where output of containers goes that do not say: json-file, local, none, syslog, gelf, fluentd or journald
     #[arg(long, value_name = "DRIVER", default_value = "json-file")]
     pub(super) log_driver: String,
@@ -93,8 +109,13 @@ impl Args {
     }
 
     /// What can be changed while the engine runs.
-    pub(super) fn live(&self) -> Live {
-        Live { debug: self.debug, labels: self.label.clone(), gc: self.gc.clone() }
+    pub(super) fn live(&self) -> anyhow::Result<Live> {
+        Ok(Live {
+            debug: self.debug,
+            labels: self.label.clone(),
+            gc: self.gc.clone(),
+            registries: super::registries::settings(self)?,
+        })
     }
 }
 
@@ -182,7 +203,6 @@ pub(super) struct Config {
     pub(super) cgroup_parent: String,
     /// Name of the nftables table.
     pub(super) table: String,
-    pub(super) insecure_registries: Vec<String>,
     pub(super) mend_records: bool,
     pub(super) tell_ready: bool,
     pub(super) log: LogSpec,
@@ -203,7 +223,7 @@ impl Config {
         if hosts.is_empty() {
             hosts.push(Host::Unix(DEFAULT_SOCKET.into()));
         }
-        let live = args.live();
+        let live = args.live()?;
         for label in &live.labels {
             ensure!(label.contains('='), "bad attribute format: {label}: a label is key=value");
         }
@@ -241,7 +261,6 @@ impl Config {
             } else {
                 args.cdi_spec_dir
             },
-            insecure_registries: args.insecure_registry,
             live,
             mend_records: args.mend_records,
             tell_ready: args.tell_ready,

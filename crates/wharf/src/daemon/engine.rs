@@ -95,7 +95,7 @@ impl Engine {
         let snapshots: Arc<dyn Snapshots> = Arc::new(snapshots);
         snapshots.recover().map_err(plain)?;
         let client = Client::new(&ClientConfig {
-            insecure_registries: config.insecure_registries.clone(),
+            settings: config.live.registries.clone(),
             ..ClientConfig::default()
         });
         let images =

@@ -3,11 +3,13 @@
 mod gc;
 
 use super::config::Args;
+use super::registries;
 use anyhow::{Context, bail, ensure};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde_json::{Map, Value};
 use std::path::Path;
+use wharf_distribution::client::Settings;
 use wharf_engine::gc::Policy;
 
 /// What can be changed while the engine runs, by SIGHUP.
@@ -16,10 +18,11 @@ pub(super) struct Live {
     pub(super) debug: bool,
     pub(super) labels: Vec<String>,
     pub(super) gc: Policy,
+    pub(super) registries: Settings,
 }
 
 /// What the file may say, and the flag that says the same.
-const KEYS: [(&str, &str); 20] = [
+const KEYS: [(&str, &str); 23] = [
     ("bip", "bip"),
     ("bridge", "bridge"),
     ("cdi-spec-dirs", "cdi_spec_dir"),
@@ -34,6 +37,9 @@ const KEYS: [(&str, &str); 20] = [
     ("layers", "layers"),
     ("log-driver", "log_driver"),
     ("log-opts", "log_opt"),
+    ("mirrors", ""),
+    ("proxies", ""),
+    ("registry-mirrors", "registry_mirror"),
     ("tls", "tls"),
     ("tlscacert", "tlscacert"),
     ("tlscert", "tlscert"),
@@ -131,12 +137,31 @@ fn set(args: &mut Args, key: &str, value: &Value) -> anyhow::Result<()> {
             let pair = |(key, value): (&String, &Value)| Ok(format!("{key}={}", text(value)?));
             args.log_opt = options.iter().map(pair).collect::<anyhow::Result<_>>()?;
         }
+        "mirrors" => args.mirrors = registries::mirrors(value)?,
+        "proxies" => proxies(args, value)?,
+        "registry-mirrors" => args.registry_mirror = list(value)?,
         "tls" => args.tls.tls = Some(boolean(value)?),
         "tlscacert" => args.tls.tlscacert = text(value)?.into(),
         "tlscert" => args.tls.tlscert = text(value)?.into(),
         "tlskey" => args.tls.tlskey = text(value)?.into(),
         "tlsverify" => args.tls.tlsverify = Some(boolean(value)?),
         _ => args.userns_remap = Some(text(value)?),
+    }
+    Ok(())
+}
+
+/// As Docker has it, with the names of the flags.
+fn proxies(args: &mut Args, value: &Value) -> anyhow::Result<()> {
+    let map = value.as_object().context("an object of strings is expected")?;
+    known(map, &["http-proxy", "https-proxy", "no-proxy"], "proxies.")?;
+    for (key, value) in map {
+        let target = match key.as_str() {
+            "http-proxy" => &mut args.http_proxy,
+            "https-proxy" => &mut args.https_proxy,
+            _ => &mut args.no_proxy,
+        };
+        ensure!(target.is_none(), "{key} is specified both as a flag and in the configuration file");
+        *target = Some(text(value)?);
     }
     Ok(())
 }
@@ -149,7 +174,7 @@ fn boolean(value: &Value) -> anyhow::Result<bool> {
     value.as_bool().context("true or false is expected")
 }
 
-fn list(value: &Value) -> anyhow::Result<Vec<String>> {
+pub(super) fn list(value: &Value) -> anyhow::Result<Vec<String>> {
     let values = value.as_array().context("a list of strings is expected")?;
     values.iter().map(text).collect()
 }
@@ -187,6 +212,14 @@ mod tests {
         assert_eq!(args.gc.rules(), ["images unused for 72h"]);
         assert_eq!(args.bip.as_deref(), Some("10.0.0.1/24"));
         merged(&[], " ").unwrap();
+        let text = r#"{"registry-mirrors": ["https://a"], "mirrors": {"ghcr.io": ["https://b"]},
+            "proxies": {"http-proxy": "http://p", "no-proxy": "x"}}"#;
+        let args = merged(&[], text).unwrap();
+        assert_eq!(
+            (args.registry_mirror, args.no_proxy),
+            (vec!["https://a".to_owned()], Some("x".to_owned()))
+        );
+        assert_eq!(args.mirrors["ghcr.io"], ["https://b"]);
     }
 
     #[test]
@@ -198,6 +231,11 @@ mod tests {
         assert!(said.contains("option: data_root (the nearest there is: data-root)"), "{said}");
         assert!(
             refusal(&[], r#"{"gc": {"imagse": {}}}"#).contains("gc.imagse (the nearest there is: gc.images)")
+        );
+        let said = refusal(&["--http-proxy", "http://y"], r#"{"proxies": {"http-proxy": "http://x"}}"#);
+        assert!(
+            said.contains("http-proxy is specified both as a flag and in the configuration file"),
+            "{said}"
         );
         assert!(refusal(&[], r#"{"hosts": "x"}"#).contains("hosts: a list of strings"));
         assert!(refusal(&[], "[]").contains("a JSON object"));

@@ -4,6 +4,7 @@ mod config;
 mod engine;
 mod file;
 mod idle;
+mod registries;
 mod reload;
 mod socket;
 mod steps;

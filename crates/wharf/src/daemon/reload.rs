@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use wharf_distribution::client::Mirror;
 use wharf_docker_server::Api;
 
 /// Changes how much is logged: more with `true`.
@@ -23,7 +24,7 @@ impl Reload {
     fn read(&self) -> anyhow::Result<Live> {
         let (mut args, matches) = Args::parse(&self.args)?;
         file::merge(&mut args, &matches)?;
-        Ok(args.live())
+        args.live()
     }
 
     /// As Docker: what can change while the engine runs changes, the rest waits for the next start. With a broken
@@ -36,12 +37,18 @@ impl Reload {
         (self.levels)(live.debug);
         api.about.debug.store(live.debug, Ordering::Relaxed);
         *api.about.labels.lock().unwrap_or_else(PoisonError::into_inner) = live.labels.clone();
+        let mirrors = |registry: &str| -> Vec<&str> {
+            live.registries.mirrors.get(registry).into_iter().flatten().map(Mirror::url).collect()
+        };
         let attributes = BTreeMap::from([
             ("debug".to_owned(), live.debug.to_string()),
             ("labels".to_owned(), format!("{:?}", live.labels)),
             ("gc".to_owned(), live.gc.rules().join("; ")),
+            ("insecure-registries".to_owned(), format!("{:?}", live.registries.insecure_registries)),
+            ("registry-mirrors".to_owned(), format!("{:?}", mirrors("docker.io"))),
         ]);
         api.gc.set_policy(live.gc);
+        api.images.client().set(live.registries);
         api.events.publish("daemon", "reload", &api.about.id, attributes);
         tracing::info!("configuration reloaded");
     }

@@ -85,8 +85,16 @@ fn show(version: &str, info: &Info) -> String {
     add("Labels", &words(&info.labels));
     add("Experimental", &info.experimental_build.to_string());
     if let Some(registries) = &info.registry_config {
-        add("Insecure Registries", &words(&registries.insecure_registry_cidrs));
+        let insecure = registries.index_configs.values().filter(|index| !index.secure);
+        let insecure: Vec<&str> = insecure
+            .map(|index| index.name.as_str())
+            .chain(registries.insecure_registry_cidrs.iter().flatten().map(String::as_str))
+            .collect();
+        add("Insecure Registries", &insecure.join(" "));
         add("Registry Mirrors", &words(&registries.mirrors));
+        for index in registries.index_configs.values().filter(|i| !i.official && !i.mirrors.is_empty()) {
+            add(&format!(" of {}", index.name), &index.mirrors.join(" "));
+        }
     }
     if let Some(gc) = info.garbage_collection.as_ref().filter(|gc| !gc.rules.is_empty()) {
         let when = if gc.enabled { format!("every {}", gc.interval) } else { "on request".to_owned() };
