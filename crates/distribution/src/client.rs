@@ -16,6 +16,7 @@ mod search;
 mod send;
 mod settings;
 pub mod tls;
+mod token;
 mod transport;
 
 pub use auth::Credentials;

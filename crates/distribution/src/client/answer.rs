@@ -142,7 +142,8 @@ pub(super) async fn failure(response: Response<Incoming>, silence: Duration, doi
         s if s.is_client_error() => ErrorKind::Invalid,
         _ => ErrorKind::Internal,
     };
-    let said = if said.is_empty() { format!("the registry answered {status}") } else { said };
+    let who = if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED { "proxy" } else { "registry" };
+    let said = if said.is_empty() { format!("the {who} answered {status}") } else { said };
     Error::new(kind, format!("{doing}: {said}"))
 }
 

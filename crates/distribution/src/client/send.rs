@@ -1,11 +1,11 @@
 //! Requests: sent again after transient failures, with authentication, through redirects.
 
-use super::answer::{absolute, answered, collect, encode, failure, is_transient, retry_after};
-use super::auth::{Challenge, Token, parse_challenge};
+use super::answer::{absolute, answered, is_transient, retry_after};
+use super::auth::{Challenge, parse_challenge};
 use super::transport::RequestBody;
-use super::{Client, Credentials, DOCKER_HUB, FIRST_PAUSE, MAX_PAUSE, MAX_REDIRECTS, MAX_SMALL_BODY};
+use super::{Client, Credentials, DOCKER_HUB, FIRST_PAUSE, MAX_PAUSE, MAX_REDIRECTS};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, USER_AGENT, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, LOCATION, USER_AGENT, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -104,71 +104,6 @@ impl Client {
             None => return Ok((response, None)),
         };
         Ok((self.send_once(registry, call, Some(&header)).await?.0, identity))
-    }
-
-    /// Asks the server that a registry names for a token.
-    async fn token(
-        &self,
-        registry: &str,
-        credentials: &Credentials,
-        realm: &str,
-        service: Option<&str>,
-        scopes: &[&str],
-    ) -> Result<Token> {
-        let uri: Uri = realm.parse().map_err(|e| {
-            Error::wrap(ErrorKind::Internal, format!("{registry} names the token server {realm:?}"), e)
-        })?;
-        let host = uri.authority().map(ToString::to_string).unwrap_or_default();
-        if uri.scheme_str() != Some("https") && !self.transport.is_insecure(&host) {
-            let text = format!("{registry} wants credentials sent in the clear to {realm}: refused");
-            return Err(Error::new(ErrorKind::Unauthorised, text));
-        }
-        let service = service.unwrap_or_default();
-        let mut request = Request::builder().header(USER_AGENT, &self.user_agent);
-        let body = if let Credentials::IdentityToken(token) = credentials {
-            let scope = scopes.join(" ");
-            let form = [
-                ("grant_type", "refresh_token"),
-                ("service", service),
-                ("client_id", "wharf"),
-                ("scope", &scope),
-                ("refresh_token", token),
-            ];
-            request = request
-                .method(Method::POST)
-                .uri(realm)
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-            Bytes::from(encode(&form))
-        } else {
-            let mut query: Vec<(&str, &str)> = vec![("service", service)];
-            query.extend(scopes.iter().map(|scope| ("scope", *scope)));
-            if let Credentials::Password { user, .. } = credentials {
-                query.extend([("account", &user[..]), ("client_id", "wharf"), ("offline_token", "true")]);
-            }
-            let separator = if uri.query().is_some() { '&' } else { '?' };
-            request = request.uri(format!("{realm}{separator}{}", encode(&query)));
-            if let Some(basic) = credentials.basic() {
-                request = request.header(AUTHORIZATION, basic);
-            }
-            Bytes::new()
-        };
-        let length = body.len();
-        let (body, _) = bytes_body(&body)?;
-        let request = request.header(CONTENT_LENGTH, length).body(body);
-        let request = request
-            .map_err(|e| Error::wrap(ErrorKind::Internal, format!("ask the token server {realm}"), e))?;
-        let response = answered(self.transport.send(request), self.silence).await?;
-        if !response.status().is_success() {
-            let doing = format!("get a token for {registry} from {host}");
-            let error = failure(response, self.silence, &doing).await;
-            // Token servers answer 400 or 403 to wrong passwords, too.
-            let kind = match error.kind() {
-                ErrorKind::Invalid | ErrorKind::Forbidden => ErrorKind::Unauthorised,
-                kind => kind,
-            };
-            return Err(Error::new(kind, error.full()));
-        }
-        Token::parse(&collect(response, MAX_SMALL_BODY, self.silence).await?, realm)
     }
 
     /// Sends a call once, following redirects. Credentials stay with the host they are for, and never go from TLS into the
