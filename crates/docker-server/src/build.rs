@@ -2,7 +2,7 @@
 
 use crate::body::reader;
 use crate::error::{ApiError, ApiResult};
-use crate::images::{MessageStream, credentials_of};
+use crate::images::MessageStream;
 use crate::params::Params;
 use crate::{Api, convert};
 use axum::Json;
@@ -10,14 +10,12 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use base64::Engine;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wharf_build::{Context, CredentialsFor, Options, Output};
-use wharf_distribution::client::Credentials;
 use wharf_docker_api::types::build::{BuildResult, Message};
 use wharf_docker_api::types::host_config::{Resources, Ulimit};
-use wharf_docker_api::types::system::{AuthConfig, BuildPruneResponse};
+use wharf_docker_api::types::system::BuildPruneResponse;
 use wharf_engine::containers::StepHost;
 use wharf_engine::transfer;
 
@@ -179,19 +177,8 @@ fn map<T: serde::de::DeserializeOwned>(params: &Params, name: &str) -> ApiResult
     }
 }
 
-/// `X-Registry-Config`: credentials by registry.
+/// Credentials by registry.
 fn credentials(headers: &HeaderMap) -> ApiResult<CredentialsFor> {
-    let mut known: BTreeMap<String, Credentials> = BTreeMap::new();
-    if let Some(value) = headers.get("X-Registry-Config").filter(|v| !v.is_empty()) {
-        let invalid =
-            || ApiError::bad_request("invalid X-Registry-Config header: base64url of JSON is expected");
-        let json = crate::images::BASE64.decode(value).map_err(|_| invalid())?;
-        let configs: BTreeMap<String, AuthConfig> = serde_json::from_slice(&json).map_err(|_| invalid())?;
-        known.extend(
-            configs
-                .into_iter()
-                .map(|(host, config)| (crate::images::registry(&host).to_owned(), credentials_of(config))),
-        );
-    }
+    let known = crate::images::credentials_by_registry(headers)?;
     Ok(Arc::new(move |reference| known.get(reference.domain()).cloned().unwrap_or_default()))
 }

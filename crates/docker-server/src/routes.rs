@@ -50,7 +50,10 @@ pub fn router(api: Api) -> Router {
         .route("/images/load", post(images::load))
         .route("/images/get", get(images::save_many))
         .route("/images/search", get(images::remote::search))
-        .route("/distribution/{*rest}", get(images::remote::distribution))
+        .route(
+            "/distribution/{*rest}",
+            get(images::remote::distribution).post(images::remote::post).put(images::remote::put),
+        )
         .route("/images/prune", post(images::prune))
         .route("/images/{*rest}", get(images::get).post(images::post).delete(images::delete))
         .route("/networks", get(networks::list))

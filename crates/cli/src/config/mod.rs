@@ -2,7 +2,9 @@
 
 pub(crate) mod contexts;
 mod helper;
+mod proxies;
 
+use crate::context::note;
 use crate::failure::Failure;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -151,6 +153,14 @@ fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
     })
 }
 
+/// `X-Registry-Config` for the registries of these images.
+pub(crate) fn registries_auth(config: &ConfigFile, images: &[&str]) -> Result<String, Failure> {
+    let servers = images.iter().map(|image| crate::image_ref::server(image).to_owned());
+    let all: Result<std::collections::BTreeMap<String, AuthConfig>, Failure> =
+        servers.map(|server| Ok((server.clone(), config.credentials(&server)?))).collect();
+    encode(&all?)
+}
+
 /// `X-Registry-Auth` for an image's registry.
 pub(crate) fn registry_auth(config: &ConfigFile, image: &str) -> Result<String, Failure> {
     encode(&config.credentials(crate::image_ref::server(image))?)
@@ -171,7 +181,17 @@ pub(crate) fn all_credentials(
         .filter_map(|key| config.content.get(*key).and_then(Value::as_object))
         .flat_map(|map| map.keys().cloned())
         .collect();
-    servers.into_iter().map(|server| Ok((server.clone(), config.credentials(&server)?))).collect()
+    let mut all = std::collections::BTreeMap::new();
+    for server in servers {
+        match config.credentials(&server) {
+            Ok(auth) => drop(all.insert(server, auth)),
+            // Whatever does not need this registry works without its helper.
+            Err(failure) => {
+                note(format!("WARNING: failed to get credentials for registry {server}: {failure}"))
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// The host in a server's address.

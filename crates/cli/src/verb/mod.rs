@@ -3,6 +3,7 @@
 mod container;
 mod context;
 mod image;
+mod manifest;
 mod network;
 mod prune;
 mod system;
@@ -47,11 +48,12 @@ impl Verb {
 }
 
 /// Groups of verbs.
-pub(crate) const GROUPS: [(&str, &str); 7] = [
+pub(crate) const GROUPS: [(&str, &str); 8] = [
     ("builder", "What builds keep"),
     ("container", "Containers"),
     ("context", "Engines by name"),
     ("image", "Images"),
+    ("manifest", "Manifests and lists of them, in registries"),
     ("network", "Networks"),
     ("system", "The engine itself"),
     ("volume", "Volumes"),
@@ -127,6 +129,12 @@ verbs! {
     image::inspect("[OPTIONS] IMAGE [IMAGE...]", "Show all that is known of images") "image inspect";
     image::prune("[OPTIONS]", "Remove images that nothing uses") "image prune";
     image::builder_prune("[OPTIONS]", "Remove what builds have kept") "builder prune";
+    image::copy("[OPTIONS] SOURCE TARGET", "Copy an image from one registry to another, with all its platforms") "image copy";
+    manifest::annotate("[OPTIONS] MANIFEST_LIST MANIFEST", "Say what a manifest of a list runs on", no_engine) "manifest annotate";
+    manifest::create("[OPTIONS] MANIFEST_LIST MANIFEST [MANIFEST...]", "Make a list of manifests, to be pushed") "manifest create";
+    manifest::inspect("[OPTIONS] [MANIFEST_LIST] MANIFEST", "Show a manifest or a list of them") "manifest inspect";
+    manifest::push("[OPTIONS] MANIFEST_LIST", "Send a list of manifests to its registry") "manifest push";
+    manifest::rm("MANIFEST_LIST [MANIFEST_LIST...]", "Forget lists that were made here", no_engine) "manifest rm";
     network::connect("[OPTIONS] NETWORK CONTAINER", "Add a container to a network") "network connect";
     network::create("[OPTIONS] NETWORK", "Make a network") "network create";
     network::disconnect("[OPTIONS] NETWORK CONTAINER", "Take a container out of a network") "network disconnect";

@@ -11,11 +11,12 @@ use axum::response::IntoResponse;
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use std::collections::BTreeMap;
 use wharf_distribution::client::Credentials;
 use wharf_docker_api::types::system::{AuthConfig, AuthResponse};
 
 /// Clients write base64url, with and without padding.
-pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
+const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -33,7 +34,18 @@ pub(super) fn credentials(headers: &HeaderMap) -> ApiResult<Credentials> {
     Ok(of(config))
 }
 
-pub(crate) fn of(config: AuthConfig) -> Credentials {
+/// `X-Registry-Config`: credentials by registry.
+pub(crate) fn by_registry(headers: &HeaderMap) -> ApiResult<BTreeMap<String, Credentials>> {
+    let Some(value) = headers.get("X-Registry-Config").filter(|v| !v.is_empty()) else {
+        return Ok(BTreeMap::new());
+    };
+    let invalid = || ApiError::bad_request("invalid X-Registry-Config header: base64url of JSON is expected");
+    let json = BASE64.decode(value).map_err(|_| invalid())?;
+    let configs: BTreeMap<String, AuthConfig> = serde_json::from_slice(&json).map_err(|_| invalid())?;
+    Ok(configs.into_iter().map(|(host, config)| (registry(&host).to_owned(), of(config))).collect())
+}
+
+fn of(config: AuthConfig) -> Credentials {
     if !config.identity_token.is_empty() {
         return Credentials::IdentityToken(config.identity_token);
     }
@@ -47,7 +59,7 @@ pub(crate) fn of(config: AuthConfig) -> Credentials {
 }
 
 /// The registry that a server address means.
-pub(crate) fn registry(address: &str) -> &str {
+fn registry(address: &str) -> &str {
     let host = address.trim_start_matches("https://").trim_start_matches("http://");
     match host.split('/').next().unwrap_or_default() {
         "" | "index.docker.io" | "registry-1.docker.io" => "docker.io",

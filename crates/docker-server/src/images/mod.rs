@@ -1,12 +1,13 @@
 //! `/images` and `/auth`.
 
 mod auth;
+mod copy;
 pub(crate) mod describe;
 mod progress;
 pub(crate) mod remote;
 mod transfer;
 
-pub(crate) use auth::{BASE64, login, of as credentials_of, registry};
+pub(crate) use auth::{by_registry as credentials_by_registry, login};
 pub(crate) use describe::{list, wire_removed};
 pub(crate) use progress::MessageStream;
 pub(crate) use transfer::{create, load, prune, save_many};

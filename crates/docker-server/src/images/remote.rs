@@ -1,10 +1,11 @@
-//! What registries have: `GET /distribution/{name}/json` and `GET /images/search`.
+//! What registries have: `/distribution/{name}/…` and `GET /images/search`.
 
 use super::auth;
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
@@ -29,20 +30,61 @@ const MAX_CONFIG: u64 = 8 << 20;
 const RESULTS: u32 = 25;
 const MAX_RESULTS: u32 = 100;
 
-/// A name has slashes of its own.
+/// The name before the last part, and that: a name has slashes of its own.
+fn split(rest: &str) -> ApiResult<(Reference, &str)> {
+    let (name, verb) = rest.rsplit_once('/').unwrap_or((rest, ""));
+    let known = matches!(verb, "json" | "manifest" | "copy");
+    if !known {
+        let message = format!("/distribution/{rest} is not served by this engine");
+        return Err(ApiError::new(StatusCode::NOT_FOUND, message));
+    }
+    let reference: Reference = name
+        .parse()
+        .map_err(|e| ApiError::bad_request(format!("invalid reference format: {name:?}: {e}")))?;
+    Ok((reference.or_latest(), verb))
+}
+
+/// `GET /distribution/{name}/json|manifest`.
 pub(crate) async fn distribution(
     State(api): State<Api>,
     Path(rest): Path<String>,
     headers: HeaderMap,
 ) -> ApiResult {
-    let name = rest.strip_suffix("/json").ok_or_else(|| {
-        ApiError::new(StatusCode::NOT_FOUND, format!("/distribution/{rest} is not served by this engine"))
-    })?;
-    let reference: Reference = name
-        .parse()
-        .map_err(|e| ApiError::bad_request(format!("invalid reference format: {name:?}: {e}")))?;
-    let reference = reference.or_latest();
-    let repository = api.images.client().repository(&reference, auth::credentials(&headers)?);
+    match split(&rest)? {
+        (name, "json") => inspect(&api, &name, &headers).await,
+        (name, "manifest") => super::copy::manifest(&api, &name, &headers).await,
+        _ => Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "a copy is asked for by POST")),
+    }
+}
+
+/// `PUT /distribution/{name}/manifest`.
+pub(crate) async fn put(
+    State(api): State<Api>,
+    Path(rest): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> ApiResult {
+    match split(&rest)? {
+        (name, "manifest") => super::copy::put_manifest(&api, &name, &headers, body).await,
+        _ => Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "only a manifest can be put")),
+    }
+}
+
+/// `POST /distribution/{name}/copy`.
+pub(crate) async fn post(
+    State(api): State<Api>,
+    Path(rest): Path<String>,
+    params: Params,
+    headers: HeaderMap,
+) -> ApiResult {
+    match split(&rest)? {
+        (name, "copy") => super::copy::copy(api, name, &params, &headers),
+        _ => Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "only copies are posted")),
+    }
+}
+
+async fn inspect(api: &Api, reference: &Reference, headers: &HeaderMap) -> ApiResult {
+    let repository = api.images.client().repository(reference, auth::credentials(headers)?);
     let fetched = repository.manifest(reference.selector()).await?;
     let platforms = match &fetched.document {
         Document::Index(index) => index.manifests.iter().filter_map(|entry| entry.platform.clone()).collect(),

@@ -23,7 +23,7 @@ use wharf_model::{Error, ErrorKind};
 use wharf_oci::platform::Platform;
 use wharf_oci::reference::Reference;
 
-fn platform(params: &Params) -> ApiResult<Option<Platform>> {
+pub(super) fn platform(params: &Params) -> ApiResult<Option<Platform>> {
     let text = params.get("platform").map(str::parse).transpose();
     text.map_err(|e| ApiError::bad_request(format!("invalid platform: {e}")))
 }
@@ -120,27 +120,42 @@ async fn import_from(
     api.images.import(stream, import).await
 }
 
+/// `POST /images/NAME/push`: without a tag all that are here, as Docker has it.
 pub(super) fn push(api: Api, name: &str, params: &Params, headers: &HeaderMap) -> ApiResult {
-    let wanted = reference(name, params.get("tag"))?;
+    let wanted = reference(name, params.get("tag").filter(|tag| !tag.is_empty()))?;
     let credentials = credentials(headers)?;
     let (stream, messages) = MessageStream::new();
     tokio::spawn(async move {
-        let push = api.images.push(&wanted, credentials, stream.sink());
+        let push = push_names(&api, wanted, credentials, &stream);
         let result = tokio::select! {
             result = push => result,
             () = stream.abandoned() => return,
         };
         match result {
-            Ok(_) => {
-                let name = wanted.or_latest().familiar();
-                if let Ok(image) = api.images.resolve(&name) {
-                    publish(&api, "push", &image.id, &name);
+            Ok(names) => {
+                for name in names.iter().map(Reference::familiar) {
+                    if let Ok(image) = api.images.resolve(&name) {
+                        publish(&api, "push", &image.id, &name);
+                    }
                 }
             }
             Err(e) => stream.error(e, 0),
         }
     });
     Ok(messages.response())
+}
+
+async fn push_names(
+    api: &Api,
+    wanted: Reference,
+    credentials: Credentials,
+    stream: &MessageStream,
+) -> wharf_model::Result<Vec<Reference>> {
+    if wanted.tag().is_none() && wanted.digest().is_none() {
+        return api.images.push_all(&wanted, credentials, stream.sink()).await;
+    }
+    api.images.push(&wanted, credentials, stream.sink()).await?;
+    Ok(vec![wanted])
 }
 
 /// `POST /images/load`.

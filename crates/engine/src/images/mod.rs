@@ -12,6 +12,7 @@
 mod commit;
 mod compress;
 mod container;
+mod copy;
 mod follow;
 mod import;
 mod layers;

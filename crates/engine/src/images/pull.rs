@@ -337,7 +337,7 @@ fn write(
 }
 
 /// The manifest of an image: of an index the one for the platform.
-async fn choose(
+pub(super) async fn choose(
     repository: &Repository,
     top: Fetched,
     platform: Option<&Platform>,
@@ -364,7 +364,7 @@ async fn choose(
 }
 
 /// Docker's words for what people see most.
-fn explain(error: Error, reference: &Reference) -> Error {
+pub(super) fn explain(error: Error, reference: &Reference) -> Error {
     let full = error.full();
     match error.kind() {
         ErrorKind::NotFound => {

@@ -48,6 +48,29 @@ impl Images {
         Ok(digest)
     }
 
+    /// Pushes every tag that a repository has here, by name.
+    pub async fn push_all(
+        &self,
+        reference: &Reference,
+        credentials: Credentials,
+        progress: Progress,
+    ) -> Result<Vec<Reference>> {
+        let repository = reference.repository();
+        let mut names: Vec<Reference> = self.table().names.keys().cloned().collect();
+        names.retain(|name| {
+            name.repository() == repository && name.tag().is_some() && name.digest().is_none()
+        });
+        names.sort();
+        if names.is_empty() {
+            let text = format!("An image does not exist locally with the tag: {}", reference.familiar_name());
+            return Err(Error::not_found(text));
+        }
+        for name in &names {
+            self.push(name, credentials.clone(), Arc::clone(&progress)).await?;
+        }
+        Ok(names)
+    }
+
     async fn push_image(
         &self,
         lease: &Arc<Lease>,
@@ -287,7 +310,7 @@ impl Write for Pieces {
     }
 }
 
-fn explain(error: Error, reference: &Reference) -> Error {
+pub(super) fn explain(error: Error, reference: &Reference) -> Error {
     match error.kind() {
         ErrorKind::Unauthorised | ErrorKind::Forbidden => Error::new(
             error.kind(),

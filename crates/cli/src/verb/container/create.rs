@@ -18,6 +18,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let flags = options.container;
     let mut request = request::build(&flags).map_err(Failure::new)?;
+    request::add_proxies(context, &mut request)?;
     request.config.attach_stdout = true;
     request.config.attach_stderr = true;
     request.config.attach_stdin = flags.interactive;

@@ -1,6 +1,8 @@
 //! From the flags of `run` and `create` to the body of the API's call.
 
 use super::flags::ContainerFlags;
+use crate::context::Context;
+use crate::failure::Failure;
 use crate::parse::device::{Device, bytes_rate, device, gpus, operations_rate, weight};
 use crate::parse::network::{Attachment, attachment};
 use crate::parse::volume::{Volume, tmpfs, volume};
@@ -103,6 +105,14 @@ pub(super) fn build(flags: &ContainerFlags) -> Parsed<CreateRequest> {
         host_config,
         networking_config: NetworkingConfig { endpoints_config: Some(endpoints) },
     })
+}
+
+/// Adds the proxies that the user's configuration has for containers.
+pub(super) fn add_proxies(context: &Context, request: &mut CreateRequest) -> Result<(), Failure> {
+    let mut env = request.config.env.take().unwrap_or_default();
+    context.config()?.add_proxies(&context.client.endpoint().to_string(), &mut env);
+    request.config.env = some(env);
+    Ok(())
 }
 
 fn check(flags: &ContainerFlags) -> Parsed<()> {

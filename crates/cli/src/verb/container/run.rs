@@ -48,6 +48,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     };
     let flags = &options.container;
     let mut request = request::build(flags).map_err(|why| failed(Failure::new(why)))?;
+    request::add_proxies(context, &mut request).map_err(failed)?;
     let attached = attached(&options, &mut request).map_err(failed)?;
     if attached.is_some() && options.wait.is_wanted() {
         return Err(failed(Failure::new("--wait is for containers in the background: add --detach")));

@@ -130,9 +130,11 @@ struct Source {
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let source = source(&options)?;
-    let auth = encode(&all_credentials(&context.config()?)?)?;
+    let config = context.config()?;
+    let auth = encode(&all_credentials(&config)?)?;
+    let proxies = config.proxies(&context.client.endpoint().to_string());
     let call = Call::post("/build")
-        .query(query(&options, &source)?)
+        .query(query(&options, &source, proxies)?)
         .header("x-registry-config", &auth)?
         .body(TAR, source.body);
     let mut id = None;
@@ -216,7 +218,7 @@ fn is_remote(text: &str) -> bool {
     ["http://", "https://", "git://", "git@", "github.com/"].iter().any(|prefix| text.starts_with(prefix))
 }
 
-fn query(options: &Options, source: &Source) -> Result<Query, Failure> {
+fn query(options: &Options, source: &Source, proxies: Vec<(String, String)>) -> Result<Query, Failure> {
     let mut query = Query::new();
     for tag in &options.tag {
         query = query.with("t", tag);
@@ -224,7 +226,7 @@ fn query(options: &Options, source: &Source) -> Result<Query, Failure> {
     for host in &options.add_host {
         query = query.with("extrahosts", host.replacen('=', ":", 1));
     }
-    let build_args: BTreeMap<String, Option<String>> = options
+    let mut build_args: BTreeMap<String, Option<String>> = options
         .build_arg
         .iter()
         .map(|text| match text.split_once('=') {
@@ -233,6 +235,9 @@ fn query(options: &Options, source: &Source) -> Result<Query, Failure> {
             None => (text.clone(), std::env::var(text).ok()),
         })
         .collect();
+    for (name, value) in proxies {
+        build_args.entry(name).or_insert(Some(value));
+    }
     let labels: BTreeMap<String, String> =
         env::labels(&[], &options.label).map_err(Failure::new)?.into_iter().collect();
     let ulimits = options

@@ -2,6 +2,7 @@
 
 pub(super) mod build;
 pub(super) mod builder_prune;
+pub(super) mod copy;
 pub(super) mod history;
 pub(super) mod import;
 pub(super) mod inspect;
@@ -17,6 +18,15 @@ pub(super) mod tag;
 
 /// The path of a call about an image. Names keep their slashes, as the engine's routes expect.
 fn path(image: &str, call: &str) -> String {
+    format!("/images/{}{call}", encoded(image))
+}
+
+/// The path of a call about what a registry has.
+pub(super) fn distribution(image: &str, call: &str) -> String {
+    format!("/distribution/{}{call}", encoded(image))
+}
+
+fn encoded(image: &str) -> String {
     let encoded: Vec<String> = image.split('/').map(wharf_docker_api::client::segment).collect();
-    format!("/images/{}{call}", encoded.join("/"))
+    encoded.join("/")
 }
