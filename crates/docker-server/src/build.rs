@@ -33,7 +33,7 @@ pub(crate) async fn build(
         let result = tokio::select! {
             result = work => result,
             // The client went away: dropping the work ends what it runs.
-            () = stream.abandoned() => return,
+            () = stream.abandoned(crate::peer::Peer::default()) => return,
         };
         if let Err(e) = result {
             stream.error(e, 1);

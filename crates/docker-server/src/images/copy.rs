@@ -5,6 +5,7 @@ use super::progress::MessageStream;
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::params::{Params, bytes};
+use crate::peer::Peer;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
@@ -39,7 +40,7 @@ pub(crate) async fn put_manifest(api: &Api, name: &Reference, headers: &HeaderMa
 }
 
 /// `POST /distribution/{name}/copy?to=&platform=`: credentials of both registries in `X-Registry-Config`.
-pub(super) fn copy(api: Api, from: Reference, params: &Params, headers: &HeaderMap) -> ApiResult {
+pub(super) fn copy(api: Api, from: Reference, params: &Params, peer: Peer, headers: &HeaderMap) -> ApiResult {
     let to = params.get("to").ok_or_else(|| ApiError::bad_request("missing parameter: to"))?;
     let to: Reference = to.parse().map_err(|e| ApiError::bad_request(format!("{e}")))?;
     let platform = super::transfer::platform(params)?;
@@ -50,7 +51,7 @@ pub(super) fn copy(api: Api, from: Reference, params: &Params, headers: &HeaderM
         let copy = api.images.copy((&from, of(&from)), (&to, of(&to)), platform.as_ref(), stream.sink());
         let result = tokio::select! {
             result = copy => result,
-            () = stream.abandoned() => return,
+            () = stream.abandoned(peer) => return,
         };
         if let Err(e) = result {
             stream.error(e, 0);

@@ -56,11 +56,22 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
         })
         .filter(|l| filters.labels(&l.image.config.config.labels))
         .filter(|l| until.is_none_or(|t| created_ns(&l.image) < t))
-        .map(|l| summary(&api, l))
+        .map(|l| summary(&api, &narrowed(l, filters.values("reference"))))
         .filter(|s| before.is_none_or(|t| s.created < t) && since.is_none_or(|t| s.created > t))
         .collect();
     summaries.sort_by_key(|s| std::cmp::Reverse(s.created));
     Ok(Json(summaries).into_response())
+}
+
+/// An image with those of its names that were asked for.
+fn narrowed(listed: &Listed, patterns: &[String]) -> Listed {
+    let mut listed = listed.clone();
+    if !patterns.is_empty() {
+        let is_wanted = |name: &Reference| patterns.iter().any(|pattern| matches_reference(name, pattern));
+        listed.tags.retain(is_wanted);
+        listed.digests.retain(is_wanted);
+    }
+    listed
 }
 
 /// `busybox`, `busybox:1*`, `*/app`: a name or a pattern with `*`.

@@ -15,6 +15,7 @@ pub(crate) use transfer::{create, load, prune, save_many};
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
+use crate::peer::Peer;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 
@@ -35,10 +36,11 @@ pub(crate) async fn post(
     State(api): State<Api>,
     Path(rest): Path<String>,
     params: Params,
+    peer: Peer,
     headers: HeaderMap,
 ) -> ApiResult {
     match rest.rsplit_once('/') {
-        Some((name, "push")) => transfer::push(api, name, &params, &headers),
+        Some((name, "push")) => transfer::push(api, name, &params, peer, &headers),
         Some((name, "tag")) => describe::tag(&api, name, &params),
         _ => {
             Err(ApiError::new(StatusCode::NOT_FOUND, format!("/images/{rest} is not served by this engine")))

@@ -1,6 +1,7 @@
 //! Progress of long operations as Docker's stream of JSON messages.
 
 use crate::error::ApiResult;
+use crate::peer::Peer;
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -112,9 +113,12 @@ impl MessageStream {
         Arc::new(move |event| stream.event(event))
     }
 
-    /// Waits until the client is gone.
-    pub(crate) async fn abandoned(&self) {
-        self.0.closed().await;
+    /// Waits until the client is gone, also while there is no news for it.
+    pub(crate) async fn abandoned(&self, peer: Peer) {
+        tokio::select! {
+            () = self.0.closed() => {}
+            () = peer.left() => {}
+        }
     }
 }
 

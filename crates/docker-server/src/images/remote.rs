@@ -4,6 +4,7 @@ use super::auth;
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
+use crate::peer::Peer;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -75,10 +76,11 @@ pub(crate) async fn post(
     State(api): State<Api>,
     Path(rest): Path<String>,
     params: Params,
+    peer: Peer,
     headers: HeaderMap,
 ) -> ApiResult {
     match split(&rest)? {
-        (name, "copy") => super::copy::copy(api, name, &params, &headers),
+        (name, "copy") => super::copy::copy(api, name, &params, peer, &headers),
         _ => Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "only copies are posted")),
     }
 }

@@ -8,6 +8,7 @@ use crate::body::reader;
 use crate::containers::archive::written_body;
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
+use crate::peer::Peer;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -32,6 +33,7 @@ pub(super) fn platform(params: &Params) -> ApiResult<Option<Platform>> {
 pub(crate) async fn create(
     State(api): State<Api>,
     params: Params,
+    peer: Peer,
     headers: HeaderMap,
     body: Body,
 ) -> ApiResult {
@@ -47,7 +49,7 @@ pub(crate) async fn create(
         let pull = pull(&api, wanted, platform.as_ref(), credentials, &stream);
         let result = tokio::select! {
             result = pull => result,
-            () = stream.abandoned() => return,
+            () = stream.abandoned(peer) => return,
         };
         match result {
             Ok(names) => names.iter().for_each(|name| publish_pull(&api, &name.familiar())),
@@ -121,7 +123,7 @@ async fn import_from(
 }
 
 /// `POST /images/NAME/push`: without a tag all that are here, as Docker has it.
-pub(super) fn push(api: Api, name: &str, params: &Params, headers: &HeaderMap) -> ApiResult {
+pub(super) fn push(api: Api, name: &str, params: &Params, peer: Peer, headers: &HeaderMap) -> ApiResult {
     let wanted = reference(name, params.get("tag").filter(|tag| !tag.is_empty()))?;
     let credentials = credentials(headers)?;
     let (stream, messages) = MessageStream::new();
@@ -129,7 +131,7 @@ pub(super) fn push(api: Api, name: &str, params: &Params, headers: &HeaderMap) -
         let push = push_names(&api, wanted, credentials, &stream);
         let result = tokio::select! {
             result = push => result,
-            () = stream.abandoned() => return,
+            () = stream.abandoned(peer) => return,
         };
         match result {
             Ok(names) => {

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod answers;
+mod astray;
 mod behind;
 mod bombs;
 mod build;
@@ -30,6 +31,7 @@ mod parents;
 mod ports;
 mod prune;
 mod records;
+mod registries;
 mod registry;
 mod registry_clients;
 mod registry_serve;

@@ -11,12 +11,21 @@ impl Registry {
     pub(crate) fn start(e: &Engine) -> Self {
         let line = e.run_with(&["registry", "htpasswd", "me"], "secret\n").ok();
         std::fs::write(e.path("htpasswd"), line).unwrap();
+        let passwords = e.path("htpasswd").display().to_string();
+        Self::serve(e, "registry", &["--htpasswd", &passwords])
+    }
+
+    /// One that asks nobody for a password, with its content in this directory of the engine's.
+    pub(crate) fn open(e: &Engine, root: &str) -> Self {
+        Self::serve(e, root, &[])
+    }
+
+    fn serve(e: &Engine, root: &str, flags: &[&str]) -> Self {
         let mut child = e
             .wharf()
             .args(["registry", "serve", "--listen", "127.0.0.1:0", "--root"])
-            .arg(e.path("registry"))
-            .arg("--htpasswd")
-            .arg(e.path("htpasswd"))
+            .arg(e.path(root))
+            .args(flags)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
