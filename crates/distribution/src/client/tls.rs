@@ -7,6 +7,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 use wharf_model::{Error, ErrorKind, Result};
 
 /// Where distributions keep the certificates of all authorities in one file.
@@ -72,6 +73,15 @@ pub(super) fn config(certs_dir: &Path, host: &str, verify: bool) -> Result<Arc<C
     };
     let with_host = |e: Error| Error::wrap(e.kind(), format!("set up TLS for {host}"), e);
     trust.config().map_err(with_host)
+}
+
+/// What changes when somebody changes the certificates of a registry.
+pub(super) type Stamp = Vec<(PathBuf, Option<SystemTime>)>;
+
+/// As it is now.
+pub(super) fn stamp(certs_dir: &Path, host: &str) -> Result<Stamp> {
+    let modified = |path: &PathBuf| std::fs::metadata(path).and_then(|m| m.modified()).ok();
+    Ok(files(&certs_dir.join(host))?.into_iter().map(|path| (path.clone(), modified(&path))).collect())
 }
 
 fn roots(files: &[PathBuf]) -> Result<RootCertStore> {

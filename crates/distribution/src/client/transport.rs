@@ -48,7 +48,8 @@ struct Connector {
     resolver: Resolver,
     certs_dir: Arc<PathBuf>,
     settings: Arc<RwLock<Arc<Settings>>>,
-    tls: Arc<Mutex<HashMap<String, Arc<rustls::ClientConfig>>>>,
+    /// By host, with what they were read from: certificates come and go while the engine runs.
+    tls: Arc<Mutex<HashMap<String, (tls::Stamp, Arc<rustls::ClientConfig>)>>>,
     /// Insecure hosts that were found to speak plain HTTP, or not.
     plain: Arc<Mutex<HashMap<String, bool>>>,
 }
@@ -227,21 +228,26 @@ impl Connector {
         })
     }
 
+    /// Whom a host must be certified by.
+    fn trust(&self, authority: &str) -> Result<Arc<rustls::ClientConfig>> {
+        let stamp = tls::stamp(&self.certs_dir, authority)?;
+        if let Some((known, config)) = self.tls.lock().unwrap_or_else(PoisonError::into_inner).get(authority)
+            && *known == stamp
+        {
+            return Ok(Arc::clone(config));
+        }
+        let config = tls::config(&self.certs_dir, authority, !self.settings().is_insecure(authority))?;
+        let mut table = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
+        table.insert(authority.to_owned(), (stamp, Arc::clone(&config)));
+        Ok(config)
+    }
+
     async fn handshake(
         &self,
         authority: &str,
         stream: Stream,
     ) -> Result<tokio_rustls::client::TlsStream<Stream>> {
-        let known = self.tls.lock().unwrap_or_else(PoisonError::into_inner).get(authority).cloned();
-        let config = match known {
-            Some(config) => config,
-            None => {
-                let verify = !self.settings().is_insecure(authority);
-                let config = tls::config(&self.certs_dir, authority, verify)?;
-                let mut table = self.tls.lock().unwrap_or_else(PoisonError::into_inner);
-                Arc::clone(table.entry(authority.to_owned()).or_insert(config))
-            }
-        };
+        let config = self.trust(authority)?;
         let (host, _) = split_host(authority);
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
             .map_err(|e| Error::wrap(ErrorKind::Invalid, format!("{host} cannot have a certificate"), e))?;

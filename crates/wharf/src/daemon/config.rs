@@ -53,6 +53,9 @@ pub(crate) struct Args {
     /// Registry that may be spoken to without TLS; may be repeated
     #[arg(long, value_name = "HOST")]
     pub(super) insecure_registry: Vec<String>,
+    /// Directory with certificates of registries, HOST:PORT/ca.crt, as Docker keeps them
+    #[arg(long, value_name = "DIR", default_value = "/etc/docker/certs.d")]
+    registry_certs_dir: PathBuf,
     /// Mirror of Docker Hub; may be repeated
     #[arg(long, value_name = "URL")]
     pub(super) registry_mirror: Vec<String>,
@@ -203,6 +206,8 @@ pub(super) struct Config {
     pub(super) cgroup_parent: String,
     /// Name of the nftables table.
     pub(super) table: String,
+    /// Certificates of registries.
+    pub(super) certs_dir: PathBuf,
     pub(super) mend_records: bool,
     pub(super) tell_ready: bool,
     pub(super) log: LogSpec,
@@ -262,6 +267,7 @@ impl Config {
                 args.cdi_spec_dir
             },
             live,
+            certs_dir: args.registry_certs_dir,
             mend_records: args.mend_records,
             tell_ready: args.tell_ready,
         })

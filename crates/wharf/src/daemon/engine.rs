@@ -96,6 +96,7 @@ impl Engine {
         snapshots.recover().map_err(plain)?;
         let client = Client::new(&ClientConfig {
             settings: config.live.registries.clone(),
+            certs_dir: config.certs_dir.clone(),
             ..ClientConfig::default()
         });
         let images =

@@ -9,6 +9,7 @@ mod bombs;
 mod build;
 mod cdi;
 mod clients;
+mod debian_registry;
 mod devices;
 mod disk;
 mod docker;
