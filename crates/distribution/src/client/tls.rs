@@ -1,5 +1,9 @@
 //! Which certificates are trusted: the system's, and those given for one server.
 
+mod pinned;
+
+use pinned::Pinned;
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -44,7 +48,14 @@ impl Trust {
         let builder = if self.unverified {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
         } else {
-            builder.with_root_certificates(roots(&self.authorities)?)
+            let roots = Arc::new(roots(&self.authorities)?);
+            let usual = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+            let usual = usual.map_err(|e| Error::wrap(ErrorKind::Invalid, "set up TLS", e))?;
+            let mut trusted = Vec::new();
+            for file in &self.authorities {
+                trusted.extend(pem(file)?);
+            }
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Pinned { usual, trusted }))
         };
         let config = match &self.own {
             None => builder.with_no_client_auth(),
