@@ -6,6 +6,7 @@
 mod answer;
 mod auth;
 mod blobs;
+mod chunks;
 mod download;
 mod fetch;
 mod manifests;
@@ -87,6 +88,7 @@ pub struct Client {
     transport: Transport,
     tokens: Arc<Tokens>,
     mirrors: Arc<mirrors::Resting>,
+    chunks: Arc<chunks::Chunks>,
     user_agent: HeaderValue,
     silence: Duration,
 }
@@ -111,6 +113,7 @@ impl Client {
             transport: Transport::new(config),
             tokens: Arc::default(),
             mirrors: Arc::default(),
+            chunks: Arc::default(),
             user_agent,
             silence: config.silence,
         })

@@ -4,7 +4,7 @@ use super::answer::{absolute, escape};
 use super::send::{Call, bytes_body, host_of};
 use super::transport::RequestBody;
 use super::{ATTEMPTS, FIRST_PAUSE, MAX_PAUSE, Repository};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -13,6 +13,7 @@ use hyper::body::{Frame, Incoming};
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, oneshot};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::Digest;
@@ -139,7 +140,8 @@ impl Repository {
         }
     }
 
-    /// Begins an upload, streams the file in one request and closes it with the digest.
+    /// Begins an upload, streams the file in one request, or in several where that is too large, and closes it with the
+    /// digest.
     async fn upload_once(&self, digest: &Digest, size: u64, file: &File, sent: &Sent) -> Result<()> {
         let doing = format!("upload the blob {digest} to {}", self.name());
         let response = self.send(&self.call(Method::POST, "blobs/uploads/", "pull,push")).await?;
@@ -151,10 +153,12 @@ impl Repository {
         let mut offset = 0;
         let mut failures = 0;
         while offset < size {
-            let make = || body_from(file, offset, size, sent);
+            let chunk = self.chunk();
+            let end = chunk.map_or(size, |chunk| size.min(offset + chunk));
+            let make = || body_from(file, offset, end, sent);
             let mut call = Call::new(Method::PATCH, location.clone(), self.scope("pull,push"));
             call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
-            let range = HeaderValue::from_str(&format!("{offset}-{}", size - 1));
+            let range = HeaderValue::from_str(&format!("{offset}-{}", end - 1));
             call.headers.insert(
                 CONTENT_RANGE,
                 range.map_err(|e| Error::wrap(ErrorKind::Internal, "make a range", e))?,
@@ -163,7 +167,10 @@ impl Repository {
             let error = match self.client.send_authorised(&self.registry, &self.credentials, &call).await {
                 Ok((response, _)) if response.status() == StatusCode::ACCEPTED => {
                     location = self.location(&response)?;
-                    offset = size;
+                    offset = end;
+                    continue;
+                }
+                Ok((response, _)) if is_too_large(&response) && self.shrink(chunk, response.headers()) => {
                     continue;
                 }
                 Ok((response, _)) => self.failure(response, &doing).await,
@@ -206,11 +213,61 @@ impl Repository {
         }
     }
 
+    /// The same piece by piece.
+    async fn upload_made_in_chunks(
+        &self,
+        made: Made,
+        location: String,
+        doing: &str,
+    ) -> Result<(Digest, u64)> {
+        let Made { mut pieces, digest } = made;
+        let (mut location, mut offset, mut held) = (location, 0u64, BytesMut::new());
+        let mut ended = false;
+        loop {
+            let chunk = self.chunk();
+            let wanted = usize::try_from(chunk.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+            while !ended && held.len() < wanted {
+                match pieces.recv().await {
+                    Some(Ok(piece)) => held.extend_from_slice(&piece),
+                    Some(Err(e)) => return Err(Error::wrap(ErrorKind::Internal, doing, e)),
+                    None => ended = true,
+                }
+            }
+            if held.is_empty() {
+                break;
+            }
+            let part = Bytes::copy_from_slice(&held[..held.len().min(wanted)]);
+            let make = || bytes_body(&part);
+            let mut call = Call::new(Method::PATCH, location.clone(), self.scope("pull,push"));
+            call.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+            let range = HeaderValue::from_str(&format!("{offset}-{}", offset + part.len() as u64 - 1));
+            let range = range.map_err(|e| Error::wrap(ErrorKind::Internal, "make a range", e))?;
+            call.headers.insert(CONTENT_RANGE, range);
+            call.body = &make;
+            let (response, _) = self.client.send_authorised(&self.registry, &self.credentials, &call).await?;
+            if response.status() == StatusCode::ACCEPTED {
+                location = self.location(&response)?;
+                offset += part.len() as u64;
+                drop(held.split_to(part.len()));
+            } else if !(is_too_large(&response) && self.shrink(chunk, response.headers())) {
+                return Err(self.failure(response, doing).await);
+            }
+        }
+        let broken = |_| Error::internal(format!("{doing}: it could not be made to its end"));
+        let (digest, size) = digest.await.map_err(broken)?;
+        self.close_upload(&location, &digest, doing).await?;
+        Ok((digest, size))
+    }
+
     async fn upload_made_once(&self, made: &(dyn Fn() -> Made + Sync)) -> Result<(Digest, u64)> {
         let doing = format!("upload a layer to {}", self.name());
         let response = self.send(&self.call(Method::POST, "blobs/uploads/", "pull,push")).await?;
         if response.status() != StatusCode::ACCEPTED {
             return Err(self.failure(response, &doing).await);
+        }
+        if self.chunk().is_some() {
+            let location = self.location(&response)?;
+            return self.upload_made_in_chunks(made(), location, &doing).await;
         }
         let end = Mutex::new(None);
         let make = || {
@@ -228,6 +285,9 @@ impl Repository {
         let end = end.into_inner().unwrap_or_else(PoisonError::into_inner);
         let response = match sent {
             Ok((response, _)) if response.status() == StatusCode::ACCEPTED => response,
+            Ok((response, _)) if is_too_large(&response) && self.shrink(None, response.headers()) => {
+                return Err(Error::internal(format!("{doing}: it has to go in pieces")));
+            }
             Ok((response, _)) => return Err(self.failure(response, &doing).await),
             Err(error) => return Err(error),
         };
@@ -288,15 +348,20 @@ impl Repository {
     }
 }
 
-fn body_from(file: &File, offset: u64, size: u64, sent: &Sent) -> Result<(RequestBody, Option<u64>)> {
+fn is_too_large(response: &Response<Incoming>) -> bool {
+    response.status() == StatusCode::PAYLOAD_TOO_LARGE
+}
+
+fn body_from(file: &File, offset: u64, end: u64, sent: &Sent) -> Result<(RequestBody, Option<u64>)> {
     let unreadable = |e| Error::wrap(ErrorKind::Internal, "read the blob to upload", e);
     // A descriptor of its own; the position is shared, so one upload of a file runs at a time.
     let mut file = file.try_clone().map_err(unreadable)?;
     file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
-    let stream = tokio_util::io::ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK);
+    let part = tokio::fs::File::from_std(file).take(end - offset);
+    let stream = tokio_util::io::ReaderStream::with_capacity(part, CHUNK);
     let sent = Arc::clone(sent);
     let stream = stream.inspect_ok(move |part| sent(part.len() as u64)).map_ok(Frame::data);
-    Ok((StreamBody::new(stream).boxed_unsync(), Some(size - offset)))
+    Ok((StreamBody::new(stream).boxed_unsync(), Some(end - offset)))
 }
 
 pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {

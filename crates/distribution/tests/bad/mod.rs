@@ -74,9 +74,14 @@ async fn answer_one(
         }
     }
     let mut asked = Asked { head: String::from_utf8(head).unwrap(), body: String::new(), nth: 0 };
-    let length = asked.header("content-length").map_or(0, |l| l.parse().unwrap());
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await?;
+    let body = if asked.header("transfer-encoding").is_some() {
+        chunked(&mut stream).await?
+    } else {
+        let length = asked.header("content-length").map_or(0, |l| l.parse().unwrap());
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await?;
+        body
+    };
     asked.body = String::from_utf8_lossy(&body).into_owned();
     {
         let mut heads = heads.lock().unwrap();
@@ -104,6 +109,24 @@ async fn answer_one(
         }
     }
     stream.shutdown().await
+}
+
+/// A body whose length is told piece by piece.
+async fn chunked(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let mut line = String::new();
+        while !line.ends_with("\r\n") {
+            line.push(char::from(stream.read_u8().await?));
+        }
+        let length = usize::from_str_radix(line.trim(), 16).unwrap();
+        let mut piece = vec![0; length + 2];
+        stream.read_exact(&mut piece).await?;
+        if length == 0 {
+            return Ok(body);
+        }
+        body.extend_from_slice(&piece[..length]);
+    }
 }
 
 /// An answer with its length.
