@@ -116,7 +116,7 @@ impl Images {
     ) -> Result<ChainId> {
         let chain = ChainId::extend(parent.as_ref(), diff_id);
         let Some(received) = received else { return Ok(chain) };
-        let _flight = self.flights.join(&chain.0).await;
+        let _flight = self.layer_flights.join(&chain.0).await;
         let snapshots = Arc::clone(&self.snapshots);
         let working = way.lease.at_work().await;
         blocking(move || {
@@ -230,7 +230,7 @@ impl Images {
         open: impl FnOnce() -> Result<Box<dyn Read + Send>> + Send + 'static,
     ) -> Result<Received> {
         // Whoever comes second finds it.
-        let _flight = self.flights.join(&layer.diff_id.0).await;
+        let _flight = self.layer_flights.join(&layer.diff_id.0).await;
         let (snapshots, diff_id) = (Arc::clone(&self.snapshots), layer.diff_id.clone());
         let working = lease.at_work().await;
         transfer(move || {

@@ -61,7 +61,10 @@ pub struct Images {
     client: Client,
     table: Arc<Mutex<Table>>,
     leases: lease::Leases,
+    /// Transfers and stores of blobs.
     flights: Flights,
+    /// Unpacking and placing of layers: a layer that is not wrapped has the digest of its blob, whose transfer it waits for.
+    layer_flights: Flights,
     pending: Pending,
     uses: uses::Uses,
     /// Held for reading by builds, whose images have no name yet.
@@ -87,6 +90,7 @@ impl Images {
             table,
             leases: Lease::table(),
             flights: Flights::default(),
+            layer_flights: Flights::default(),
             pending: Pending::default(),
             uses,
             building: Arc::default(),

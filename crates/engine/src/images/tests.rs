@@ -1,5 +1,7 @@
 //! The whole service over fakes and a real registry on a real socket.
 
+mod remote;
+
 use super::*;
 use std::io::Read;
 use std::path::PathBuf;

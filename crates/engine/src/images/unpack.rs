@@ -20,7 +20,7 @@ impl Images {
     ) -> Result<Layer> {
         let chain = ChainId::extend(parent, diff_id);
         lease.hold(&chain.0);
-        let _flight = self.flights.join(&chain.0).await;
+        let _flight = self.layer_flights.join(&chain.0).await;
         let snapshots = Arc::clone(&self.snapshots);
         let (parent, diff_id) = (parent.cloned(), diff_id.clone());
         let working = lease.at_work().await;
@@ -63,7 +63,7 @@ impl Images {
         if is_file && self.snapshots.layer(&chain)?.is_none() {
             lease.hold(&chain.0);
             let received = self.receive_blob(lease, layer).await?;
-            let _flight = self.flights.join(&chain.0).await;
+            let _flight = self.layer_flights.join(&chain.0).await;
             let (snapshots, parent) = (Arc::clone(&self.snapshots), parent.cloned());
             return blocking(move || snapshots.place(parent.as_ref(), &received)).await;
         }
