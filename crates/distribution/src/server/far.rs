@@ -1,6 +1,6 @@
 //! Another registry, with the credentials for it.
 
-use crate::client::{Client, ClientConfig, Credentials, Repository};
+use crate::client::{Client, ClientConfig, Credentials, Repository, Settings};
 use std::path::Path;
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::reference::Reference;
@@ -19,9 +19,9 @@ impl Far {
         password_file: Option<&Path>,
         insecure: bool,
     ) -> Result<Self> {
-        let insecure = insecure.then(|| registry.to_owned());
-        let config =
-            ClientConfig { insecure_registries: insecure.into_iter().collect(), ..ClientConfig::default() };
+        let insecure_registries = insecure.then(|| registry.to_owned()).into_iter().collect();
+        let settings = Settings { insecure_registries, ..Settings::default() };
+        let config = ClientConfig { settings, ..ClientConfig::default() };
         let credentials = match (user, password_file) {
             (Some(user), Some(file)) => {
                 let password = std::fs::read_to_string(file).map_err(|e| {

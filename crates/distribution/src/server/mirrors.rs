@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::Digest;
-use wharf_oci::manifest::Document;
+use wharf_oci::manifest::{Descriptor, Document, media};
 
 /// A tag is asked for again after this when nothing is said.
 const REFRESH: Duration = Duration::from_secs(600);
@@ -238,7 +238,8 @@ async fn fetch_blob(
         }
         (ingest, written)
     });
-    let downloaded = from.download(digest, size, start, &sender).await;
+    let blob = Descriptor::new(media::OCI_LAYER, digest.clone(), size);
+    let downloaded = from.download(&blob, start, &sender).await;
     drop(sender);
     let (ingest, written) = writer.await.map_err(super::uploads::joined)?;
     written.map_err(|e| Error::wrap(ErrorKind::Internal, "write a mirrored blob", e))?;
