@@ -187,7 +187,7 @@ pub(crate) fn all_credentials(
             Ok(auth) => drop(all.insert(server, auth)),
             // Whatever does not need this registry works without its helper.
             Err(failure) => {
-                note(format!("WARNING: failed to get credentials for registry {server}: {failure}"))
+                note(format!("WARNING: failed to get credentials for registry {server}: {failure}"));
             }
         }
     }

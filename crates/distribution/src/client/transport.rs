@@ -43,13 +43,16 @@ pub(super) struct Transport {
     connector: Connector,
 }
 
+/// Whom a host is certified by, with what that was read from.
+type Trusted = (tls::Stamp, Arc<rustls::ClientConfig>);
+
 #[derive(Clone)]
 struct Connector {
     resolver: Resolver,
     certs_dir: Arc<PathBuf>,
     settings: Arc<RwLock<Arc<Settings>>>,
-    /// By host, with what they were read from: certificates come and go while the engine runs.
-    tls: Arc<Mutex<HashMap<String, (tls::Stamp, Arc<rustls::ClientConfig>)>>>,
+    /// By host. Certificates come and go while the engine runs.
+    tls: Arc<Mutex<HashMap<String, Trusted>>>,
     /// Insecure hosts that were found to speak plain HTTP, or not.
     plain: Arc<Mutex<HashMap<String, bool>>>,
 }
