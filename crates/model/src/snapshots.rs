@@ -183,8 +183,8 @@ pub trait Snapshots: Send + Sync {
     /// Reads to the end of the stream; content of another digest than `diff_id` makes no layer.
     /// An entry of the root (`./`) leaves the root as it is. A layer that is already there is returned without reading.
     fn unpack(&self, parent: Option<&ChainId>, diff_id: &DiffId, tar: &mut dyn Read) -> Result<Layer>;
-    /// Takes a layer's tar before it is known what it will lie on, so that several can be taken side by side; a tar that
-    /// is there already is not read. `None`, with nothing read, from a store that takes layers only in their place.
+    /// Takes a layer's tar before it is known what it will lie on, so that several can be taken side by side. The stream is
+    /// read to its end and verified also when the tar is there already. `None`, with nothing read, from a store that takes layers only in their place.
     /// Errors are those of `unpack`.
     fn receive(&self, _diff_id: &DiffId, _tar: &mut dyn Read) -> Result<Option<Received>> {
         Ok(None)

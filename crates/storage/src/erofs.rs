@@ -20,7 +20,7 @@ mod tests;
 
 pub(crate) use merge::merge;
 pub(crate) use scan::{Content, TarFile, scan};
-pub(crate) use tree::{Root, Tree};
+pub(crate) use tree::{MAX_INODES, Root, Tree};
 pub(crate) use write::{Device, write};
 
 /// Bytes of a block: a tar's, so that blocks of the tar are blocks of a device.

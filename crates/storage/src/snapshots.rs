@@ -670,8 +670,12 @@ impl Snapshots for DiskSnapshots {
             }
         }
         remove_tree(&self.ahead().with_extension("part"))?;
-        if self.note_boot()? {
-            for chain in self.verify_unsynced()? {
+        if self.is_new_boot()? {
+            let damaged = self.verify_unsynced()?;
+            if damaged.is_empty() {
+                self.note_boot()?;
+            }
+            for chain in damaged {
                 tracing::error!(%chain, "a layer is damaged, as a power cut leaves it: remove its images and pull them again");
             }
         }

@@ -151,6 +151,16 @@ impl Mounts {
         Ok(made)
     }
 
+    /// Images that are mounted.
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Lets go of an image. Who uses it keeps it.
     pub fn forget(&self, image: &Path) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(image);

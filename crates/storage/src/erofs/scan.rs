@@ -9,6 +9,8 @@ use std::os::unix::fs::FileExt;
 use wharf_model::Result;
 use wharf_oci::tar::{Entry, Kind, Reader, Segment};
 
+/// Bytes of a file: what one chunk of the index can describe.
+const MAX_FILE: u64 = 1 << 40;
 /// Bytes copied at once.
 const CHUNK: usize = 1 << 17;
 /// Where the next file in the second device begins: a page, so that its holes are holes on the disk.
@@ -63,7 +65,11 @@ pub(crate) fn scan<R: Read>(
             None => None,
         };
         if entry.kind == Kind::File {
-            layer.size += entry.size;
+            layer.size = layer.size.saturating_add(entry.size);
+        }
+        if entry.size > MAX_FILE {
+            let text = "a file of more than 1 TiB";
+            return Err(failed(&entry, io::Error::new(io::ErrorKind::InvalidData, text)));
         }
         layer.tree.put(&entry, extent.filter(|_| entry.size > 0))?;
     }
@@ -107,6 +113,7 @@ fn copy(content: &mut dyn Read, file: &File, at: u64, entry: &Entry, map: &[Segm
 /// A tar on the disk of which only the headers are read.
 pub(crate) struct TarFile {
     file: File,
+    length: u64,
     at: u64,
     window: Vec<u8>,
     from: u64,
@@ -114,11 +121,15 @@ pub(crate) struct TarFile {
 
 impl TarFile {
     /// A reader at its start.
-    pub(crate) fn reader(file: File) -> Reader<Self> {
-        Reader::passing(Self { file, at: 0, window: Vec::new(), from: 0 }, |tar, count| {
-            tar.at += count;
-            Ok(())
-        })
+    ///
+    /// # Errors
+    /// Of fstat(2).
+    pub(crate) fn reader(file: File) -> io::Result<Reader<Self>> {
+        let length = file.metadata()?.len();
+        Ok(Reader::passing(Self { file, length, at: 0, window: Vec::new(), from: 0 }, |tar, count| {
+            tar.at = tar.at.saturating_add(count);
+            if tar.at > tar.length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+        }))
     }
 }
 

@@ -75,7 +75,7 @@ impl Place {
             let first =
                 scan(&mut Reader::new(&bytes[..]), Root::default(), device, Content::Copied(&mut make))?;
             let tar = File::open(self.path(&format!("{n}.tar"))).unwrap();
-            let layer = scan(&mut TarFile::reader(tar), Root::default(), device, Content::There)?;
+            let layer = scan(&mut TarFile::reader(tar).unwrap(), Root::default(), device, Content::There)?;
             assert_eq!(
                 (layer.size, layer.side, layer.tree.inodes.len()),
                 (first.size, first.side, first.tree.inodes.len())
@@ -384,7 +384,7 @@ fn index_time() {
         let start = std::time::Instant::now();
         let tar = File::open(Path::new(&path)).unwrap();
         let size = tar.metadata().unwrap().len();
-        let layer = scan(&mut TarFile::reader(tar), Root::default(), 0, Content::There).unwrap();
+        let layer = scan(&mut TarFile::reader(tar).unwrap(), Root::default(), 0, Content::There).unwrap();
         let scanned = start.elapsed();
         let image = write(&layer.tree, &[Device { tag: "x".into(), size }], false).unwrap();
         println!(

@@ -12,6 +12,11 @@ const MAX_LINKS: usize = 40;
 /// Bytes of a name and of a path that the kernel takes (limits.h: NAME_MAX, PATH_MAX without its zero).
 const MAX_NAME: usize = 255;
 const MAX_PATH: usize = 4095;
+/// Files that a layer may have, directories it only implies among them: several times those of the largest known. While
+/// an index is made each takes less than 1 KiB of memory.
+pub(crate) const MAX_INODES: usize = 1_000_000;
+/// Bytes of names, links and attributes that a layer may have: the index holds them, and memory while it is made.
+const MAX_BYTES: usize = 128 << 20;
 /// Numbers of devices that an inode holds (Linux, `new_encode_dev`).
 const MAX_MAJOR: u32 = 0xfff;
 const MAX_MINOR: u32 = 0xf_ffff;
@@ -81,8 +86,8 @@ impl Inode {
         Self {
             body,
             mode: entry.mode & 0o7777,
-            uid: entry.uid,
-            gid: entry.gid,
+            uid: owner(entry.uid),
+            gid: owner(entry.gid),
             mtime: entry.mtime,
             size,
             xattrs: Vec::new(),
@@ -109,6 +114,8 @@ impl Inode {
 /// Files and directories of a layer, or of several merged.
 pub(crate) struct Tree {
     pub(super) inodes: Vec<Inode>,
+    /// Bytes of names, links and attributes so far.
+    bytes: usize,
     /// The directory of the last entry: most entries are in the same one.
     last: Option<(Vec<u8>, Id)>,
 }
@@ -117,7 +124,12 @@ impl Tree {
     /// An empty one.
     pub(crate) fn new(root: Root) -> Self {
         let directory = Inode { mode: root.mode, uid: root.uid, gid: root.gid, ..Inode::directory() };
-        Self { inodes: vec![directory], last: None }
+        Self { inodes: vec![directory], bytes: 0, last: None }
+    }
+
+    /// Files there are, at most.
+    pub(crate) fn len(&self) -> usize {
+        self.inodes.len()
     }
 
     /// Puts an entry in its place. `extent` is where the content of a file lies.
@@ -140,6 +152,9 @@ impl Tree {
         let refused = |e: Errno| failed(entry, e.into());
         let dir = self.parent(parents).map_err(refused)?;
         check_name(name).map_err(refused)?;
+        let portable = portable_bytes(entry);
+        self.bytes += entry.link.len() + portable;
+        self.check_bounds(entry)?;
         match entry.kind {
             Kind::Directory => self.directory(entry, dir, name),
             Kind::HardLink => return self.hard_link(entry, dir, name),
@@ -149,6 +164,19 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// An archive of a few bytes may describe a tree of any size.
+    fn check_bounds(&self, entry: &Entry) -> Result<()> {
+        if self.inodes.len() <= MAX_INODES && self.bytes <= MAX_BYTES {
+            return Ok(());
+        }
+        Err(wharf_model::Error::invalid(format!(
+            "refuse the archive at its entry {:?}: it has more than {MAX_INODES} files, or more than {} MiB of names, links \
+             and attributes: split the layer",
+            entry.name(),
+            MAX_BYTES >> 20
+        )))
     }
 
     fn directory(&mut self, entry: &Entry, dir: Id, name: &[u8]) {
@@ -261,6 +289,7 @@ impl Tree {
                     pending.extend(target.split(|b| *b == b'/').rev().map(<[u8]>::to_vec));
                 }
                 None if !make => return Err(Errno::NOENT),
+                _ if self.inodes.len() > MAX_INODES => return Err(Errno::FBIG),
                 found @ (None | Some((_, Body::Whiteout))) if make => {
                     let made = Inode { opaque: found.is_some(), ..Inode::directory() };
                     stack.push(self.replace(dir, &name, made));
@@ -290,6 +319,7 @@ impl Tree {
     }
 
     pub(super) fn set_child(&mut self, dir: Id, name: &[u8], id: Id) {
+        self.bytes += name.len();
         let Body::Directory(children) = &mut self.inodes[dir].body else { return };
         if let Some(before) = children.insert(name.to_vec(), id)
             && before != id
@@ -329,6 +359,16 @@ fn leaf(entry: &Entry, extent: Option<Extent>) -> Result<Inode, Errno> {
         }
         _ => Inode { xattrs: portable(entry), ..Inode::new(entry, Body::File(extent), entry.size) },
     })
+}
+
+/// The number -1 is nobody: as chown(2) leaves an owner, so that the file is root's.
+fn owner(id: u32) -> u32 {
+    if id == u32::MAX { 0 } else { id }
+}
+
+fn portable_bytes(entry: &Entry) -> usize {
+    let portable = entry.xattrs.iter().filter(|(name, _)| inside::is_portable_xattr(name));
+    portable.map(|(name, value)| name.len() + value.len()).sum()
 }
 
 fn portable(entry: &Entry) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -56,9 +56,7 @@ impl DiskSnapshots {
     pub(super) fn load_indexes(&self, state: &State) -> Result<Indexes> {
         let dir = self.indexes_dir();
         make_dir(&dir)?;
-        let boot = super::layout::boot_id()?;
-        let note = self.root.join("boot");
-        if !std::fs::read_to_string(&note).is_ok_and(|b| b == boot) {
+        if self.is_new_boot()? {
             remove_tree(&dir)?;
             make_dir(&dir)?;
         }
@@ -80,14 +78,16 @@ impl DiskSnapshots {
         Ok(found)
     }
 
+    /// Whether the machine was started since this was noted.
+    pub(super) fn is_new_boot(&self) -> Result<bool> {
+        let boot = super::layout::boot_id()?;
+        Ok(!std::fs::read_to_string(self.root.join("boot")).is_ok_and(|b| b == boot))
+    }
+
     /// From now on what is on the disk is known to be as this start of the machine made it.
-    pub(super) fn note_boot(&self) -> Result<bool> {
-        let (boot, note) = (super::layout::boot_id()?, self.root.join("boot"));
-        let is_new = !std::fs::read_to_string(&note).is_ok_and(|b| b == boot);
-        if is_new {
-            std::fs::write(&note, boot).map_err(|e| failed("write", &note, e))?;
-        }
-        Ok(is_new)
+    pub(super) fn note_boot(&self) -> Result<()> {
+        let note = self.root.join("boot");
+        std::fs::write(&note, super::layout::boot_id()?).map_err(|e| failed("write", &note, e))
     }
 
     fn numbers(&self, path: &Path) -> Option<(u64, u64)> {
@@ -111,8 +111,11 @@ impl DiskSnapshots {
                 continue;
             }
             let index = Index { below: piece.below, bytes: self.build(&piece)? };
-            // One it replaces stays until the next start: somebody may be about to mount it.
-            self.state().indexes.insert(piece.top, index);
+            let old = self.state().indexes.insert(piece.top, index);
+            if let Some(old) = old {
+                // Its file stays until the layer goes: somebody may be about to mount it.
+                self.mounts.forget(&self.index(piece.top, old.below));
+            }
         }
         // What lies below an unpacked layer.
         if whole { self.ensure_indexed(Some(chain), false) } else { Ok(()) }
@@ -181,7 +184,12 @@ impl DiskSnapshots {
             let path = self.tree(*number).join(TAR);
             let file = File::open(&path).map_err(|e| failed("open", &path, e))?;
             let device = u16::try_from(devices.len()).unwrap_or(u16::MAX);
-            let layer = erofs::scan(&mut TarFile::reader(file), tar.root, device, Content::There)?;
+            let layer = erofs::scan(
+                &mut TarFile::reader(file).map_err(|e| failed("stat", &path, e))?,
+                tar.root,
+                device,
+                Content::There,
+            )?;
             let tag = |name| format!("../t/{number}/{name}");
             devices.push(Device { tag: tag(TAR), size: tar.bytes });
             if tar.side > 0 {
@@ -189,6 +197,12 @@ impl DiskSnapshots {
             }
             match &mut whole {
                 None => whole = Some(layer.tree),
+                Some(below) if below.len() + layer.tree.len() > 2 * erofs::MAX_INODES => {
+                    let most = 2 * erofs::MAX_INODES;
+                    return Err(Error::invalid(format!(
+                        "an image of more than {most} files cannot be mounted"
+                    )));
+                }
                 Some(below) => erofs::merge(below, layer.tree),
             }
         }
@@ -223,12 +237,18 @@ impl DiskSnapshots {
         Ok(lower)
     }
 
-    /// Forgets the index of a layer that goes.
+    /// Forgets the indexes of a layer that goes, those that another has replaced among them.
     pub(super) fn forget_index(&self, tree: u64) -> Result<()> {
-        let index = self.state().indexes.remove(&tree);
-        let Some(index) = index else { return Ok(()) };
-        let path = self.index(tree, index.below);
-        self.mounts.forget(&path);
-        std::fs::remove_file(&path).map_err(|e| failed("remove", &path, e))
+        self.state().indexes.remove(&tree);
+        let dir = self.indexes_dir();
+        let begin = format!("{tree}-");
+        for entry in std::fs::read_dir(&dir).map_err(|e| failed("list", &dir, e))? {
+            let entry = entry.map_err(|e| failed("list", &dir, e))?;
+            if entry.file_name().to_string_lossy().starts_with(&begin) {
+                self.mounts.forget(&entry.path());
+                std::fs::remove_file(entry.path()).map_err(|e| failed("remove", &entry.path(), e))?;
+            }
+        }
+        Ok(())
     }
 }

@@ -58,8 +58,11 @@ impl DiskSnapshots {
         }
         let fresh = self.fresh_tree(&[])?;
         let (size, tar) = match self.link_known(diff_id, &fresh)? {
-            // Another image has the same layer: its content is on the disk once.
-            Some(known) => known,
+            // Another image has the same layer: its content is on the disk once. Whoever names it has to have it.
+            Some(known) => {
+                verify(diff_id, tar)?;
+                known
+            }
             None => write_tar(&fresh.path, diff_id, tar).map_err(below(&fresh.path))?,
         };
         Ok(Some(self.await_place(diff_id, Staged { fresh, size, tar })))
@@ -100,7 +103,10 @@ impl DiskSnapshots {
         // Held meanwhile: what is linked from must not be removed.
         let state = self.state();
         for record in state.layers.values().filter(|r| r.diff_id == *diff_id) {
-            if let Some(tar) = record.tar {
+            // One that a power cut damaged never becomes synced.
+            if let Some(tar) = record.tar
+                && self.tree(record.tree).join(SYNCED).exists()
+            {
                 self.link_tar(record.tree, to, tar)?;
                 return Ok(Some((record.size, tar)));
             }
@@ -186,7 +192,7 @@ impl DiskSnapshots {
             state.layers.insert(chain.clone(), settled);
         }
         failpoint!("layer.settled");
-        mark_synced(&tree)?;
+        sync(&tree)?;
         self.janitor.remove(self.files(record.tree))
     }
 
@@ -209,6 +215,15 @@ impl DiskSnapshots {
         }
         Ok(damaged)
     }
+}
+
+/// Reads a stream to its end: it has to be the tar of this digest.
+fn verify(diff_id: &DiffId, tar: &mut dyn Read) -> Result<()> {
+    let mut reader = super::hashing::HashingReader::new(tar);
+    io::copy(&mut reader, &mut io::sink())
+        .map_err(|e| Error::wrap(ErrorKind::Internal, "read the layer", e))?;
+    let digest = reader.finish();
+    if digest == diff_id.0 { Ok(()) } else { Err(wharf_model::blobs::mismatch(&diff_id.0, &digest)) }
 }
 
 /// Whether a tar has the content it was stored with. Of the file beside it the length is what can be told.
@@ -263,7 +278,12 @@ fn link_file(tree: &Path, tar: &File, root: Root) -> Result<(u64, TarRecord)> {
     let bytes = opened.metadata().map_err(|e| failed("stat", &path, e))?.len();
     let side = tree.join(SIDE);
     let mut make = || create(&side);
-    let scanned = erofs::scan(&mut TarFile::reader(opened), root, 0, Content::Copied(&mut make))?;
+    let scanned = erofs::scan(
+        &mut TarFile::reader(opened).map_err(|e| failed("stat", &path, e))?,
+        root,
+        0,
+        Content::Copied(&mut make),
+    )?;
     Ok((scanned.size, TarRecord { bytes, side: scanned.side, root }))
 }
 

@@ -188,15 +188,6 @@ fn unpack_time() {
     println!("prepare: {:?}", start.elapsed());
 }
 
-/// A stream that must not be read.
-struct Unread;
-
-impl Read for Unread {
-    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-        Err(std::io::Error::other("it was read"))
-    }
-}
-
 #[test]
 fn received_layers_wait_for_their_place_and_are_on_the_disk_once() {
     for store in
@@ -207,7 +198,9 @@ fn received_layers_wait_for_their_place_and_are_on_the_disk_once() {
         let (top, top_bytes) = tar(&[file("b", "2")]);
         let above = store_ref.receive(&top, &mut &top_bytes[..]).unwrap().unwrap();
         let below = store_ref.receive(&diff, &mut &bytes[..]).unwrap().unwrap();
-        let same = store_ref.receive(&diff, &mut Unread).unwrap().unwrap();
+        let refused = store_ref.receive(&diff, &mut &top_bytes[..]).err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Invalid, "whoever names a layer has to have it");
+        let same = store_ref.receive(&diff, &mut &bytes[..]).unwrap().unwrap();
         assert!(store_ref.layers().unwrap().is_empty());
         let bottom = store_ref.place(None, &below).unwrap();
         let layer = store_ref.place(Some(&bottom.chain_id), &above).unwrap();
@@ -308,4 +301,48 @@ fn what_a_layer_hides_of_the_one_below_is_not_listed() {
             store.store.ready(&top.chain_id).unwrap();
         }
     }
+}
+
+#[test]
+fn small_archives_take_no_great_trees() {
+    let Some(store) = laid_out(Layout::Mounted(Backing::File)) else { return };
+    let name = |n: usize| format!("{n}/{}f", "a/".repeat(2000));
+    let entries: Vec<_> = (0..510)
+        .map(|n| (wharf_oci::tar::Entry::new(wharf_oci::tar::Kind::File, name(n)), &b""[..]))
+        .collect();
+    let (diff, bytes) = tar(&entries);
+    let error = store.store.unpack(None, &diff, &mut &bytes[..]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{}", error.full());
+    assert_eq!(std::fs::read_dir(store.dir.path().join("t")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_tar_that_ends_early_is_not_taken_from_a_file() {
+    let Some(store) = laid_out(Layout::Mounted(Backing::File)) else { return };
+    let (_, bytes) = tar(&[file("a", "content")]);
+    let path = store.dir.path().join("blob");
+    std::fs::write(&path, &bytes[..512]).unwrap();
+    let diff = DiffId(wharf_oci::digest::Digest::sha256(&bytes[..512]));
+    let error = store.store.adopt(&diff, &File::open(&path).unwrap()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{}", error.full());
+}
+
+#[test]
+fn an_index_that_is_replaced_holds_nothing() {
+    let Some(store) = laid_out(Layout::Mounted(Backing::File)) else { return };
+    let (diff, bytes) = tar(&[file("a", "1")]);
+    let bottom = store.store.unpack(None, &diff, &mut &bytes[..]).unwrap();
+    let mounts = &store.store.mounts;
+    mounts.get(&store.store.view(&bottom.chain_id).unwrap()[0]).unwrap();
+    let (diff, bytes) = tar(&[file("b", "1")]);
+    let top = store.store.unpack(Some(&bottom.chain_id), &diff, &mut &bytes[..]).unwrap();
+    for path in store.store.view(&top.chain_id).unwrap() {
+        mounts.get(&path).unwrap();
+    }
+    store.store.ready(&top.chain_id).unwrap();
+    mounts.get(&store.store.view(&top.chain_id).unwrap()[0]).unwrap();
+    store.store.remove_layer(&top.chain_id).unwrap();
+    store.store.remove_layer(&bottom.chain_id).unwrap();
+    assert_eq!(mounts.len(), 0);
+    assert_eq!(std::fs::read_dir(store.dir.path().join("e")).unwrap().count(), 0);
 }
