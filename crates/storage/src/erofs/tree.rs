@@ -137,6 +137,8 @@ impl Tree {
     /// # Errors
     /// `Invalid` for what would lead out of the tree, and for what a file system would not take.
     pub(crate) fn put(&mut self, entry: &Entry, extent: Option<Extent>) -> Result<()> {
+        self.bytes += entry.link.len() + portable_bytes(entry);
+        self.check_bounds(entry)?;
         let parts = inside::components(&entry.path)
             .ok_or_else(|| outside(entry, "its name leads out of the archive"))?;
         let Some((name, parents)) = parts.split_last() else {
@@ -152,9 +154,6 @@ impl Tree {
         let refused = |e: Errno| failed(entry, e.into());
         let dir = self.parent(parents).map_err(refused)?;
         check_name(name).map_err(refused)?;
-        let portable = portable_bytes(entry);
-        self.bytes += entry.link.len() + portable;
-        self.check_bounds(entry)?;
         match entry.kind {
             Kind::Directory => self.directory(entry, dir, name),
             Kind::HardLink => return self.hard_link(entry, dir, name),
