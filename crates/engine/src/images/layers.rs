@@ -3,7 +3,7 @@
 
 use super::Images;
 use super::compress::{ReadAhead, unwrap};
-use super::follow::{EndGuard, Follow, FollowReader};
+use super::follow::{EndGuard, Follow};
 use super::lease::Lease;
 use super::progress::{Event, Progress, Throttle, short};
 use super::record::ImageLayer;
@@ -138,15 +138,7 @@ impl Images {
             (way.progress)(Event::Pulled { id });
             return Ok(None);
         }
-        let receiving = async {
-            let follow = coming.follow.clone();
-            let tell = extracting(&way.progress, &coming.layer);
-            let open = move || {
-                let reader = follow.reader().map_err(io("read a layer that is being fetched"))?;
-                Ok(Box::new(tell(reader)) as Box<dyn Read + Send>)
-            };
-            self.receive(&way.lease, &coming.layer, open).await
-        };
+        let receiving = self.receive(&way.lease, &coming.layer, following(way, &coming));
         let (fetched, received) = tokio::join!(fetching, receiving);
         drop(permit);
         // A download's own error says more than that of the reading it breaks.
@@ -208,12 +200,7 @@ impl Images {
     async fn unpack_as_they_come(&self, way: &Way, coming: &[Coming]) -> Result<()> {
         let mut parent: Option<ChainId> = None;
         for one in coming {
-            let follow = one.follow.clone();
-            let tell = extracting(&way.progress, &one.layer);
-            let open = move || {
-                let reader = follow.reader().map_err(io("read a layer that is being fetched"))?;
-                Ok(Box::new(tell(reader)) as Box<dyn Read + Send>)
-            };
+            let open = following(way, one);
             let unpacked = self.unpack(&way.lease, parent.as_ref(), &one.layer.diff_id, open).await;
             let unpacked = unpacked.map_err(|e| of_layer(one, e))?;
             parent = Some(unpacked.chain_id);
@@ -267,14 +254,14 @@ fn received(received: Option<Received>) -> Result<Received> {
     received.ok_or_else(|| Error::internal("the store takes layers only in their place"))
 }
 
-type Watching = Watched<FollowReader, Box<dyn Fn(u64) + Send>>;
-
-/// Tells how much of a layer was read.
-fn extracting(progress: &Progress, layer: &ImageLayer) -> impl FnOnce(FollowReader) -> Watching + use<> {
-    let (progress, id, size) = (Arc::clone(progress), short(&layer.blob.digest), layer.blob.size);
-    move |inner| {
-        let tell = move |current| progress(Event::Extracting { id: id.clone(), current, total: size });
-        Watched::new(inner, size, Box::new(tell))
+/// The bytes of a layer while they come; how many were read is told.
+fn following(way: &Way, coming: &Coming) -> impl FnOnce() -> Result<Box<dyn Read + Send>> + Send + use<> {
+    let (progress, follow) = (Arc::clone(&way.progress), coming.follow.clone());
+    let (id, total) = (short(&coming.layer.blob.digest), coming.layer.blob.size);
+    move || {
+        let reader = follow.reader().map_err(io("read a layer that is being fetched"))?;
+        let tell = move |current| progress(Event::Extracting { id: id.clone(), current, total });
+        Ok(Box::new(Watched::new(reader, total, tell)) as Box<dyn Read + Send>)
     }
 }
 

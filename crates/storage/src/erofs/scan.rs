@@ -2,10 +2,12 @@
 
 use super::BLOCK;
 use super::tree::{Extent, Root, Tree};
+use crate::disk;
 use crate::snapshots::extract::{MAX_HOLES, archive_error, failed};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use wharf_model::Result;
 use wharf_oci::tar::{Entry, Kind, Reader, Segment};
 
@@ -123,9 +125,10 @@ impl TarFile {
     /// A reader at its start.
     ///
     /// # Errors
-    /// Of fstat(2).
-    pub(crate) fn reader(file: File) -> io::Result<Reader<Self>> {
-        let length = file.metadata()?.len();
+    /// Of the disk.
+    pub(crate) fn open(path: &Path) -> Result<Reader<Self>> {
+        let file = File::open(path).map_err(|e| disk::failed("open", path, e))?;
+        let length = file.metadata().map_err(|e| disk::failed("stat", path, e))?.len();
         Ok(Reader::passing(Self { file, length, at: 0, window: Vec::new(), from: 0 }, |tar, count| {
             tar.at = tar.at.saturating_add(count);
             if tar.at > tar.length { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }

@@ -74,8 +74,8 @@ impl Place {
             let mut make = || File::create(&side);
             let first =
                 scan(&mut Reader::new(&bytes[..]), Root::default(), device, Content::Copied(&mut make))?;
-            let tar = File::open(self.path(&format!("{n}.tar"))).unwrap();
-            let layer = scan(&mut TarFile::reader(tar).unwrap(), Root::default(), device, Content::There)?;
+            let mut tar = TarFile::open(&self.path(&format!("{n}.tar")))?;
+            let layer = scan(&mut tar, Root::default(), device, Content::There)?;
             assert_eq!(
                 (layer.size, layer.side, layer.tree.inodes.len()),
                 (first.size, first.side, first.tree.inodes.len())
@@ -382,9 +382,9 @@ fn index_time() {
     let path = std::env::var("WHARF_TEST_TAR").unwrap();
     for _ in 0..3 {
         let start = std::time::Instant::now();
-        let tar = File::open(Path::new(&path)).unwrap();
-        let size = tar.metadata().unwrap().len();
-        let layer = scan(&mut TarFile::reader(tar).unwrap(), Root::default(), 0, Content::There).unwrap();
+        let size = std::fs::metadata(&path).unwrap().len();
+        let mut tar = TarFile::open(Path::new(&path)).unwrap();
+        let layer = scan(&mut tar, Root::default(), 0, Content::There).unwrap();
         let scanned = start.elapsed();
         let image = write(&layer.tree, &[Device { tag: "x".into(), size }], false).unwrap();
         println!(

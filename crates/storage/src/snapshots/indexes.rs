@@ -9,7 +9,6 @@ use super::{DiskSnapshots, Layout, State, no_layer};
 use crate::disk::{failed, make_dir, remove_tree};
 use crate::erofs::{self, Content, Device, TarFile, Tree};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::ChainId;
@@ -182,14 +181,8 @@ impl DiskSnapshots {
         let mut whole: Option<Tree> = None;
         for (number, tar) in piece.layers.iter().rev() {
             let path = self.tree(*number).join(TAR);
-            let file = File::open(&path).map_err(|e| failed("open", &path, e))?;
             let device = u16::try_from(devices.len()).unwrap_or(u16::MAX);
-            let layer = erofs::scan(
-                &mut TarFile::reader(file).map_err(|e| failed("stat", &path, e))?,
-                tar.root,
-                device,
-                Content::There,
-            )?;
+            let layer = erofs::scan(&mut TarFile::open(&path)?, tar.root, device, Content::There)?;
             let tag = |name| format!("../t/{number}/{name}");
             devices.push(Device { tag: tag(TAR), size: tar.bytes });
             if tar.side > 0 {

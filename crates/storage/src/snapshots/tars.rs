@@ -2,6 +2,7 @@
 //! a power cut can do them no harm.
 
 use super::extract::archive_error;
+use super::hashing::HashingReader;
 use super::{DiskSnapshots, Fresh, LayerRecord, Layout, no_layer};
 use crate::disk::{below, failed, sync_dir};
 use crate::erofs::{self, Content, Root, TarFile};
@@ -130,13 +131,7 @@ impl DiskSnapshots {
             if let Some(record) = state.layers.get(&chain) {
                 return Ok(state.layer(&chain, record));
             }
-            match parent {
-                Some(parent) => {
-                    let record = state.layers.get(parent).ok_or_else(|| no_layer(parent))?;
-                    self.root_of(record)?
-                }
-                None => Root::default(),
-            }
+            self.root_below(&state, parent)?
         };
         let staged = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&received.number());
         let (_, Staged { mut fresh, size, tar }) =
@@ -217,12 +212,16 @@ impl DiskSnapshots {
     }
 }
 
+/// The digest of all that a stream gives.
+fn digest_of(stream: impl Read) -> io::Result<Digest> {
+    let mut reader = HashingReader::new(stream);
+    io::copy(&mut reader, &mut io::sink())?;
+    Ok(reader.finish())
+}
+
 /// Reads a stream to its end: it has to be the tar of this digest.
 fn verify(diff_id: &DiffId, tar: &mut dyn Read) -> Result<()> {
-    let mut reader = super::hashing::HashingReader::new(tar);
-    io::copy(&mut reader, &mut io::sink())
-        .map_err(|e| Error::wrap(ErrorKind::Internal, "read the layer", e))?;
-    let digest = reader.finish();
+    let digest = digest_of(tar).map_err(|e| Error::wrap(ErrorKind::Internal, "read the layer", e))?;
     if digest == diff_id.0 { Ok(()) } else { Err(wharf_model::blobs::mismatch(&diff_id.0, &digest)) }
 }
 
@@ -231,17 +230,10 @@ fn is_whole(tree: &Path, record: TarRecord, diff_id: &DiffId) -> io::Result<bool
     if record.side > 0 && tree.join(SIDE).metadata()?.len() != record.side {
         return Ok(false);
     }
-    let mut file = File::open(tree.join(TAR))?;
-    let mut hash = Context::new(&SHA256);
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(Digest::from_sha256(hash.finish().as_ref()) == diff_id.0),
-            n => hash.update(&buffer[..n]),
-        }
-    }
+    Ok(digest_of(File::open(tree.join(TAR))?)? == diff_id.0)
 }
 
+/// Makes a tar safe from power cuts, and marks it so.
 fn sync(tree: &Path) -> Result<()> {
     for name in [TAR, SIDE] {
         let path = tree.join(name);
@@ -251,10 +243,6 @@ fn sync(tree: &Path) -> Result<()> {
             Err(e) => return Err(failed("open", &path, e)),
         }
     }
-    mark_synced(tree)
-}
-
-fn mark_synced(tree: &Path) -> Result<()> {
     let path = tree.join(SYNCED);
     File::create(&path).map_err(|e| failed("make", &path, e))?;
     sync_dir(tree)
@@ -274,16 +262,10 @@ fn link_file(tree: &Path, tar: &File, root: Root) -> Result<(u64, TarRecord)> {
     let here = rustix::fs::CWD;
     rustix::fs::linkat(here, &from, here, &path, AtFlags::SYMLINK_FOLLOW)
         .map_err(|e| failed("link", &path, e))?;
-    let opened = File::open(&path).map_err(|e| failed("open", &path, e))?;
-    let bytes = opened.metadata().map_err(|e| failed("stat", &path, e))?.len();
+    let bytes = tar.metadata().map_err(|e| failed("stat", &path, e))?.len();
     let side = tree.join(SIDE);
     let mut make = || create(&side);
-    let scanned = erofs::scan(
-        &mut TarFile::reader(opened).map_err(|e| failed("stat", &path, e))?,
-        root,
-        0,
-        Content::Copied(&mut make),
-    )?;
+    let scanned = erofs::scan(&mut TarFile::open(&path)?, root, 0, Content::Copied(&mut make))?;
     Ok((scanned.size, TarRecord { bytes, side: scanned.side, root }))
 }
 
@@ -299,23 +281,13 @@ fn write_tar(tree: &Path, diff_id: &DiffId, tar: &mut dyn Read) -> Result<(u64, 
     let side = tree.join(SIDE);
     let mut make = || create(&side);
     let mut reader = Reader::passing(Tee::new(tar, file), Tee::pass);
-    let scanned = erofs::scan(&mut reader, Root::default(), 0, Content::Copied(&mut make));
-    let scanned = match scanned {
-        // An archive of another digest than promised is not to blame for what is in it.
-        Err(e) if e.kind() != ErrorKind::Invalid => return Err(e),
-        scanned => scanned,
-    };
-    let (size, side) = match &scanned {
-        Ok(layer) => (layer.size, layer.side),
-        Err(_) => (0, 0),
-    };
-    scanned?;
+    let scanned = erofs::scan(&mut reader, Root::default(), 0, Content::Copied(&mut make))?;
     reader.drain().map_err(|e| archive_error(e, "read the layer"))?;
     let (digest, bytes) = reader.into_inner().finish();
     if digest != diff_id.0 {
         return Err(wharf_model::blobs::mismatch(&diff_id.0, &digest));
     }
-    Ok((size, TarRecord { bytes, side, root: Root::default() }))
+    Ok((scanned.size, TarRecord { bytes, side: scanned.side, root: Root::default() }))
 }
 
 /// Writes and hashes all that is read through it.
