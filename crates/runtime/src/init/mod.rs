@@ -59,9 +59,11 @@ pub fn tell(sync: BorrowedFd<'_>, message: &Message, fds: &[BorrowedFd<'_>]) -> 
 pub fn hear(sync: BorrowedFd<'_>) -> Result<Option<(Message, Vec<OwnedFd>)>> {
     let mut buffer = [0u8; 16 * 1024];
     let (n, fds) = match socket::receive(sync, &mut buffer) {
-        Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
-        other => other.doing("hear from init")?,
-    };
+        // It ended with a word of ours unread. The kernel tells that once, before what it had said itself.
+        Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => socket::receive(sync, &mut buffer),
+        other => other,
+    }
+    .doing("hear from init")?;
     if n == 0 {
         return Ok(None);
     }
@@ -351,4 +353,29 @@ fn wait_at(gate: &Gate, report: &mut OwnedFd) -> Result<()> {
 /// The error of a stage after set-up.
 pub(crate) fn staged(stage: Stage, message: String) -> Error {
     Error { stage, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn the_last_word_arrives_though_ours_was_not_read() {
+        let (ours, inits) = socket::message_pair().unwrap();
+        socket::send(ours.as_fd(), b"go", &[]).unwrap();
+        tell(inits.as_fd(), &Message::Failed(Error::setup("no such directory")), &[]).unwrap();
+        drop(inits);
+        let heard = hear(ours.as_fd()).unwrap();
+        assert!(matches!(heard, Some((Message::Failed(_), _))));
+        assert!(hear(ours.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_end_without_a_word_is_an_end() {
+        let (ours, inits) = socket::message_pair().unwrap();
+        socket::send(ours.as_fd(), b"go", &[]).unwrap();
+        drop(inits);
+        assert!(hear(ours.as_fd()).unwrap().is_none());
+    }
 }
