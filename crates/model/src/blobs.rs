@@ -27,6 +27,9 @@ pub trait Blobs: Send + Sync {
     fn open(&self, digest: &Digest) -> Result<File>;
     /// The size in bytes, or `None` when absent.
     fn size(&self, digest: &Digest) -> Result<Option<u64>>;
+    /// Makes a file that never changes, and that is known to have this digest, a blob without reading it where that can be
+    /// done. It takes the place of a blob that is there.
+    fn adopt(&self, digest: &Digest, file: &File) -> Result<()>;
     /// Removes a blob; nothing happens if it is absent.
     fn remove(&self, digest: &Digest) -> Result<()>;
     /// Every blob with its size in bytes.

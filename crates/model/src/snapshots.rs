@@ -76,6 +76,19 @@ pub enum ChangeKind {
     Deleted,
 }
 
+/// What a look at all that is kept of a layer found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It is what was stored.
+    Sound,
+    /// Its files are there; nothing tells whether they are what was stored.
+    Unverifiable,
+    /// What was made of its content is damaged, and can be made again; the text says what.
+    Derived(String),
+    /// Its content is damaged or gone.
+    Content(String),
+}
+
 /// One changed path of a snapshot, absolute within it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathChange {
@@ -209,6 +222,19 @@ pub trait Snapshots: Send + Sync {
     /// Does now what would else be done when the first snapshot is made on an image's topmost layer.
     fn ready(&self, _chain: &ChainId) -> Result<()> {
         Ok(())
+    }
+    /// The file that is a layer's tar, which never changes; `None` of one that is kept otherwise.
+    fn tar(&self, _chain: &ChainId) -> Result<Option<File>> {
+        Ok(None)
+    }
+    /// Reads all that is kept of a layer. What the disk refuses to read is damaged, no error.
+    fn check(&self, _chain: &ChainId) -> Result<Condition> {
+        Ok(Condition::Unverifiable)
+    }
+    /// Puts right what is damaged, also under containers that stand on the layer. `tar` is the layer's content, verified
+    /// before; without it only what can be made of the content is made again.
+    fn mend(&self, _chain: &ChainId, _tar: Option<&mut dyn Read>) -> Result<()> {
+        Err(crate::error::Error::unsupported("this store cannot mend layers"))
     }
     /// The layer of a chain id.
     fn layer(&self, chain: &ChainId) -> Result<Option<Layer>>;

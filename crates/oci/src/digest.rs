@@ -1,13 +1,42 @@
 //! Digests: `algorithm:hex` (OCI image specification, descriptor.md, "Digests"), and the ids made of them.
 
+use ring::digest::{Context, SHA256, SHA512};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::io::{self, Read};
 use std::str::FromStr;
 
 /// Why a text is not a digest.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("invalid digest {0:?}: expected sha256: and 64 or sha512: and 128 lower-case hex digits")]
 pub struct DigestError(String);
+
+/// Bytes of a stream that are hashed at once.
+const STREAM_CHUNK: usize = 1 << 18;
+
+/// Makes the digest of content that comes in pieces.
+#[derive(Clone)]
+pub struct Hasher(Context);
+
+impl Hasher {
+    /// Of the algorithm of a digest that the result is to be compared with.
+    pub fn like(expected: &Digest) -> Self {
+        Self(Context::new(if expected.algorithm() == "sha512" { &SHA512 } else { &SHA256 }))
+    }
+
+    /// Takes the next piece.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all pieces.
+    pub fn finish(self) -> Digest {
+        match self.0.finish().as_ref() {
+            long if long.len() == SHA512.output_len() => Digest::from_sha512(long),
+            hash => Digest::from_sha256(hash),
+        }
+    }
+}
 
 /// The digest of some content.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -17,12 +46,12 @@ pub struct Digest(String);
 impl Digest {
     /// SHA-256 of bytes in memory.
     pub fn sha256(content: &[u8]) -> Self {
-        Self::from_sha256(ring::digest::digest(&ring::digest::SHA256, content).as_ref())
+        Self::from_sha256(ring::digest::digest(&SHA256, content).as_ref())
     }
 
     /// SHA-512 of bytes in memory.
     pub fn sha512(content: &[u8]) -> Self {
-        Self::from_sha512(ring::digest::digest(&ring::digest::SHA512, content).as_ref())
+        Self::from_sha512(ring::digest::digest(&SHA512, content).as_ref())
     }
 
     /// From the 32 bytes of a finished SHA-256.
@@ -33,6 +62,23 @@ impl Digest {
     /// From the 64 bytes of a finished SHA-512.
     pub fn from_sha512(hash: &[u8]) -> Self {
         Self::from_hash("sha512:", hash)
+    }
+
+    /// The digest of all that a stream gives, of the algorithm of `expected`.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn of_stream(mut stream: impl Read, expected: &Self) -> io::Result<Self> {
+        let mut hasher = Hasher::like(expected);
+        let mut buffer = vec![0; STREAM_CHUNK];
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(0) => return Ok(hasher.finish()),
+                Ok(n) => hasher.update(&buffer[..n]),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
     }
 
     fn from_hash(prefix: &str, hash: &[u8]) -> Self {

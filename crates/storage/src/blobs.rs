@@ -1,12 +1,13 @@
 //! Blobs as files: `blobs/<algorithm>/<hex>`, written in `ingest/`.
 
-use crate::disk::{failed, located, make_dir, sync_dir};
-use ring::digest::{Context, SHA256, SHA512};
+use crate::disk::{failed, link_or_copy, located, make_dir, sync_dir};
+use ring::digest::{Context, SHA256};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use wharf_failpoint::failpoint;
 use wharf_model::blobs::{Blobs, Ingest, mismatch};
@@ -114,6 +115,23 @@ impl Blobs for FileBlobs {
         }
     }
 
+    fn adopt(&self, digest: &Digest, file: &File) -> Result<()> {
+        static ATTEMPT: AtomicU64 = AtomicU64::new(0);
+        let attempt = ATTEMPT.fetch_add(1, Ordering::Relaxed);
+        // What a crash leaves, `sweep` removes.
+        let part = self.ingests.join(format!("adopt-{attempt}-{}", digest.hex()));
+        remove_file(&part)?;
+        link_or_copy(file, &part)?;
+        File::open(&part).and_then(|part| part.sync_all()).map_err(|e| failed("sync", &part, e))?;
+        failpoint!("blob.adopted");
+        let target = self.path(digest);
+        let named = std::fs::rename(&part, &target).map_err(|e| failed("rename to", &target, e));
+        // A rename to another name of the same file does nothing.
+        remove_file(&part)?;
+        named?;
+        target.parent().map_or(Ok(()), sync_dir)
+    }
+
     fn remove(&self, digest: &Digest) -> Result<()> {
         remove_file(&self.path(digest))
     }
@@ -168,15 +186,8 @@ impl FileIngest {
         if algorithm != Some("sha512") {
             return Ok(Digest::from_sha256(self.hash.clone().finish().as_ref()));
         }
-        let mut hash = Context::new(&SHA512);
-        let mut buffer = vec![0; CHUNK];
         self.file.rewind().map_err(|e| failed("rewind", &self.path, e))?;
-        loop {
-            match self.file.read(&mut buffer).map_err(|e| failed("read", &self.path, e))? {
-                0 => return Ok(Digest::from_sha512(hash.finish().as_ref())),
-                n => hash.update(&buffer[..n]),
-            }
-        }
+        Digest::of_stream(&self.file, &Digest::sha512(b"")).map_err(|e| failed("read", &self.path, e))
     }
 }
 
@@ -262,6 +273,9 @@ mod tests {
         }
         fn size(&self, digest: &Digest) -> Result<Option<u64>> {
             self.0.size(digest)
+        }
+        fn adopt(&self, digest: &Digest, file: &File) -> Result<()> {
+            self.0.adopt(digest, file)
         }
         fn remove(&self, digest: &Digest) -> Result<()> {
             self.0.remove(digest)

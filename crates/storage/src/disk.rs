@@ -4,6 +4,8 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use wharf_model::{Error, ErrorKind};
 
@@ -51,8 +53,30 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), Error> {
 
 /// Makes the entries of a directory survive a power cut.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
-    let dir = std::fs::File::open(path).map_err(|e| failed("open directory", path, e))?;
+    let dir = File::open(path).map_err(|e| failed("open directory", path, e))?;
     dir.sync_all().map_err(|e| failed("sync directory", path, e))
+}
+
+/// Gives an open file that never changes another name; on another file system a copy of it.
+pub(crate) fn link_or_copy(file: &File, to: &Path) -> Result<(), Error> {
+    let from = Path::new("/proc/self/fd").join(file.as_raw_fd().to_string());
+    let here = rustix::fs::CWD;
+    match rustix::fs::linkat(here, &from, here, to, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => Ok(()),
+        // A file without a name cannot be given one by this way either.
+        Err(Errno::XDEV | Errno::NOENT) => copy(&from, to),
+        Err(e) => Err(failed("link", to, e)),
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let copied = (|| {
+        let mut source = File::open(from)?;
+        let mut target = File::options().write(true).create_new(true).mode(0o600).open(to)?;
+        std::io::copy(&mut source, &mut target)
+    })();
+    copied.map(drop).map_err(|e| failed("copy to", to, e))
 }
 
 /// Removes a tree; nothing happens if it is absent.

@@ -20,6 +20,7 @@
 
 pub(crate) mod archive;
 mod changes;
+mod check;
 pub(crate) mod extract;
 pub(crate) mod hashing;
 mod indexes;
@@ -31,6 +32,8 @@ mod tars;
 pub(crate) mod trees;
 pub(crate) mod walk;
 
+#[cfg(test)]
+mod check_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
@@ -59,7 +62,7 @@ use wharf_failpoint::failpoint;
 use wharf_model::idmap::IdMap;
 use wharf_model::records::{Change, Durability, RecordKind, Records};
 use wharf_model::snapshots::{
-    Layer, Live, PathChange, PathStat, Received, RootMount, Snapshots, Tree, WriteOptions,
+    Condition, Layer, Live, PathChange, PathStat, Received, RootMount, Snapshots, Tree, WriteOptions,
 };
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::{ChainId, DiffId};
@@ -353,7 +356,7 @@ impl DiskSnapshots {
     fn write_layer(&self, number: u64, diff_id: &DiffId, tar: &mut dyn Read) -> Result<u64> {
         let path = self.files(number);
         let root = inside::open_root(&path).map_err(|e| failed("open", &path, e))?;
-        let mut reader = Reader::new(HashingReader::new(tar));
+        let mut reader = Reader::new(HashingReader::new(tar, &diff_id.0));
         let mut extractor = Extractor::new(root.as_fd(), Whiteouts::Overlay);
         let size = extract(&mut reader, &mut extractor).map_err(below(&path))?;
         reader.drain().map_err(|e| archive_error(e, "read the layer"))?;
@@ -495,6 +498,18 @@ impl Snapshots for DiskSnapshots {
 
     fn ready(&self, chain: &ChainId) -> Result<()> {
         self.ensure_indexed(Some(chain), true)
+    }
+
+    fn tar(&self, chain: &ChainId) -> Result<Option<File>> {
+        self.open_tar(chain)
+    }
+
+    fn check(&self, chain: &ChainId) -> Result<Condition> {
+        self.check_layer(chain)
+    }
+
+    fn mend(&self, chain: &ChainId, tar: Option<&mut dyn Read>) -> Result<()> {
+        self.mend_layer(chain, tar)
     }
 
     fn layer(&self, chain: &ChainId) -> Result<Option<Layer>> {
@@ -676,7 +691,7 @@ impl Snapshots for DiskSnapshots {
                 self.note_boot()?;
             }
             for chain in damaged {
-                tracing::error!(%chain, "a layer is damaged, as a power cut leaves it: remove its images and pull them again");
+                tracing::error!(%chain, "a layer is damaged, as a power cut leaves it: `image check --repair` mends it");
             }
         }
         Ok(())

@@ -13,6 +13,7 @@ pub fn suite<B: Blobs>(make: impl Fn() -> B) {
     resuming(&make());
     dropped_ingests(&make());
     other_algorithms(&make());
+    adopted(&make());
     concurrent_puts(&make());
 }
 
@@ -92,6 +93,20 @@ fn other_algorithms(blobs: &dyn Blobs) {
     assert_eq!(ingest.commit(Some(&digest)).unwrap(), digest);
     assert_eq!(read(blobs, &digest), b"hello");
     assert_eq!(blobs.list().unwrap(), vec![(digest, 5)]);
+}
+
+fn adopted(blobs: &dyn Blobs) {
+    // Another file than a blob's takes its place; a blob's own stays as it is.
+    let digest = blobs.put(b"adopted").unwrap();
+    let other = blobs.open(&blobs.put(b"adopted again").unwrap()).unwrap();
+    blobs.adopt(&digest, &other).unwrap();
+    assert_eq!(read(blobs, &digest), b"adopted again");
+    let own = blobs.open(&digest).unwrap();
+    blobs.adopt(&digest, &own).unwrap();
+    assert_eq!(read(blobs, &digest), b"adopted again");
+    blobs.remove(&digest).unwrap();
+    blobs.adopt(&digest, &own).unwrap();
+    assert_eq!(read(blobs, &digest), b"adopted again");
 }
 
 fn concurrent_puts(blobs: &dyn Blobs) {

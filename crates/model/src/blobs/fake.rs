@@ -64,6 +64,13 @@ impl Blobs for MemoryBlobs {
         Ok(self.state().blobs.get(digest).map(|c| c.len() as u64))
     }
 
+    fn adopt(&self, digest: &Digest, mut file: &File) -> Result<()> {
+        let mut content = Vec::new();
+        file.rewind().and_then(|()| file.read_to_end(&mut content)).map_err(failed)?;
+        self.state().blobs.insert(digest.clone(), content);
+        Ok(())
+    }
+
     fn remove(&self, digest: &Digest) -> Result<()> {
         self.state().blobs.remove(digest);
         Ok(())

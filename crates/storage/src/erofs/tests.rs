@@ -30,9 +30,11 @@ fn look(root: &OwnedFd) -> BTreeMap<Vec<u8>, Seen> {
         let is_dir = m.is_dir();
         let content = match m.file_type() {
             t if t.is_file() => {
-                let mut hash = crate::snapshots::hashing::HashingReader::new(File::open(&path)?);
-                std::io::copy(&mut hash, &mut std::io::sink())?;
-                hash.finish().hex().as_bytes().to_vec()
+                let digest = wharf_oci::digest::Digest::of_stream(
+                    File::open(&path)?,
+                    &wharf_oci::digest::Digest::sha256(b""),
+                )?;
+                digest.hex().as_bytes().to_vec()
             }
             t if t.is_symlink() => std::fs::read_link(&path)?.into_os_string().into_encoded_bytes(),
             _ => Vec::new(),

@@ -2,7 +2,7 @@
 
 use ring::digest::{Context, SHA256};
 use std::io::{self, Read, Write};
-use wharf_oci::digest::Digest;
+use wharf_oci::digest::{Digest, Hasher};
 
 /// Bytes read at once.
 const CHUNK: usize = 1 << 18;
@@ -10,20 +10,21 @@ const CHUNK: usize = 1 << 18;
 /// A buffered reader that hashes all it reads.
 pub(crate) struct HashingReader<R> {
     inner: R,
-    hash: Context,
+    hash: Hasher,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
 }
 
 impl<R: Read> HashingReader<R> {
-    pub(crate) fn new(inner: R) -> Self {
-        Self { inner, hash: Context::new(&SHA256), buffer: vec![0; CHUNK], start: 0, end: 0 }
+    /// Its digest is to be compared with `expected`.
+    pub(crate) fn new(inner: R, expected: &Digest) -> Self {
+        Self { inner, hash: Hasher::like(expected), buffer: vec![0; CHUNK], start: 0, end: 0 }
     }
 
     /// The digest of all that was read from below.
     pub(crate) fn finish(self) -> Digest {
-        Digest::from_sha256(self.hash.finish().as_ref())
+        self.hash.finish()
     }
 }
 

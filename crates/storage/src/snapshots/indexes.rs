@@ -5,7 +5,7 @@
 //! power cut may have damaged them, all are thrown away.
 
 use super::tars::{SIDE, TAR, TarRecord};
-use super::{DiskSnapshots, Layout, State, no_layer};
+use super::{DiskSnapshots, LayerRecord, Layout, State, no_layer};
 use crate::disk::{failed, make_dir, remove_tree};
 use crate::erofs::{self, Content, Device, TarFile, Tree};
 use std::collections::BTreeMap;
@@ -27,11 +27,17 @@ pub(super) struct Index {
 }
 
 /// Layers that one index shall show.
-struct Piece {
+pub(super) struct Piece {
     top: u64,
     below: u64,
     /// Topmost first.
     layers: Vec<(u64, TarRecord)>,
+}
+
+impl Piece {
+    pub(super) fn shows(&self, tree: u64) -> bool {
+        self.layers.iter().any(|(number, _)| *number == tree)
+    }
 }
 
 impl DiskSnapshots {
@@ -174,8 +180,33 @@ impl DiskSnapshots {
         None
     }
 
+    /// The index that begins with a layer, and what it shows.
+    pub(super) fn piece_of(&self, chain: &ChainId, record: &LayerRecord) -> Result<Option<(PathBuf, Piece)>> {
+        let state = self.state();
+        let Some(below) = state.indexes.get(&record.tree).map(|index| index.below) else { return Ok(None) };
+        let mut piece = Piece { top: record.tree, below, layers: Vec::new() };
+        let mut next = Some(chain);
+        while let Some(chain) = next {
+            let record = state.layers.get(chain).ok_or_else(|| no_layer(chain))?;
+            let Some(tar) = record.tar.filter(|_| record.tree != below) else { break };
+            piece.layers.push((record.tree, tar));
+            next = record.parent.as_ref();
+        }
+        Ok(Some((self.index(piece.top, below), piece)))
+    }
+
     /// Returns its bytes.
-    fn build(&self, piece: &Piece) -> Result<u64> {
+    pub(super) fn build(&self, piece: &Piece) -> Result<u64> {
+        let Some(image) = self.image_of(piece)? else { return Ok(0) };
+        let path = self.index(piece.top, piece.below);
+        let part = path.with_extension("part");
+        std::fs::write(&part, &image).map_err(|e| failed("write", &part, e))?;
+        std::fs::rename(&part, &path).map_err(|e| failed("rename to", &path, e))?;
+        Ok(image.len() as u64)
+    }
+
+    /// The index of these layers; the same for the same layers each time.
+    pub(super) fn image_of(&self, piece: &Piece) -> Result<Option<Vec<u8>>> {
         let marks = piece.below != 0;
         let mut devices = Vec::new();
         let mut whole: Option<Tree> = None;
@@ -199,14 +230,10 @@ impl DiskSnapshots {
                 Some(below) => erofs::merge(below, layer.tree),
             }
         }
-        let Some(tree) = whole else { return Ok(0) };
-        let image = erofs::write(&tree, &devices, marks)
-            .map_err(|e| Error::wrap(ErrorKind::Invalid, "index the image's layers", e))?;
-        let path = self.index(piece.top, piece.below);
-        let part = path.with_extension("part");
-        std::fs::write(&part, &image).map_err(|e| failed("write", &part, e))?;
-        std::fs::rename(&part, &path).map_err(|e| failed("rename to", &path, e))?;
-        Ok(image.len() as u64)
+        let Some(tree) = whole else { return Ok(None) };
+        erofs::write(&tree, &devices, marks)
+            .map(Some)
+            .map_err(|e| Error::wrap(ErrorKind::Invalid, "index the image's layers", e))
     }
 
     /// What a chain is mounted from, topmost first: indexes, and directories of layers that are unpacked.

@@ -2,16 +2,12 @@
 //! a power cut can do them no harm.
 
 use super::extract::archive_error;
-use super::hashing::HashingReader;
 use super::{DiskSnapshots, Fresh, LayerRecord, Layout, no_layer};
-use crate::disk::{below, failed, sync_dir};
+use crate::disk::{below, failed, link_or_copy, sync_dir};
 use crate::erofs::{self, Content, Root, TarFile};
-use ring::digest::{Context, SHA256};
-use rustix::fs::AtFlags;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +15,7 @@ use wharf_failpoint::failpoint;
 use wharf_model::records::{Change, Durability, RecordKind};
 use wharf_model::snapshots::{Layer, Received};
 use wharf_model::{Error, ErrorKind, Result};
-use wharf_oci::digest::{ChainId, DiffId, Digest};
+use wharf_oci::digest::{ChainId, DiffId, Digest, Hasher};
 use wharf_oci::tar::Reader;
 
 /// Bytes that go through at once: one write to the disk, one step of the hash.
@@ -27,7 +23,7 @@ const CHUNK: usize = 1 << 18;
 
 pub(super) const TAR: &str = "tar";
 pub(super) const SIDE: &str = "side";
-const SYNCED: &str = "synced";
+pub(super) const SYNCED: &str = "synced";
 
 /// What is known of a layer's tar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,16 +208,10 @@ impl DiskSnapshots {
     }
 }
 
-/// The digest of all that a stream gives.
-fn digest_of(stream: impl Read) -> io::Result<Digest> {
-    let mut reader = HashingReader::new(stream);
-    io::copy(&mut reader, &mut io::sink())?;
-    Ok(reader.finish())
-}
-
 /// Reads a stream to its end: it has to be the tar of this digest.
 fn verify(diff_id: &DiffId, tar: &mut dyn Read) -> Result<()> {
-    let digest = digest_of(tar).map_err(|e| Error::wrap(ErrorKind::Internal, "read the layer", e))?;
+    let digest = Digest::of_stream(tar, &diff_id.0)
+        .map_err(|e| Error::wrap(ErrorKind::Internal, "read the layer", e))?;
     if digest == diff_id.0 { Ok(()) } else { Err(wharf_model::blobs::mismatch(&diff_id.0, &digest)) }
 }
 
@@ -230,11 +220,11 @@ fn is_whole(tree: &Path, record: TarRecord, diff_id: &DiffId) -> io::Result<bool
     if record.side > 0 && tree.join(SIDE).metadata()?.len() != record.side {
         return Ok(false);
     }
-    Ok(digest_of(File::open(tree.join(TAR))?)? == diff_id.0)
+    Ok(Digest::of_stream(File::open(tree.join(TAR))?, &diff_id.0)? == diff_id.0)
 }
 
 /// Makes a tar safe from power cuts, and marks it so.
-fn sync(tree: &Path) -> Result<()> {
+pub(super) fn sync(tree: &Path) -> Result<()> {
     for name in [TAR, SIDE] {
         let path = tree.join(name);
         match File::open(&path) {
@@ -248,7 +238,7 @@ fn sync(tree: &Path) -> Result<()> {
     sync_dir(tree)
 }
 
-fn remove_file(path: &Path) -> Result<()> {
+pub(super) fn remove_file(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, e)),
         _ => Ok(()),
@@ -258,10 +248,7 @@ fn remove_file(path: &Path) -> Result<()> {
 /// Makes a file that is kept elsewhere a layer's tar as well. Returns the bytes of its files.
 fn link_file(tree: &Path, tar: &File, root: Root) -> Result<(u64, TarRecord)> {
     let path = tree.join(TAR);
-    let from = Path::new("/proc/self/fd").join(tar.as_raw_fd().to_string());
-    let here = rustix::fs::CWD;
-    rustix::fs::linkat(here, &from, here, &path, AtFlags::SYMLINK_FOLLOW)
-        .map_err(|e| failed("link", &path, e))?;
+    link_or_copy(tar, &path)?;
     let bytes = tar.metadata().map_err(|e| failed("stat", &path, e))?.len();
     let side = tree.join(SIDE);
     let mut make = || create(&side);
@@ -269,7 +256,7 @@ fn link_file(tree: &Path, tar: &File, root: Root) -> Result<(u64, TarRecord)> {
     Ok((scanned.size, TarRecord { bytes, side: scanned.side, root }))
 }
 
-fn create(path: &Path) -> io::Result<File> {
+pub(super) fn create(path: &Path) -> io::Result<File> {
     File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
@@ -280,7 +267,7 @@ fn write_tar(tree: &Path, diff_id: &DiffId, tar: &mut dyn Read) -> Result<(u64, 
     let file = create(&path).map_err(|e| failed("make", &path, e))?;
     let side = tree.join(SIDE);
     let mut make = || create(&side);
-    let mut reader = Reader::passing(Tee::new(tar, file), Tee::pass);
+    let mut reader = Reader::passing(Tee::new(tar, file, &diff_id.0), Tee::pass);
     let scanned = erofs::scan(&mut reader, Root::default(), 0, Content::Copied(&mut make))?;
     reader.drain().map_err(|e| archive_error(e, "read the layer"))?;
     let (digest, bytes) = reader.into_inner().finish();
@@ -294,7 +281,7 @@ fn write_tar(tree: &Path, diff_id: &DiffId, tar: &mut dyn Read) -> Result<(u64, 
 struct Tee<'a> {
     inner: &'a mut dyn Read,
     file: File,
-    hash: Context,
+    hash: Hasher,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -302,13 +289,13 @@ struct Tee<'a> {
 }
 
 impl<'a> Tee<'a> {
-    fn new(inner: &'a mut dyn Read, file: File) -> Self {
-        let hash = Context::new(&SHA256);
+    fn new(inner: &'a mut dyn Read, file: File, expected: &Digest) -> Self {
+        let hash = Hasher::like(expected);
         Self { inner, file, hash, buffer: vec![0; CHUNK], start: 0, end: 0, written: 0 }
     }
 
     fn finish(self) -> (Digest, u64) {
-        (Digest::from_sha256(self.hash.finish().as_ref()), self.written)
+        (self.hash.finish(), self.written)
     }
 
     /// Fills the buffer when it is empty; false at the end.
