@@ -54,6 +54,7 @@ pub fn router(api: Api) -> Router {
             "/distribution/{*rest}",
             get(images::remote::distribution).post(images::remote::post).put(images::remote::put),
         )
+        .route("/images/check", post(images::check))
         .route("/images/prune", post(images::prune))
         .route("/images/{*rest}", get(images::get).post(images::post).delete(images::delete))
         .route("/networks", get(networks::list))

@@ -129,6 +129,7 @@ verbs! {
     image::inspect("[OPTIONS] IMAGE [IMAGE...]", "Show all that is known of images") "image inspect";
     image::prune("[OPTIONS]", "Remove images that nothing uses") "image prune";
     image::builder_prune("[OPTIONS]", "Remove what builds have kept") "builder prune";
+    image::check("[OPTIONS] [IMAGE...]", "Check that images are as they were stored, and mend what is damaged") "image check";
     image::copy("[OPTIONS] SOURCE TARGET", "Copy an image from one registry to another, with all its platforms") "image copy";
     manifest::annotate("[OPTIONS] MANIFEST_LIST MANIFEST", "Say what a manifest of a list runs on", no_engine) "manifest annotate";
     manifest::create("[OPTIONS] MANIFEST_LIST MANIFEST [MANIFEST...]", "Make a list of manifests, to be pushed") "manifest create";

@@ -20,6 +20,36 @@ wire! { "PascalCase":
         pub size: i64,
     }
 
+    /// Something damaged, in `aux` of a message of `POST /images/check`.
+    pub struct CheckFinding {
+        /// `configuration`, `manifest`, `blob` or `layer`.
+        pub object: String,
+        /// Its digest; a layer's is its chain id.
+        pub digest: String,
+        /// The image it was found with; empty when none has it.
+        pub image: String,
+        /// What is wrong with it.
+        pub damage: String,
+        /// `damaged`, `mended`, or `lost` when it could not be mended.
+        pub state: String,
+        /// Why not.
+        #[serde(skip_serializing_if = "is_default")]
+        pub error: String,
+    }
+
+    /// What was checked, in `aux` of the last message.
+    pub struct CheckSummary {
+        pub images: u64,
+        /// Configurations, manifests, blobs and layers.
+        pub objects: u64,
+        /// Bytes read.
+        pub bytes: u64,
+        /// Layers that have no digest to compare with.
+        pub unverifiable: u64,
+        pub damaged: u64,
+        pub mended: u64,
+    }
+
     /// `GET /images/{name}/json`.
     pub struct Inspect {
         pub id: String,

@@ -1,6 +1,7 @@
 //! `/images` and `/auth`.
 
 mod auth;
+mod check;
 mod copy;
 pub(crate) mod describe;
 mod progress;
@@ -8,6 +9,7 @@ pub(crate) mod remote;
 mod transfer;
 
 pub(crate) use auth::{by_registry as credentials_by_registry, login};
+pub(crate) use check::check;
 pub(crate) use describe::{list, wire_removed};
 pub(crate) use progress::MessageStream;
 pub(crate) use transfer::{create, load, prune, save_many};

@@ -9,6 +9,7 @@
 //! An image is visible when its record is; everything it needs is there before. Blobs and layers that no
 //! image names are garbage, except while a task holds them by a [`Lease`].
 
+mod check;
 mod commit;
 mod compress;
 mod container;
@@ -33,6 +34,7 @@ mod uses;
 #[cfg(test)]
 mod tests;
 
+pub use check::{Checked, Finding, LogIn, Object, State};
 pub use commit::NewImage;
 pub use compress::plain;
 pub use container::Commit;

@@ -21,7 +21,7 @@ use wharf_oci::reference::Reference;
 /// Pieces of a blob between network and disk.
 const QUEUE: usize = 16;
 /// Bytes an image's configuration may have.
-const MAX_CONFIG: u64 = 8 << 20;
+pub(super) const MAX_CONFIG: u64 = 8 << 20;
 /// Indexes that lead from one to the next before there is a manifest: some tools wrap one in a second.
 const MAX_NESTED: usize = 4;
 
@@ -224,7 +224,7 @@ impl Images {
     }
 
     /// The error comes with whether another attempt may fare better, without the bytes of an earlier one or of a mirror.
-    async fn fetch_once(
+    pub(super) async fn fetch_once(
         &self,
         lease: &Lease,
         source: &Source<'_>,
@@ -279,17 +279,17 @@ impl Images {
 }
 
 /// Where a blob is fetched from, and how.
-struct Source<'a> {
-    repository: &'a Repository,
+pub(super) struct Source<'a> {
+    pub(super) repository: &'a Repository,
     /// Mirrors are left out.
-    upstream: bool,
+    pub(super) upstream: bool,
     /// What an earlier attempt left is thrown away.
-    anew: bool,
-    flight: Flight,
+    pub(super) anew: bool,
+    pub(super) flight: Flight,
 }
 
 /// Keeps others from fetching the same, also until a blocking thread is done with what was given up.
-type Flight = Arc<tokio::sync::OwnedMutexGuard<()>>;
+pub(super) type Flight = Arc<tokio::sync::OwnedMutexGuard<()>>;
 
 /// A blob on its way to the disk. What is there when the pull breaks or is given up is kept for the next.
 struct Begun(Option<Box<dyn Ingest>>, #[expect(dead_code, reason = "held until it is dropped")] Flight);

@@ -16,14 +16,14 @@ use wharf_model::snapshots::fake::MemorySnapshots;
 use wharf_oci::digest::Digest;
 use wharf_oci::reference::Reference;
 
-struct Engine {
-    images: Images,
+pub(super) struct Engine {
+    pub(super) images: Images,
     records: Arc<MemoryRecords>,
-    blobs: MemoryBlobs,
+    pub(super) blobs: MemoryBlobs,
     snapshots: Arc<MemorySnapshots>,
 }
 
-fn engine() -> Engine {
+pub(super) fn engine() -> Engine {
     let records = Arc::new(MemoryRecords::default());
     let blobs = MemoryBlobs::default();
     let snapshots = Arc::new(MemorySnapshots::default());
@@ -34,7 +34,7 @@ fn engine() -> Engine {
     Engine { images, records, blobs, snapshots }
 }
 
-fn quiet() -> Progress {
+pub(super) fn quiet() -> Progress {
     Arc::new(|_| {})
 }
 
@@ -49,12 +49,12 @@ fn unused(_: &Digest) -> Option<User> {
     None
 }
 
-fn name(text: &str) -> Reference {
+pub(super) fn name(text: &str) -> Reference {
     text.parse().unwrap()
 }
 
 impl Engine {
-    async fn import(&self, tag: &str, files: &[(&str, &str)]) -> Arc<Image> {
+    pub(super) async fn import(&self, tag: &str, files: &[(&str, &str)]) -> Arc<Image> {
         let entries: Vec<_> = files.iter().map(|(path, content)| file(path, content)).collect();
         let import = Import { reference: Some(name(tag)), ..Import::default() };
         self.images.import(std::io::Cursor::new(tar(&entries).1), import).await.unwrap()
@@ -80,20 +80,20 @@ impl Engine {
         String::from_utf8(bytes).unwrap()
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.blobs.list().unwrap().is_empty() && self.snapshots.layers().unwrap().is_empty()
     }
 }
 
-struct Registry {
-    address: String,
+pub(super) struct Registry {
+    pub(super) address: String,
     stop: tokio::sync::oneshot::Sender<()>,
     task: tokio::task::JoinHandle<()>,
     blobs: MemoryBlobs,
     _dir: tempfile::TempDir,
 }
 
-async fn registry() -> Registry {
+pub(super) async fn registry() -> Registry {
     let dir = tempfile::tempdir().unwrap();
     let blobs = MemoryBlobs::default();
     let config = ServerConfig {
@@ -112,7 +112,7 @@ async fn registry() -> Registry {
 }
 
 impl Registry {
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         drop(self.stop);
         self.task.await.unwrap();
     }

@@ -8,6 +8,7 @@ mod behind;
 mod bombs;
 mod build;
 mod cdi;
+mod check;
 mod clients;
 mod debian_registry;
 mod devices;
