@@ -123,7 +123,6 @@ impl Blobs for FileBlobs {
         remove_file(&part)?;
         link_or_copy(file, &part)?;
         File::open(&part).and_then(|part| part.sync_all()).map_err(|e| failed("sync", &part, e))?;
-        failpoint!("blob.adopted");
         let target = self.path(digest);
         let named = std::fs::rename(&part, &target).map_err(|e| failed("rename to", &target, e));
         // A rename to another name of the same file does nothing.

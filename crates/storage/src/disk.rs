@@ -93,7 +93,15 @@ pub(crate) fn remove_all(path: &Path) -> rustix::io::Result<()> {
         Err(e) => return Err(e),
     };
     flatten(&top)?;
-    rustix::fs::rmdir(path)
+    or_gone(rustix::fs::rmdir(path))
+}
+
+/// Somebody else who removes the same is no failure.
+fn or_gone(removed: rustix::io::Result<()>) -> rustix::io::Result<()> {
+    match removed {
+        Err(Errno::NOENT) => Ok(()),
+        removed => removed,
+    }
 }
 
 fn open_directory(at: impl AsFd, path: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
@@ -110,12 +118,15 @@ fn flatten(top: &OwnedFd) -> rustix::io::Result<()> {
     })?;
     let mut moved = 0;
     while let Some(name) = waiting.pop() {
-        let directory = open_directory(top, name.as_c_str())?;
+        let directory = match open_directory(top, name.as_c_str()) {
+            Err(Errno::NOENT) => continue,
+            directory => directory?,
+        };
         clear(&directory, |below| {
             waiting.push(move_up(&directory, below, top, &mut moved)?);
             Ok(())
         })?;
-        rustix::fs::unlinkat(top, name.as_c_str(), AtFlags::REMOVEDIR)?;
+        or_gone(rustix::fs::unlinkat(top, name.as_c_str(), AtFlags::REMOVEDIR))?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const MAGIC: [u8; 4] = 0xe0f5_e1e2u32.to_le_bytes();
 const SUPERBLOCK: u64 = 1024;
@@ -134,7 +134,14 @@ pub fn copy(mount: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
 
 /// Images that are mounted for all who need them, detached: nobody else sees them, and they go with this process.
 #[derive(Debug, Default)]
-pub struct Mounts(Mutex<HashMap<PathBuf, Arc<OwnedFd>>>);
+pub struct Mounts(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    mounts: HashMap<PathBuf, Arc<OwnedFd>>,
+    /// How often one was let go of: what was being mounted meanwhile may be another file by now.
+    forgotten: u64,
+}
 
 impl Mounts {
     /// The mount of an image, made at the first call.
@@ -142,18 +149,30 @@ impl Mounts {
     /// # Errors
     /// Those of [`mount`].
     pub fn get(&self, image: &Path) -> io::Result<Arc<OwnedFd>> {
-        let mut mounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(mount) = mounts.get(image) {
-            return Ok(Arc::clone(mount));
-        }
+        let before = {
+            let held = self.held();
+            if let Some(mount) = held.mounts.get(image) {
+                return Ok(Arc::clone(mount));
+            }
+            held.forgotten
+        };
+        // The disk may take its time, for which nobody else waits; who was faster wins.
         let made = Arc::new(mount(image)?);
-        mounts.insert(image.to_owned(), Arc::clone(&made));
-        Ok(made)
+        let mut held = self.held();
+        if held.forgotten != before {
+            return Ok(made);
+        }
+        Ok(Arc::clone(held.mounts.entry(image.to_owned()).or_insert(made)))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // Each change is one insertion or removal.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Images that are mounted.
     pub fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.held().mounts.len()
     }
 
     /// Whether none is.
@@ -163,6 +182,8 @@ impl Mounts {
 
     /// Lets go of an image. Who uses it keeps it.
     pub fn forget(&self, image: &Path) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(image);
+        let mut held = self.held();
+        held.forgotten += 1;
+        held.mounts.remove(image);
     }
 }

@@ -62,9 +62,25 @@ impl Images {
         }
         let bytes = serde_json::to_vec(&config)
             .map_err(|e| Error::wrap(ErrorKind::Internal, "write an image's configuration", e))?;
-        let image = self.record(&lease, bytes, new.layers, None, new.parent, &new.tags).await?;
+        let names = new.tags;
+        let image = self.record(&lease, bytes, new.layers, None, new.parent, &names).await?;
         self.pending.settle(image.layers.iter().map(|layer| &layer.blob.digest));
+        if !names.is_empty() {
+            self.ready_later(&image);
+        }
         Ok(image)
+    }
+
+    /// One index for all layers of an image that people will run, before they do.
+    fn ready_later(&self, image: &Image) {
+        let Some(chain) = image.chain() else { return };
+        let snapshots = Arc::clone(&self.snapshots);
+        tokio::task::spawn_blocking(move || {
+            // The image may be gone already. The first container makes what is not there, and tells of failures.
+            if let Err(e) = snapshots.ready(&chain) {
+                tracing::debug!("{}", e.full());
+            }
+        });
     }
 
     /// Stores a configuration and records the image: from here on it is visible.

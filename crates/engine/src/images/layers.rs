@@ -59,8 +59,7 @@ impl Images {
             }
             progress(Event::PullingLayer { id: short(&descriptor.digest) });
             lease.hold(&descriptor.digest);
-            let blob = Descriptor { urls: Vec::new(), ..descriptor.clone() };
-            let layer = ImageLayer { diff_id: diff_id.clone(), blob, compressed: None };
+            let layer = self.expected(lease, descriptor, diff_id)?;
             coming.push(Coming { layer, descriptor: descriptor.clone(), follow: Follow::default() });
         }
         let way = Way {
@@ -75,6 +74,18 @@ impl Images {
             self.unpack_all(&way, &coming).await?;
         }
         Ok(coming.into_iter().map(|coming| coming.layer).collect())
+    }
+
+    /// A layer of a manifest as it will be kept: as a plain tar when one is here in its place already.
+    fn expected(&self, lease: &Lease, descriptor: &Descriptor, diff_id: &DiffId) -> Result<ImageLayer> {
+        if let Some(known) = self.known_layer(&descriptor.digest, diff_id) {
+            lease.hold(&known.blob.digest);
+            if self.blobs.size(&known.blob.digest)?.is_some() {
+                return Ok(known);
+            }
+        }
+        let blob = Descriptor { urls: Vec::new(), ..descriptor.clone() };
+        Ok(ImageLayer { diff_id: diff_id.clone(), blob, compressed: None })
     }
 
     /// Takes the layers in whatever order they come, and puts them in their places when all are here.
@@ -132,11 +143,21 @@ impl Images {
         let id = short(&coming.descriptor.digest);
         let guard = EndGuard(coming.follow.clone());
         let permit = way.permits.acquire().await.map_err(|_| Error::internal("the pull was given up"))?;
-        let fetching = self.fetch(&way.lease, &way.repository, &coming.descriptor, &guard.0, &way.progress);
+        // What is kept in another form is here.
+        let wanted = if coming.layer.compressed.is_some() { &coming.layer.blob } else { &coming.descriptor };
+        let fetching = self.fetch(&way.lease, &way.repository, wanted, &guard.0, &way.progress);
         if is_here {
             fetching.await?;
+            self.check_pair(&coming.layer).await.map_err(|e| of_layer(&coming, e))?;
             (way.progress)(Event::Pulled { id });
             return Ok(None);
+        }
+        if coming.layer.blob.digest == coming.layer.diff_id.0 {
+            // A plain tar is on the disk once, so it cannot be taken while it comes.
+            fetching.await?;
+            let received = self.receive_blob(&way.lease, &coming.layer).await;
+            (way.progress)(Event::Pulled { id });
+            return received.map(Some).map_err(|e| of_layer(&coming, e));
         }
         let receiving = self.receive(&way.lease, &coming.layer, following(way, &coming));
         let (fetched, received) = tokio::join!(fetching, receiving);
@@ -165,7 +186,8 @@ impl Images {
                 let guard = EndGuard(one.follow);
                 let _permit =
                     way.permits.acquire().await.map_err(|_| Error::internal("the pull was given up"))?;
-                images.fetch(&way.lease, &way.repository, &one.descriptor, &guard.0, &way.progress).await
+                let wanted = if one.layer.compressed.is_some() { &one.layer.blob } else { &one.descriptor };
+                images.fetch(&way.lease, &way.repository, wanted, &guard.0, &way.progress).await
             });
         }
         let unpacking = self.unpack_as_they_come(way, coming);
@@ -201,7 +223,8 @@ impl Images {
         let mut parent: Option<ChainId> = None;
         for one in coming {
             let open = following(way, one);
-            let unpacked = self.unpack(&way.lease, parent.as_ref(), &one.layer.diff_id, open).await;
+            let is_known = self.is_known(&one.layer);
+            let unpacked = self.unpack(&way.lease, parent.as_ref(), &one.layer.diff_id, open, is_known).await;
             let unpacked = unpacked.map_err(|e| of_layer(one, e))?;
             parent = Some(unpacked.chain_id);
             (way.progress)(Event::Pulled { id: short(&one.layer.blob.digest) });

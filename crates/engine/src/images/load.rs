@@ -68,6 +68,7 @@ impl Images {
         let cleaned = blocking(move || images.end_lease(lease)).await;
         let loaded = result?;
         cleaned?;
+        loaded.iter().for_each(|image| self.drop_compressed_later(image));
         Ok(loaded)
     }
 

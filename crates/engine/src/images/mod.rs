@@ -16,6 +16,7 @@ mod container;
 mod copy;
 mod follow;
 mod import;
+mod keep;
 mod layers;
 mod lease;
 mod load;
@@ -39,6 +40,7 @@ pub use commit::NewImage;
 pub use compress::plain;
 pub use container::Commit;
 pub use import::Import;
+pub use keep::Compressed;
 pub use pattern::glob;
 pub use progress::{Event, Progress};
 pub use query::{Details, HistoryLine, Listed};
@@ -71,6 +73,7 @@ pub struct Images {
     uses: uses::Uses,
     /// Held for reading by builds, whose images have no name yet.
     building: Arc<tokio::sync::RwLock<()>>,
+    compressed: Compressed,
 }
 
 impl Images {
@@ -96,6 +99,7 @@ impl Images {
             pending: Pending::default(),
             uses,
             building: Arc::default(),
+            compressed: Compressed::default(),
         })
     }
 

@@ -44,6 +44,7 @@ impl Images {
         let cleaned = blocking(move || images.end_lease(lease)).await;
         let image = result?;
         cleaned?;
+        self.drop_compressed_later(&image);
         Ok(image)
     }
 

@@ -5,18 +5,21 @@ use super::lease::Lease;
 use super::{Images, blocking, io, transfer};
 use std::io::Read;
 use std::sync::Arc;
+use wharf_model::blobs::mismatch;
 use wharf_model::snapshots::Layer;
-use wharf_model::{Error, Result};
-use wharf_oci::digest::{ChainId, DiffId};
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::digest::{ChainId, DiffId, Digest};
 
 impl Images {
-    /// Unpacks one layer on its parent, unless it is there. `open` gives the blob's bytes, wrapped or not.
+    /// Unpacks one layer on its parent, unless it is there. `open` gives the blob's bytes, wrapped or not; they are only
+    /// believed to be that layer's when that `is_known`.
     pub(super) async fn unpack(
         &self,
         lease: &Arc<Lease>,
         parent: Option<&ChainId>,
         diff_id: &DiffId,
         open: impl FnOnce() -> Result<Box<dyn Read + Send>> + Send + 'static,
+        is_known: bool,
     ) -> Result<Layer> {
         let chain = ChainId::extend(parent, diff_id);
         lease.hold(&chain.0);
@@ -26,12 +29,16 @@ impl Images {
         let working = lease.at_work().await;
         transfer(move || {
             let _working = working;
-            if let Some(layer) = snapshots.layer(&chain)? {
-                return Ok(layer);
+            let there = snapshots.layer(&chain)?;
+            if let (Some(layer), true) = (&there, is_known) {
+                return Ok(layer.clone());
             }
             let (_, tar) = unwrap(open()?).map_err(io("read a layer"))?;
             let mut tar = ReadAhead::new(tar).map_err(io("start a thread"))?;
-            snapshots.unpack(parent.as_ref(), &diff_id, &mut tar)
+            match there {
+                None => snapshots.unpack(parent.as_ref(), &diff_id, &mut tar),
+                Some(layer) => verified(tar, &diff_id).map(|()| layer),
+            }
         })
         .await
     }
@@ -68,9 +75,17 @@ impl Images {
             return blocking(move || snapshots.place(parent.as_ref(), &received)).await;
         }
         let (blobs, digest) = (Arc::clone(&self.blobs), layer.blob.digest.clone());
+        let is_known = self.is_known(layer);
         let open = move || Ok(Box::new(blobs.open(&digest)?) as Box<dyn Read + Send>);
-        self.unpack(lease, parent, &layer.diff_id, open).await
+        self.unpack(lease, parent, &layer.diff_id, open, is_known).await
     }
+}
+
+/// Reads a layer's content to its end: it has to have this digest.
+pub(super) fn verified(tar: impl Read, diff_id: &DiffId) -> Result<()> {
+    let digest =
+        Digest::of_stream(tar, &diff_id.0).map_err(|e| Error::wrap(ErrorKind::Invalid, "read a layer", e))?;
+    if digest == diff_id.0 { Ok(()) } else { Err(mismatch(&diff_id.0, &digest)) }
 }
 
 /// The layers a configuration names have to be as many as there are blobs for them.

@@ -116,7 +116,16 @@ impl DiskSnapshots {
                 continue;
             }
             let index = Index { below: piece.below, bytes: self.build(&piece)? };
-            let old = self.state().indexes.insert(piece.top, index);
+            let old = {
+                let mut state = self.state();
+                if !state.layers.values().any(|record| record.tree == piece.top) {
+                    // It was removed meanwhile, with the indexes that it had then.
+                    drop(state);
+                    self.forget_index(piece.top)?;
+                    return Err(no_layer(chain));
+                }
+                state.indexes.insert(piece.top, index)
+            };
             if let Some(old) = old {
                 // Its file stays until the layer goes: somebody may be about to mount it.
                 self.mounts.forget(&self.index(piece.top, old.below));

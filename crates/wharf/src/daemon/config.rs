@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use wharf_engine::gc::Policy;
+use wharf_engine::images::Compressed;
 use wharf_model::container::LogSpec;
 use wharf_model::idmap::IdMap;
 use wharf_model::network::Subnet;
@@ -90,6 +91,10 @@ pub(crate) struct Args {
     /// or auto, the first of them that works here
     #[arg(long, value_name = "LAYOUT", default_value = "auto")]
     pub(super) layers: String,
+    /// What becomes of layers as a registry sent them, compressed, when they are here: keep (a push sends them again, a damaged
+    /// layer is made of them again), or drop (less disk; a push makes others where the registry has them no more)
+    #[arg(long, value_name = "POLICY", default_value = "keep")]
+    pub(super) compressed_layers: Compressed,
     /// Make new records when those in the data root are damaged: of what can be read, and of the last start's copy
     #[arg(long)]
     mend_records: bool,
@@ -219,6 +224,8 @@ pub(super) struct Config {
     pub(super) cdi_spec_dirs: Vec<PathBuf>,
     /// How layers are kept; `None` is what works best.
     pub(super) layers: Option<Layout>,
+    /// What becomes of compressed layers.
+    pub(super) compressed_layers: Compressed,
 }
 
 impl Config {
@@ -255,6 +262,7 @@ impl Config {
                 "auto" => None,
                 layout => Some(layout.parse().map_err(anyhow::Error::msg).context("--layers")?),
             },
+            compressed_layers: args.compressed_layers,
             remap: args
                 .userns_remap
                 .as_deref()

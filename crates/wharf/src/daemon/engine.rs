@@ -101,6 +101,7 @@ impl Engine {
         });
         let images =
             Images::open(records.clone(), blobs, snapshots.clone(), client.map_err(plain)?).map_err(plain)?;
+        let images = images.with_compressed(config.compressed_layers);
 
         let events = Events::default();
         let network = Arc::new(open_network(config)?);
@@ -130,6 +131,7 @@ impl Engine {
         let known: Vec<_> = containers.list().iter().map(|h| h.id().clone()).collect();
         launcher.sweep(&known, &config.cgroup_parent).await.map_err(plain)?;
         images.collect_garbage().map_err(plain)?;
+        images.apply_compressed();
         let about = Arc::new(About {
             id: engine_id(records.as_ref())?,
             version: env!("CARGO_PKG_VERSION").to_owned(),

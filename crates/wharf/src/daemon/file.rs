@@ -22,11 +22,12 @@ pub(super) struct Live {
 }
 
 /// What the file may say, and the flag that says the same.
-const KEYS: [(&str, &str); 23] = [
+const KEYS: [(&str, &str); 24] = [
     ("bip", "bip"),
     ("bridge", "bridge"),
     ("cdi-spec-dirs", "cdi_spec_dir"),
     ("cgroup-parent", "cgroup_parent"),
+    ("compressed-layers", "compressed_layers"),
     ("data-root", "data_root"),
     ("debug", "debug"),
     ("exec-root", "exec_root"),
@@ -123,6 +124,9 @@ fn set(args: &mut Args, key: &str, value: &Value) -> anyhow::Result<()> {
         "bridge" => args.bridge = Some(text(value)?),
         "cdi-spec-dirs" => args.cdi_spec_dir = list(value)?.into_iter().map(Into::into).collect(),
         "cgroup-parent" => args.cgroup_parent = Some(text(value)?),
+        "compressed-layers" => {
+            args.compressed_layers = text(value)?.parse().map_err(anyhow::Error::msg)?;
+        }
         "data-root" => args.data_root = text(value)?.into(),
         "debug" => args.debug = boolean(value)?,
         "exec-root" => args.exec_root = text(value)?.into(),

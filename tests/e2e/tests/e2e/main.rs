@@ -10,6 +10,7 @@ mod build;
 mod cdi;
 mod check;
 mod clients;
+mod compressed;
 mod debian_registry;
 mod devices;
 mod disk;
