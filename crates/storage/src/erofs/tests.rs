@@ -397,3 +397,30 @@ fn index_time() {
         );
     }
 }
+
+/// Whether the tree takes what a small archive asks of it; a bound without an end would hang here.
+fn put_all(entries: impl Iterator<Item = Entry>) -> Result<()> {
+    let mut tree = Tree::new(Root::default());
+    entries.into_iter().try_for_each(|entry| tree.put(&entry, None))
+}
+
+#[test]
+fn whiteouts_count_as_files() {
+    let whiteouts = |count| (0..count).map(|n| Entry::new(Kind::File, format!(".wh.{n}")));
+    assert!(put_all(whiteouts(1000)).is_ok());
+    let error = put_all(whiteouts(MAX_INODES + 2)).unwrap_err();
+    assert!(error.full().contains("more than 1000000 files"), "{}", error.full());
+}
+
+#[test]
+fn links_that_lead_through_each_other_end() {
+    // Each link goes 1,300 times into a directory and out again, and then to the next.
+    let detour = |next: usize| format!("{}l{next}", "d/../".repeat(700));
+    let links =
+        (0..38).map(|n| Entry { link: detour(n + 1).into(), ..Entry::new(Kind::Symlink, format!("l{n}")) });
+    let begin = [Entry::new(Kind::Directory, "d"), Entry::new(Kind::Directory, "l38")];
+    // Two places in turn, so that the last directory is not the next one's.
+    let files = (0..4000).map(|n| Entry::new(Kind::File, format!("l{}/f{n}", n % 2)));
+    let error = put_all(begin.into_iter().chain(links).chain(files)).unwrap_err();
+    assert!(error.full().contains("symbolic links"), "{}", error.full());
+}

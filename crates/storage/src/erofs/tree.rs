@@ -17,6 +17,9 @@ const MAX_PATH: usize = 4095;
 pub(crate) const MAX_INODES: usize = 1_000_000;
 /// Bytes of names, links and attributes that a layer may have: the index holds them, and memory while it is made.
 const MAX_BYTES: usize = 128 << 20;
+/// Names that may be looked up for a layer's entries, those on the way of links among them: five times those of the largest
+/// layer with deep directories. A few KB of links that lead through each other would else take minutes.
+const MAX_STEPS: u64 = 50_000_000;
 /// Numbers of devices that an inode holds (Linux, `new_encode_dev`).
 const MAX_MAJOR: u32 = 0xfff;
 const MAX_MINOR: u32 = 0xf_ffff;
@@ -116,6 +119,8 @@ pub(crate) struct Tree {
     pub(super) inodes: Vec<Inode>,
     /// Bytes of names, links and attributes so far.
     bytes: usize,
+    /// Names looked up so far.
+    steps: u64,
     /// The directory of the last entry: most entries are in the same one.
     last: Option<(Vec<u8>, Id)>,
 }
@@ -124,7 +129,7 @@ impl Tree {
     /// An empty one.
     pub(crate) fn new(root: Root) -> Self {
         let directory = Inode { mode: root.mode, uid: root.uid, gid: root.gid, ..Inode::directory() };
-        Self { inodes: vec![directory], bytes: 0, last: None }
+        Self { inodes: vec![directory], bytes: 0, steps: 0, last: None }
     }
 
     /// Files there are, at most.
@@ -265,6 +270,10 @@ impl Tree {
         let mut stack: Vec<Id> = Vec::new();
         let mut links = 0;
         while let Some(name) = pending.pop() {
+            self.steps += 1;
+            if self.steps > MAX_STEPS {
+                return Err(Errno::LOOP);
+            }
             match &name[..] {
                 b"" | b"." => continue,
                 b".." => {

@@ -159,32 +159,41 @@ impl DiskSnapshots {
         if !matches!(self.layout, Layout::Mounted(_)) {
             return Ok(());
         }
+        // One at a time: two who settle the same would take each other's files.
+        let _settling = self.building.lock().unwrap_or_else(PoisonError::into_inner);
         let record = self.state().layers.get(chain).cloned().ok_or_else(|| no_layer(chain))?;
         if record.tar.is_some() {
             return Ok(());
         }
         let tree = self.tree(record.tree);
-        remove_file(&tree.join(TAR))?;
-        let (_, tar) = link_file(&tree, tar, self.root_of(&record)?).map_err(below(&tree))?;
-        let settled = LayerRecord { tar: Some(tar), ..record.clone() };
-        {
-            let mut state = self.state();
-            let used = state.layers.values().any(|r| r.parent.as_ref() == Some(chain))
-                || state.snapshots.values().any(|r| r.parent.as_ref() == Some(chain));
-            if used || state.layers.get(chain).is_none_or(|r| r.tree != record.tree) {
-                return Ok(());
-            }
-            let put = Change::Put {
-                kind: RecordKind::Layer,
-                id: chain.to_string(),
-                body: super::document(&settled)?,
-            };
-            self.records.commit(vec![put], Durability::Process)?;
-            state.layers.insert(chain.clone(), settled);
+        let is_settled = self.link_and_record(chain, &record, tar);
+        if !matches!(is_settled, Ok(true)) {
+            remove_file(&tree.join(TAR))?;
+            remove_file(&tree.join(SIDE))?;
+            return is_settled.map(drop);
         }
         failpoint!("layer.settled");
         sync(&tree)?;
         self.janitor.remove(self.files(record.tree))
+    }
+
+    /// False when something stands on the layer by now: it stays as it is.
+    fn link_and_record(&self, chain: &ChainId, record: &LayerRecord, tar: &File) -> Result<bool> {
+        let tree = self.tree(record.tree);
+        remove_file(&tree.join(TAR))?;
+        let (_, tar) = link_file(&tree, tar, self.root_of(record)?).map_err(below(&tree))?;
+        let settled = LayerRecord { tar: Some(tar), ..record.clone() };
+        let mut state = self.state();
+        let used = state.layers.values().any(|r| r.parent.as_ref() == Some(chain))
+            || state.snapshots.values().any(|r| r.parent.as_ref() == Some(chain));
+        if used || state.layers.get(chain).is_none_or(|r| r.tree != record.tree) {
+            return Ok(false);
+        }
+        let put =
+            Change::Put { kind: RecordKind::Layer, id: chain.to_string(), body: super::document(&settled)? };
+        self.records.commit(vec![put], Durability::Process)?;
+        state.layers.insert(chain.clone(), settled);
+        Ok(true)
     }
 
     /// What a power cut may have left incomplete, verified; layers that are damaged are named.
