@@ -16,6 +16,10 @@ pub(crate) async fn create(
 ) -> ApiResult {
     let is_signal = |name: &str| api.containers.launcher().signal_number(name).is_some();
     let mut warnings = verify::create(&request, is_signal)?;
+    let platforms = crate::images::platforms(&params, "platform")?;
+    if !platforms.is_empty() {
+        api.images.resolve_for(&request.config.image, &platforms)?;
+    }
     let name = params.get("name").map(|n| n.strip_prefix('/').unwrap_or(n).to_owned());
     let created = api.containers.create(name, convert::spec(request, &api.about)?).await?;
     warnings.extend(created.warnings);

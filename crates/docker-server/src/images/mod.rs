@@ -12,7 +12,7 @@ pub(crate) use auth::{by_registry as credentials_by_registry, login};
 pub(crate) use check::check;
 pub(crate) use describe::{list, wire_removed};
 pub(crate) use progress::MessageStream;
-pub(crate) use transfer::{create, load, prune, save_many};
+pub(crate) use transfer::{create, load, platforms, prune, save_many};
 
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
@@ -22,11 +22,17 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 
 /// `GET /images/NAME/json|history|get`: a name has slashes of its own, so the last part tells what is wanted.
-pub(crate) async fn get(State(api): State<Api>, Path(rest): Path<String>) -> ApiResult {
+pub(crate) async fn get(State(api): State<Api>, Path(rest): Path<String>, params: Params) -> ApiResult {
     match rest.rsplit_once('/') {
-        Some((name, "json")) => describe::inspect(&api, name),
-        Some((name, "history")) => describe::history(&api, name),
-        Some((name, "get")) => Ok(transfer::save(api, vec![name.to_owned()])),
+        Some((name, "json")) => {
+            api.images.resolve_for(name, &platforms(&params, "platform")?)?;
+            describe::inspect(&api, name)
+        }
+        Some((name, "history")) => {
+            api.images.resolve_for(name, &platforms(&params, "platform")?)?;
+            describe::history(&api, name)
+        }
+        Some((name, "get")) => transfer::save(api, vec![name.to_owned()], &params),
         _ => {
             Err(ApiError::new(StatusCode::NOT_FOUND, format!("/images/{rest} is not served by this engine")))
         }
@@ -52,5 +58,6 @@ pub(crate) async fn post(
 
 /// `DELETE /images/NAME`.
 pub(crate) async fn delete(State(api): State<Api>, Path(name): Path<String>, params: Params) -> ApiResult {
+    api.images.resolve_for(&name, &platforms(&params, "platforms")?)?;
     describe::remove(api, name, params.flag("force")).await
 }

@@ -13,7 +13,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use std::sync::Arc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use wharf_build::apply_changes;
@@ -25,8 +25,17 @@ use wharf_oci::platform::Platform;
 use wharf_oci::reference::Reference;
 
 pub(super) fn platform(params: &Params) -> ApiResult<Option<Platform>> {
-    let text = params.get("platform").map(str::parse).transpose();
-    text.map_err(|e| ApiError::bad_request(format!("invalid platform: {e}")))
+    Ok(platforms(params, "platform")?.pop())
+}
+
+/// Platforms as `linux/arm64`, or as JSON, which clients of API 1.48 send.
+pub(crate) fn platforms(params: &Params, name: &str) -> ApiResult<Vec<Platform>> {
+    let invalid = |e: &dyn std::fmt::Display| ApiError::bad_request(format!("invalid platform: {e}"));
+    let parse = |text: &str| match text.starts_with('{') {
+        true => serde_json::from_str(text).map(Platform::normalised).map_err(|e| invalid(&e)),
+        false => text.parse().map_err(|e| invalid(&e)),
+    };
+    params.all(name).into_iter().filter(|text| !text.is_empty()).map(parse).collect()
 }
 
 /// `POST /images/create`: pull, or import with `fromSrc`.
@@ -125,6 +134,9 @@ async fn import_from(
 /// `POST /images/NAME/push`: without a tag all that are here, as Docker has it.
 pub(super) fn push(api: Api, name: &str, params: &Params, peer: Peer, headers: &HeaderMap) -> ApiResult {
     let wanted = reference(name, params.get("tag").filter(|tag| !tag.is_empty()))?;
+    if let Some(platform) = platform(params)? {
+        api.images.resolve_for(&wanted.clone().or_latest().familiar(), &[platform])?;
+    }
     let credentials = credentials(headers)?;
     let (stream, messages) = MessageStream::new();
     tokio::spawn(async move {
@@ -161,10 +173,11 @@ async fn push_names(
 }
 
 /// `POST /images/load`.
-pub(crate) async fn load(State(api): State<Api>, body: Body) -> ApiResult {
+pub(crate) async fn load(State(api): State<Api>, params: Params, body: Body) -> ApiResult {
+    let platform = platform(&params)?;
     let (stream, messages) = MessageStream::new();
     tokio::spawn(async move {
-        match api.images.load(reader(body), stream.sink()).await {
+        match api.images.load(reader(body), platform, stream.sink()).await {
             Ok(images) => images.iter().for_each(|i| publish(&api, "load", &i.id, i.id.as_str())),
             Err(e) => stream.error(e, 0),
         }
@@ -172,15 +185,15 @@ pub(crate) async fn load(State(api): State<Api>, body: Body) -> ApiResult {
     Ok(messages.response())
 }
 
-pub(super) fn save(api: Api, names: Vec<String>) -> Response {
-    let missing = names.iter().find_map(|n| api.images.resolve(n).err());
-    if let Some(e) = missing {
-        return ApiError::from(e).into_response();
+pub(super) fn save(api: Api, names: Vec<String>, params: &Params) -> ApiResult {
+    let platforms = platforms(params, "platform")?;
+    for name in &names {
+        api.images.resolve_for(name, &platforms)?;
     }
     let body = written_body(move |out| api.images.save(&names, out));
     let mut response = body.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"));
-    response
+    Ok(response)
 }
 
 /// `GET /images/get`.
@@ -190,7 +203,7 @@ pub(crate) async fn save_many(State(api): State<Api>, params: Params) -> ApiResu
     if names.is_empty() {
         return Err(ApiError::bad_request("missing parameter: names"));
     }
-    Ok(save(api, names))
+    save(api, names, &params)
 }
 
 /// `POST /images/prune`.

@@ -56,14 +56,16 @@ struct Found {
 }
 
 impl Images {
-    /// Loads every image of an archive, which may itself be compressed. Returns them in the archive's order.
+    /// Loads every image of an archive, which may itself be compressed; with `platform` only those that serve it. Returns
+    /// them in the archive's order.
     pub async fn load(
         &self,
         archive: impl Read + Send + 'static,
+        platform: Option<Platform>,
         progress: Progress,
     ) -> Result<Vec<Arc<Image>>> {
         let lease = Arc::new(Lease::new(&self.leases));
-        let result = self.load_into(&lease, archive, &progress).await;
+        let result = self.load_into(&lease, archive, platform, &progress).await;
         let images = self.clone();
         let cleaned = blocking(move || images.end_lease(lease)).await;
         let loaded = result?;
@@ -76,12 +78,13 @@ impl Images {
         &self,
         lease: &Arc<Lease>,
         archive: impl Read + Send + 'static,
+        platform: Option<Platform>,
         progress: &Progress,
     ) -> Result<Vec<Arc<Image>>> {
         let (images, held) = (self.clone(), Arc::clone(lease));
         let found = transfer(move || {
             let archive = images.read_archive(&held, archive)?;
-            images.find_images(&archive)
+            images.find_images(&archive, platform.as_ref())
         });
         let mut loaded = Vec::new();
         for found in found.await? {
@@ -161,15 +164,16 @@ impl Images {
         Ok(bytes)
     }
 
-    fn find_images(&self, archive: &Archive) -> Result<Vec<Found>> {
+    fn find_images(&self, archive: &Archive, platform: Option<&Platform>) -> Result<Vec<Found>> {
         // Docker's own list wins: it has the names, and Docker writes it for both forms.
         if let Some(list) = self.document(archive, "manifest.json")? {
             let items: Vec<Item> = serde_json::from_slice(&list)
                 .map_err(|e| Error::wrap(ErrorKind::Invalid, "read manifest.json of the archive", e))?;
-            return items.into_iter().map(|item| self.docker_image(archive, item)).collect();
+            let found = items.into_iter().map(|item| self.docker_image(archive, item));
+            return only_for(platform, found.collect::<Result<_>>()?);
         }
         match self.document(archive, "index.json")? {
-            Some(index) => self.oci_images(archive, &index),
+            Some(index) => only_for(platform, self.oci_images(archive, &index, platform)?),
             None => Err(Error::invalid(
                 "the archive has neither manifest.json nor index.json: it is no image archive \
                  (for a file tree use import)",
@@ -198,7 +202,8 @@ impl Images {
         Ok(Descriptor::new(media_type, file.digest.clone(), file.size))
     }
 
-    fn oci_images(&self, archive: &Archive, index: &[u8]) -> Result<Vec<Found>> {
+    fn oci_images(&self, archive: &Archive, index: &[u8], platform: Option<&Platform>) -> Result<Vec<Found>> {
+        let wanted = platform.cloned().unwrap_or_else(Platform::host);
         let Document::Index(index) = parse(index, Some(media::OCI_INDEX))? else {
             return Err(Error::invalid("index.json of the archive is no index"));
         };
@@ -207,12 +212,12 @@ impl Images {
             let name = entry.annotations.get(IMAGE_NAME).or_else(|| entry.annotations.get(REF_NAME));
             // A bare tag without its repository names nothing.
             let name = name.and_then(|name| name.parse::<Reference>().ok()).map(Reference::or_latest);
-            if let Some(image) = self.oci_image(archive, entry, name.into_iter().collect())? {
+            if let Some(image) = self.oci_image(archive, entry, name.into_iter().collect(), &wanted)? {
                 found.push(image);
             }
         }
         if found.is_empty() {
-            return Err(Error::invalid(format!("the archive has no image for {}", Platform::host())));
+            return Err(Error::invalid(format!("the archive has no image for {wanted}")));
         }
         Ok(found)
     }
@@ -223,6 +228,7 @@ impl Images {
         archive: &Archive,
         entry: &Descriptor,
         names: Vec<Reference>,
+        wanted: &Platform,
     ) -> Result<Option<Found>> {
         let blob = |digest: &Digest| {
             let file = archive.find(&format!("blobs/{}/{}", digest.algorithm(), digest.hex()));
@@ -237,9 +243,9 @@ impl Images {
         match parse(&body, Some(&entry.media_type))? {
             Document::Index(index) => {
                 let index: &Index = &index;
-                match index.choose(&Platform::host()) {
+                match index.choose(wanted) {
                     Some(inner) if blob(&inner.digest).is_some_and(|f| f.digest != entry.digest) => {
-                        self.oci_image(archive, inner, names)
+                        self.oci_image(archive, inner, names, wanted)
                     }
                     _ => Ok(None),
                 }
@@ -257,6 +263,23 @@ impl Images {
             }
         }
     }
+}
+
+/// What serves a platform, if one is asked for.
+fn only_for(platform: Option<&Platform>, mut found: Vec<Found>) -> Result<Vec<Found>> {
+    let Some(wanted) = platform else { return Ok(found) };
+    let mut offered = Vec::new();
+    found.retain(|image| {
+        // A configuration that cannot be read is told of later.
+        let config = serde_json::from_slice::<ImageConfig>(&image.config).unwrap_or_default();
+        offered.push(config.platform.to_string());
+        wanted.rank(&config.platform).is_some()
+    });
+    if found.is_empty() {
+        let text = format!("the archive has no image for {wanted} (there are: {})", offered.join(", "));
+        return Err(Error::not_found(text));
+    }
+    Ok(found)
 }
 
 impl Archive {

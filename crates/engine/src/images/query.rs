@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use wharf_model::{Error, Result};
 use wharf_oci::digest::Digest;
+use wharf_oci::platform::Platform;
 use wharf_oci::reference::Reference;
 
 /// One image of a list.
@@ -65,6 +66,21 @@ impl Images {
             }
             _ => Err(absent()),
         }
+    }
+
+    /// The same, of an image that serves these platforms: `NotFound` as well when it does not.
+    pub fn resolve_for(&self, name: &str, platforms: &[Platform]) -> Result<Arc<Image>> {
+        let image = self.resolve(name)?;
+        let offered = &image.config.platform;
+        for wanted in platforms.iter().filter(|_| !offered.os.is_empty()) {
+            if wanted.rank(offered).is_none() {
+                return Err(Error::not_found(format!(
+                    "image with reference {name} was found but its platform ({offered}) does not match the specified \
+                     platform ({wanted})"
+                )));
+            }
+        }
+        Ok(image)
     }
 
     /// All that is on the disk for images, in bytes, by names. A layer's tar and a blob of the same digest are one file.

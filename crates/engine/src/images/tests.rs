@@ -338,7 +338,7 @@ async fn saved_and_loaded() {
     for archive in [archive.clone(), packed, without(&archive, "manifest.json")] {
         let two = engine();
         let (progress, events) = noted();
-        let loaded = two.images.load(std::io::Cursor::new(archive), progress).await.unwrap();
+        let loaded = two.images.load(std::io::Cursor::new(archive), None, progress).await.unwrap();
         assert!(loaded.iter().any(|i| i.id == image.id) && loaded.iter().any(|i| i.id == base.id));
         assert_eq!(two.content(&two.images.resolve("app:2").unwrap(), "/b"), "2");
         assert_eq!(two.images.resolve("app:1").unwrap().id, image.id);
@@ -355,10 +355,10 @@ async fn saved_and_loaded() {
     }
     let empty = tar(&[file("x", "1")]).1;
     let two = engine();
-    let error = two.images.load(std::io::Cursor::new(empty), quiet()).await.unwrap_err();
+    let error = two.images.load(std::io::Cursor::new(empty), None, quiet()).await.unwrap_err();
     assert!(error.kind() == ErrorKind::Invalid && two.is_empty(), "{}", error.full());
     let cut = archive[..archive.len() / 2].to_vec();
-    assert!(two.images.load(std::io::Cursor::new(cut), quiet()).await.is_err());
+    assert!(two.images.load(std::io::Cursor::new(cut), None, quiet()).await.is_err());
     assert!(two.is_empty());
 }
 
@@ -397,7 +397,7 @@ async fn old_archives_load() {
         file("manifest.json", manifest),
     ];
     let engine = engine();
-    let images = engine.images.load(std::io::Cursor::new(tar(&entries).1), quiet()).await.unwrap();
+    let images = engine.images.load(std::io::Cursor::new(tar(&entries).1), None, quiet()).await.unwrap();
     assert_eq!((images[0].layers.len(), images[0].id.clone()), (2, Digest::sha256(config.as_bytes())));
     assert_eq!(engine.content(&engine.images.resolve("old:1").unwrap(), "f"), "1");
 }

@@ -97,6 +97,50 @@ fn lists_of_manifests_and_copies() {
 }
 
 #[test]
+fn an_image_for_another_platform_is_not_taken_for_the_one_that_is_here() {
+    let Some(e) = Engine::start() else { return };
+    let registry = Registry::open(&e, "r");
+    let name = |tag: &str| format!("{}/app:{tag}", registry.address());
+    e.run(&["create", "--name", "files", "busybox", "true"]).ok();
+    let tree = e.path("tree.tar").display().to_string();
+    e.run(&["export", "-o", &tree, "files"]).ok();
+    for arch in ["amd64", "arm64"] {
+        let platform = format!("linux/{arch}");
+        e.run(&["import", "--platform", &platform, "-c", "CMD true", &tree, &name(arch)]).ok();
+        e.run(&["push", "--platform", &platform, &name(arch)]).ok();
+    }
+    let list = name("list");
+    e.run(&["manifest", "create", &list, &name("amd64"), &name("arm64")]).ok();
+    e.run(&["manifest", "push", &list]).ok();
+    let mismatch = "does not match the specified platform (linux/arm64)";
+    for args in [
+        &["run", "--rm", "--pull", "never", "--platform", "linux/arm64", "busybox", "true"][..],
+        &["push", "--platform", "linux/arm64", &name("amd64")],
+        &["save", "--platform", "linux/arm64", "-o", "/dev/null", "busybox"],
+    ] {
+        let refused = e.run(args);
+        assert!(refused.code != 0 && refused.err.contains(mismatch), "{args:?}: {}", refused.err);
+    }
+    let architecture = || e.run(&["image", "inspect", "-f", "{{.Architecture}}", &list]).ok();
+    e.run(&["run", "--rm", &list]).ok();
+    assert_eq!(architecture(), "amd64");
+    // The one that is asked for is pulled, by our client and by Docker's.
+    e.run(&["run", "--rm", "--platform", "linux/arm64", &list]).ok();
+    assert_eq!(architecture(), "arm64");
+    if let Some(done) = e.docker(&["run", "--rm", "--platform", "linux/amd64", &list], "") {
+        done.ok();
+        assert_eq!(architecture(), "amd64");
+        let refused = e.docker(&["save", "--platform", "linux/arm64", &list], "").unwrap();
+        assert!(refused.code != 0 && refused.err.contains(mismatch), "{}", refused.err);
+    }
+    let archive = e.path("saved.tar").display().to_string();
+    e.run(&["save", "-o", &archive, "busybox"]).ok();
+    let none = e.run(&["load", "--platform", "linux/arm64", "-i", &archive]);
+    assert!(none.err.contains("no image for linux/arm64 (there are: linux/amd64)"), "{}", none.err);
+    e.run(&["load", "--platform", "linux/amd64", "-i", &archive]).ok();
+}
+
+#[test]
 fn mirrors_of_any_registry_until_told_otherwise() {
     let Some(mut e) = Engine::start() else { return };
     let registry = Registry::open(&e, "r");

@@ -46,7 +46,9 @@ pub(super) async fn create(
         Err(error)
             if error.is_not_found()
                 && flags.pull == "missing"
-                && error.to_string().contains("No such image") =>
+                && ["No such image", "does not match the specified platform"]
+                    .iter()
+                    .any(|why| error.to_string().contains(why)) =>
         {
             if !flags.quiet {
                 note(format!("Unable to find image '{}' locally", crate::image_ref::tagged(image)));
