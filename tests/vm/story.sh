@@ -79,6 +79,7 @@ for layout in erofs erofs-loop unpacked; do
   seen=$tree
   wharf run -d --name other two sleep 1000 > /dev/null && wharf exec other sh -c 'echo x > /new' || fail "a container through $layout"
   same "A /new" "$(wharf diff other | grep -v /etc)" "its changes through $layout"
+  wharf image check -q || fail "image check through $layout"
   wharf rm -f other > /dev/null && kill $! && wait $! || true
   echo "ok: $layout works on $(uname -r)"
 done

@@ -206,6 +206,10 @@ pub trait Network: Send + Sync {
     fn connect(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<()>;
     /// Removes the interface (nothing happens if the kernel already did) and frees the addresses.
     fn disconnect(&self, endpoint: &Endpoint) -> Result<()>;
+    /// The same where the container goes on: nothing of the network is left in its namespace.
+    fn disconnect_live(&self, endpoint: &Endpoint) -> Result<()> {
+        self.disconnect(endpoint)
+    }
     /// Leads the default routes of a network namespace through a connected endpoint's gateways, or no longer. Nothing
     /// happens where it is so already.
     fn route(&self, endpoint: &Endpoint, netns: BorrowedFd<'_>, on: bool) -> Result<()>;

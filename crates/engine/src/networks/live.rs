@@ -19,7 +19,7 @@ impl Networks {
         let (name, endpoint) = self.reserve_one(record, name, interface, false)?;
         if let Err(e) = self.driver.connect(&endpoint, namespace.as_fd()) {
             // The first failure is what the caller must see.
-            if let Err(e) = self.driver.disconnect(&endpoint) {
+            if let Err(e) = self.driver.disconnect_live(&endpoint) {
                 tracing::warn!("{}", e.full());
             }
             return Err(e);
@@ -40,7 +40,7 @@ impl Networks {
         if at == 0 {
             wanted = self.take_ports(record)?.unwrap_or(wanted);
         }
-        self.driver.disconnect(&record.endpoints[at].1)?;
+        self.driver.disconnect_live(&record.endpoints[at].1)?;
         record.endpoints.remove(at);
         if let Ok(network) = self.find(name) {
             self.publish("disconnect", &network, Some(record.id.as_str()));

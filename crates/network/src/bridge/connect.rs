@@ -98,10 +98,10 @@ impl BridgeNetwork {
             .map_err(|errno| kernel(format!("set the default route of {}", endpoint.interface), errno))
     }
 
-    pub(super) fn disconnect_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
+    pub(super) fn disconnect_endpoint(&self, endpoint: &Endpoint, lives_on: bool) -> Result<()> {
         self.dns.update(|directory| directory.remove(&endpoint.network, &endpoint.container));
         // An interface on a parent has no end on the host to remove it by.
-        if let Some(netns) = self.leave_inside(endpoint)?
+        if let Some(netns) = self.leave_inside(endpoint, lives_on)?
             && endpoint.host_interface.is_empty()
         {
             delete_inside(&endpoint.interface, netns.as_fd())?;

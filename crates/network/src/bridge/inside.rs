@@ -1,4 +1,6 @@
-//! Names for containers that do not reach the host: DNS at 127.0.0.11 of their own namespace.
+//! DNS at 127.0.0.11 of a container's own namespace: for containers that do not reach the host, and in networks that users
+//! make, where configurations (nginx's `resolver` among them) expect it as Docker has it. What does reach the host asks the
+//! gateway, which costs less and goes on answering at once when the engine is started again.
 //!
 //! The sockets are the engine's, in the container's namespace, at ports that the kernel chose; a table of one chain leads
 //! port 53 to them. So port 53 stays free there, also for a container that listens on every address.
@@ -56,12 +58,15 @@ impl BridgeNetwork {
         Ok(())
     }
 
-    /// Ends what was begun inside; the namespace, if it is known.
-    pub(super) fn leave_inside(&self, endpoint: &Endpoint) -> Result<Option<OwnedFd>> {
+    /// Ends what was begun inside; the namespace, if it is known. The table goes with the namespace: removing it takes the
+    /// kernel ten times as long as making it (a grace period), so that is only done where the container `lives_on`.
+    pub(super) fn leave_inside(&self, endpoint: &Endpoint, lives_on: bool) -> Result<Option<OwnedFd>> {
         let key = (endpoint.network.clone(), endpoint.container.clone());
         let Some(inside) = lock(&self.state).insides.remove(&key) else { return Ok(None) };
-        within(inside.netns.as_fd(), || resolver::remove(&inside.table))
-            .map_err(|errno| kernel("remove the resolver inside the container", errno))?;
+        if lives_on {
+            within(inside.netns.as_fd(), || resolver::remove(&inside.table))
+                .map_err(|errno| kernel("remove the resolver inside the container", errno))?;
+        }
         Ok(Some(inside.netns))
     }
 }

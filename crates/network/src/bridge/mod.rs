@@ -119,7 +119,11 @@ impl Network for BridgeNetwork {
     }
 
     fn disconnect(&self, endpoint: &Endpoint) -> Result<()> {
-        self.disconnect_endpoint(endpoint)
+        self.disconnect_endpoint(endpoint, false)
+    }
+
+    fn disconnect_live(&self, endpoint: &Endpoint) -> Result<()> {
+        self.disconnect_endpoint(endpoint, true)
     }
 
     fn adopt(&self, endpoint: &Endpoint, published: &[PublishedPort], netns: BorrowedFd<'_>) -> Result<()> {
@@ -143,7 +147,7 @@ impl Network for BridgeNetwork {
         let state = lock(&self.state);
         let network = state.network(network)?;
         let mut nameservers = Vec::new();
-        if self.runtime.is_some() && network.serves_inside() {
+        if self.runtime.is_some() && network.is_cut_off() {
             nameservers.push(inside::ADDRESS.into());
         } else if network.server.is_some() {
             nameservers.extend(network.spec.subnets.iter().map(|subnet| subnet.gateway));

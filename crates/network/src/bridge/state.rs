@@ -145,9 +145,17 @@ impl State {
     }
 }
 
+/// The network of whoever asks for none, where Docker serves no names inside either.
+const DEFAULT_BRIDGE: &str = "bridge";
+
 impl NetworkState {
-    /// Whether containers are served names in their own namespaces, as they do not reach the host.
+    /// Whether containers are served names in their own namespaces.
     pub(super) fn serves_inside(&self) -> bool {
+        self.is_cut_off() || (self.spec.driver == Driver::Bridge && self.spec.name != DEFAULT_BRIDGE)
+    }
+
+    /// Whether that is the only place, as they do not reach the host.
+    pub(super) fn is_cut_off(&self) -> bool {
         self.spec.driver.has_parent()
             || (self.spec.driver == Driver::Bridge && self.spec.gateway_modes.0 == GatewayMode::Isolated)
     }

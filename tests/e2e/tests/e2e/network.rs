@@ -177,6 +177,37 @@ fn stopped_containers_change_networks() {
 }
 
 #[test]
+fn networks_of_users_have_dockers_resolver_too() {
+    let Some(mut e) = Engine::start() else { return };
+    e.run(&["network", "create", "--subnet", "10.215.82.0/24", "n1"]).ok();
+    e.run(&["network", "create", "--subnet", "10.215.83.0/24", "n2"]).ok();
+    for (name, network) in [("one", "n1"), ("two", "n2"), ("both", "n1")] {
+        e.run(&["run", "-d", "--name", name, "--network", network, "busybox", "sleep", "1000"]).ok();
+    }
+    // The engine's table of names is beside everything that the container's own rules say.
+    let finds = |e: &Engine, who: &str, name: &str| {
+        let script = format!("nslookup {name} 127.0.0.11 | grep -A1 Name | tail -1");
+        e.run(&["exec", who, "sh", "-c", &script]).out
+    };
+    e.run(&["network", "connect", "n2", "both"]).ok();
+    assert!(
+        finds(&e, "both", "one").contains("10.215.82.") && finds(&e, "both", "two").contains("10.215.83.")
+    );
+    e.run(&["network", "disconnect", "n1", "both"]).ok();
+    assert!(finds(&e, "both", "two").contains("10.215.83."));
+    e.kill();
+    e.launch();
+    assert!(finds(&e, "one", "one").contains("10.215.82."), "after a start of the engine");
+    assert!(finds(&e, "both", "two").contains("10.215.83."));
+    // Its port is free for a server of the container's own.
+    e.run(&["exec", "-d", "one", "nc", "-ll", "-p", "53", "-e", "cat"]).ok();
+    let listens = || inside(&e, "one", "netstat -ltn");
+    eventually("a server of its own listens", || {
+        listens().contains(":::53 ") || listens().contains("0.0.0.0:53 ")
+    });
+}
+
+#[test]
 fn dockers_client_changes_networks() {
     let Some(e) = Engine::start() else { return };
     let Some(made) = e.docker(&["network", "create", "--subnet", "10.215.80.0/24", "n1"], "") else { return };
