@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each crate with those it may use (ARCHITECTURE.md, "Map").
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("failpoint", &[]),
     ("sys", &[]),
     ("oci", &[]),
@@ -15,8 +15,9 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("runtime", &["failpoint", "sys", "oci"]),
     ("network", &["failpoint", "sys", "model"]),
     ("storage", &["failpoint", "sys", "oci", "model"]),
-    ("distribution", &["oci", "model"]),
-    ("engine", &["failpoint", "model", "oci", "distribution"]),
+    ("signing", &["oci", "model"]),
+    ("distribution", &["oci", "model", "signing"]),
+    ("engine", &["failpoint", "model", "oci", "distribution", "signing"]),
     ("build", &["engine", "model", "oci", "distribution"]),
     ("docker-server", &["sys", "docker-api", "engine", "build", "model", "oci", "distribution"]),
     ("cli", &["docker-api"]),

@@ -240,11 +240,7 @@ fn context(globals: Globals, hooks: Hooks, needs_engine: bool) -> Result<Context
     if named.is_some() && globals.context.is_some() {
         return Err(Failure::new("conflicting options: cannot specify both --host and --context"));
     }
-    let config_dir =
-        globals.config_dir.or_else(|| variable("DOCKER_CONFIG").map(PathBuf::from)).unwrap_or_else(|| {
-            let home = std::env::var_os("HOME").unwrap_or_else(|| "/root".into());
-            PathBuf::from(home).join(".docker")
-        });
+    let config_dir = config_dir(globals.config_dir);
     let chosen = match &named {
         Some(_) => DEFAULT.to_owned(),
         None => current(&config_dir, globals.context.or_else(|| variable("DOCKER_CONTEXT")))?,
@@ -270,6 +266,15 @@ fn context(globals: Globals, hooks: Hooks, needs_engine: bool) -> Result<Context
         None => Client::new(endpoint),
     };
     Ok(Context { client, config_dir, hooks, is_default_engine, chosen })
+}
+
+/// Where the user's configuration is.
+pub(crate) fn config_dir(named: Option<PathBuf>) -> PathBuf {
+    let variable = || std::env::var_os("DOCKER_CONFIG").filter(|value| !value.is_empty()).map(PathBuf::from);
+    named.or_else(variable).unwrap_or_else(|| {
+        let home = std::env::var_os("HOME").unwrap_or_else(|| "/root".into());
+        PathBuf::from(home).join(".docker")
+    })
 }
 
 /// The context in use: the one named, else the one of `context use`.

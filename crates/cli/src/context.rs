@@ -16,6 +16,8 @@ pub struct Hooks {
     pub start_daemon: Option<StartDaemon>,
     /// Commands that the binary handles before these, with what they do, for the help.
     pub commands: &'static [(&'static str, &'static str)],
+    /// The same with their flags, for completion and manual pages.
+    pub programs: fn() -> Vec<clap::Command>,
     /// Version of the program.
     pub version: &'static str,
 }

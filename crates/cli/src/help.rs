@@ -12,7 +12,7 @@ const NAME_WIDTH: usize = 12;
 pub(crate) const PROGRAM: &str = "wharf";
 
 /// The whole command line as one tree, for completion and manual pages.
-pub(crate) fn tree() -> Command {
+pub(crate) fn tree(programs: Vec<Command>) -> Command {
     let leaf = |verb: &Verb, name| crate::app::decorate(verb).name(name).about(verb.about);
     let mut root = Command::new(PROGRAM)
         .about("Containers, images, networks and volumes")
@@ -23,7 +23,7 @@ pub(crate) fn tree() -> Command {
         let group = Command::new(group).about(about).disable_help_subcommand(true).subcommands(within);
         root = root.subcommand(group);
     }
-    root
+    root.subcommands(programs)
 }
 
 /// The help of the program.

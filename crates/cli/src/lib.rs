@@ -16,6 +16,7 @@ mod image_ref;
 mod parse;
 mod stream;
 mod template;
+pub mod user;
 mod verb;
 
 pub use app::main;

@@ -16,6 +16,7 @@ mod resolve;
 mod search;
 mod send;
 mod settings;
+mod signatures;
 pub mod tls;
 mod token;
 mod transport;

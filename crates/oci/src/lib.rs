@@ -5,6 +5,7 @@ pub mod digest;
 pub mod image_config;
 pub mod manifest;
 pub mod path;
+pub mod pattern;
 pub mod platform;
 pub mod reference;
 pub mod runtime_spec;

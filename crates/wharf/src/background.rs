@@ -13,10 +13,21 @@ pub(crate) const HOOKS: Hooks = Hooks {
     commands: &[
         ("daemon", "Run the engine"),
         ("registry", "Serve a registry"),
+        ("sign", "Sign images in registries"),
+        ("verify", "Verify signatures of images in registries"),
+        ("key", "Make and read keys for signatures"),
         ("oci", "Run containers behind runc's command line"),
     ],
+    programs,
     version: env!("CARGO_PKG_VERSION"),
 };
+
+/// The programs that have flags of their own.
+fn programs() -> Vec<clap::Command> {
+    let mut all = vec![crate::daemon::command(), crate::registry::command()];
+    all.extend(crate::signing::commands());
+    all
+}
 
 const LOG: &str = "/var/log/wharf.log";
 

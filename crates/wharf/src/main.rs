@@ -5,6 +5,7 @@ mod background;
 mod daemon;
 mod launcher;
 mod registry;
+mod signing;
 
 use std::ffi::OsString;
 
@@ -24,6 +25,7 @@ fn dispatch(args: Vec<OsString>) -> i32 {
         Some("oci") => wharf_runtime::oci::main(args.into_iter().skip(1).collect()),
         Some("daemon") => daemon::main(args.into_iter().skip(1).collect()),
         Some("registry") => registry::main(args.into_iter().skip(1).collect()),
+        Some("sign" | "verify" | "key") => signing::main(args.into_iter().skip(1).collect()),
         _ => wharf_cli::main(args, background::HOOKS),
     }
 }

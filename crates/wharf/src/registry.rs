@@ -4,7 +4,7 @@ mod gc;
 mod serve;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -72,6 +72,11 @@ fn open(root: &Path, settings: Settings) -> anyhow::Result<Registry> {
     // What a crash left half written is gone, but for uploads that their clients may go on with.
     blobs.sweep("registry", ABANDONED).map_err(|e| anyhow::anyhow!(e.full()))?;
     Ok(Registry { root: root.to_owned(), blobs: Arc::new(blobs), settings })
+}
+
+/// Its command line, for completion and manual pages.
+pub(crate) fn command() -> clap::Command {
+    Command::command().name("registry")
 }
 
 /// Runs the command line. Returns the exit code.

@@ -102,7 +102,8 @@ impl Access {
         match self.rules.is_empty() {
             true => user.is_some() || !self.credentials,
             false => self.rules.iter().filter(everywhere).any(|rule| {
-                let named = |p: &super::pattern::Pattern| p.0 == EVERYBODY || user.is_some_and(|u| p.fits(u));
+                let named =
+                    |p: &wharf_oci::pattern::Pattern| p.0 == EVERYBODY || user.is_some_and(|u| p.fits(u));
                 rule.users.iter().any(named) && rule.actions.contains(&Action::Pull)
             }),
         }

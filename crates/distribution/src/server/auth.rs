@@ -1,6 +1,5 @@
 //! Who makes a request: passwords, tokens, clients' certificates; and the tokens that are issued here.
 
-mod der;
 mod htpasswd;
 mod issuer;
 mod jwt;
@@ -18,7 +17,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use wharf_model::Result;
 
-pub(super) use der::common_name;
+pub(super) use wharf_signing::der::common_name;
 
 /// Tokens remembered: verifying one takes longer than answering a request.
 const MAX_REMEMBERED: usize = 1024;

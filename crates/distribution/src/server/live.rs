@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use wharf_model::Result;
+use wharf_signing::policy::Policy;
 
 /// One state of the settings, with the files open that they name.
 pub(super) struct Live {
@@ -22,6 +23,7 @@ pub(super) struct Live {
     pub(super) limits: Option<Limits>,
     pub(super) upstreams: Vec<Upstream>,
     pub(super) copies: Vec<Copies>,
+    pub(super) signatures: Policy,
     pub(super) tls: Option<tokio_rustls::TlsAcceptor>,
     /// The files that are read once, and when they were last changed.
     files: HashMap<PathBuf, Option<SystemTime>>,
@@ -41,6 +43,7 @@ impl Live {
                 Some(acceptor(&tls.certificate, &tls.key, clients, tls.client_optional)?)
             }
         };
+        files.extend(Policy::files(&settings.signatures).cloned());
         files.extend(settings.auth.trust.as_ref().map(|trust| trust.keys.clone()));
         let files =
             files.into_iter().map(|file| (modified(&file), file)).map(|(time, file)| (file, time)).collect();
@@ -50,6 +53,7 @@ impl Live {
             limits: settings.rate_limit.map(Limits::new),
             copies: settings.replicas.iter().map(Copies::open).collect::<Result<_>>()?,
             upstreams: settings.mirrors.iter().map(Upstream::open).collect::<Result<_>>()?,
+            signatures: Policy::open(&settings.signatures)?,
             access,
             tls,
             settings,

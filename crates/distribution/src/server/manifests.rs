@@ -1,19 +1,22 @@
 //! Manifests: get, put, delete.
 
 use super::incoming::Request;
+use super::live::Live;
 use super::reply::{self, CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Refusal, Reply};
 use super::request::{Context, is_known, tag_of};
 use super::route::{Selector, parameters};
 use super::store::Stored;
-use super::{App, blocking, mirrors};
+use super::{App, blocking, mirrors, signatures};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use http_body_util::{BodyExt, Limited};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use wharf_oci::digest::Digest;
 use wharf_oci::manifest::{Descriptor, Document, MAX_MANIFEST_SIZE, media};
 use wharf_oci::reference;
+use wharf_signing::policy::At;
 
 /// Tags that one push may set.
 const MAX_TAGS: usize = 100;
@@ -25,6 +28,7 @@ pub(super) async fn get(
     request: &Request,
 ) -> Result<Reply, Refusal> {
     let app = &context.app;
+    let repository = name.clone();
     if let Some(upstream) = mirrors::of(&context.live, &name) {
         mirrors::manifest(app, upstream, &name, &selector).await?;
     }
@@ -36,6 +40,11 @@ pub(super) async fn get(
             found.ok_or_else(|| Refusal::manifest_unknown(selector.as_str()))?
         }
     };
+    if let Selector::Tag(tag) = &selector
+        && signatures::wanted(&context.live, &repository, tag, At::Pull)?
+    {
+        signed(&context, repository, tag.clone(), stored.digest.clone()).await?;
+    }
     let mut answer = match is_known(request, &stored.digest) {
         true => reply::empty(StatusCode::NOT_MODIFIED),
         false => reply::bytes(StatusCode::OK, &stored.media_type, stored.body.clone()),
@@ -43,6 +52,15 @@ pub(super) async fn get(
     reply::set(&mut answer, CONTENT_DIGEST, stored.digest.as_str());
     reply::set(&mut answer, ETAG, &format!("\"{}\"", stored.digest));
     Ok(answer)
+}
+
+/// Refuses to give out an image by a tag that has to be signed and is not. Those of another registry come first.
+async fn signed(context: &Context, name: String, tag: String, digest: Digest) -> Result<(), Refusal> {
+    if mirrors::of(&context.live, &name).is_some() {
+        mirrors::signatures(&context.app, &context.live, &name, &digest).await?;
+    }
+    let live = Arc::clone(&context.live);
+    blocking(&context.app, move |app| signatures::judge(app, &live, &name, &tag, &digest, At::Pull)).await
 }
 
 async fn body_of(request: Request) -> Result<Bytes, Refusal> {
@@ -118,7 +136,12 @@ pub(super) async fn put(
         false => tags.clone(),
     };
     blocking(&context.app, move |app| {
+        let unsigned = unsigned(app, &live, &name, &set, &stored.digest)?;
+        let set = if unsigned.is_some() { Vec::new() } else { set };
         if let Err(refusal) = store(app, &live.settings, &name, &set, &stored, &document) {
+            return Ok(Err(refusal));
+        }
+        if let Some(refusal) = unsigned {
             return Ok(Err(refusal));
         }
         app.notes.add(&live, &name, &references)?;
@@ -135,6 +158,27 @@ pub(super) async fn put(
         reply::set(&mut answer, OCI_TAG, &tags.join(", "));
     }
     Ok(answer)
+}
+
+/// Why an image may not have the tags that it is pushed with, if it may not. Where nothing may be, nothing is kept.
+fn unsigned(
+    app: &App,
+    live: &Live,
+    name: &str,
+    tags: &[String],
+    digest: &Digest,
+) -> wharf_model::Result<Option<Refusal>> {
+    for tag in tags {
+        if signatures::wanted(live, name, tag, At::Push)?
+            && let Err(error) = signatures::judge(app, live, name, tag, digest, At::Push)
+        {
+            return match error.kind() {
+                wharf_model::ErrorKind::Forbidden => Ok(Some(error.into())),
+                _ => Err(error),
+            };
+        }
+    }
+    Ok(None)
 }
 
 /// The digest of some content, under the algorithm of another.

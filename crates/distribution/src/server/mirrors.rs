@@ -23,6 +23,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::Digest;
 use wharf_oci::manifest::{Descriptor, Document, media};
+use wharf_signing::format::{Holds, MAX_SIGNATURES};
 
 /// A tag is asked for again after this when nothing is said.
 const REFRESH: Duration = Duration::from_secs(600);
@@ -257,6 +258,38 @@ async fn fetch_blob(
         Ok(())
     })
     .await
+}
+
+/// Sees to it that the signatures of a digest are here which the other registry has under their tag. That it cannot be
+/// reached is no failure: then what is here has to do.
+pub(super) async fn signatures(
+    app: &Arc<App>,
+    live: &Arc<Live>,
+    repository: &str,
+    digest: &Digest,
+) -> Result<(), Refusal> {
+    let Some(upstream) = of(live, repository) else { return Ok(()) };
+    let tag = Selector::Tag(wharf_signing::format::tag_of(digest));
+    if let Err(refusal) = manifest(app, upstream, repository, &tag).await {
+        tracing::debug!(message = refusal.message, repository, "no signatures of a mirrored image");
+        return Ok(());
+    }
+    let name = repository.to_owned();
+    let layers = blocking(app, move |app| {
+        let Some(stored) = app.store.manifest(&name, &tag)? else { return Ok(Vec::new()) };
+        let Ok(Document::Manifest(manifest)) = Document::parse(&stored.body, Some(&stored.media_type)) else {
+            return Ok(Vec::new());
+        };
+        let signed = manifest.layers.into_iter().filter(|layer| Holds::of(layer).is_some());
+        Ok(signed.take(MAX_SIGNATURES).collect())
+    });
+    for layer in layers.await? {
+        let (name, wanted) = (repository.to_owned(), layer.digest.clone());
+        if blocking(app, move |app| app.store.blob(&name, &wanted)).await?.is_none() {
+            blob(app, live, repository, &layer.digest).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Asks for every mirrored tag again that is here.

@@ -1,11 +1,11 @@
 //! The registry's configuration file: JSON, as daemon.json is. What is not known is refused by name.
 
-use super::pattern::Pattern;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::pattern::Pattern;
 
 /// What a registry is told. All but `listen` and `root` can be changed while it serves.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -35,6 +35,8 @@ pub struct Settings {
     pub retention: Vec<Retention>,
     /// Tags that are never moved.
     pub immutable: Vec<Immutable>,
+    /// Which repositories take, and give out, signed images only.
+    pub signatures: Vec<wharf_signing::policy::Rule>,
     /// How many bytes repositories may have.
     pub quotas: Vec<Quota>,
     /// Registries that repositories are filled from when something is asked for.

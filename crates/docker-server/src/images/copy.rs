@@ -34,8 +34,7 @@ pub(crate) async fn put_manifest(api: &Api, name: &Reference, headers: &HeaderMa
     let body = bytes(body).await?;
     let stated = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let document = Document::parse(&body, stated).map_err(|e| ApiError::bad_request(e.to_string()))?;
-    let repository = api.images.client().repository(name, credentials(headers)?);
-    let digest = repository.put_manifest(name.selector(), document.media_type(), body).await?;
+    let digest = api.images.put_manifest(name, credentials(headers)?, document.media_type(), body).await?;
     Ok((StatusCode::CREATED, [(CONTENT_DIGEST, header_value(digest.as_str())?)]).into_response())
 }
 

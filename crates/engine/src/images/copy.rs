@@ -51,6 +51,8 @@ impl Images {
             done: Arc::default(),
         };
         let top = route.source.manifest(from.selector()).await.map_err(|e| super::pull::explain(e, &from))?;
+        self.admit(&route.source, &from, &top.digest).await?;
+        let needs_signature = to.tag().is_some() && self.needs_signature(&to)?;
         let top = match platform {
             Some(_) => super::pull::choose(&route.source, top, platform).await?.0,
             None => top,
@@ -63,6 +65,11 @@ impl Images {
             )));
         }
         (route.progress)(Event::PushingTo { repository: to.repository() });
+        if needs_signature {
+            let copied = route.copy(&top, top.digest.as_str(), 0).await;
+            copied.map_err(|e| super::push::explain(e, &to))?;
+            self.may_be_tagged(&route.target, &to, &top.digest).await?;
+        }
         let copied = route.copy(&top, to.selector(), 0).await;
         copied.map_err(|e| super::push::explain(e, &to))?;
         let size = top.body.len() as u64;

@@ -28,6 +28,7 @@ mod query;
 mod record;
 mod remove;
 mod save;
+mod signatures;
 mod tag;
 mod unpack;
 mod uses;
@@ -71,6 +72,7 @@ pub struct Images {
     layer_flights: Flights,
     pending: Pending,
     uses: uses::Uses,
+    signatures: signatures::Current,
     /// Held for reading by builds, whose images have no name yet.
     building: Arc<tokio::sync::RwLock<()>>,
     compressed: Compressed,
@@ -98,6 +100,7 @@ impl Images {
             layer_flights: Flights::default(),
             pending: Pending::default(),
             uses,
+            signatures: signatures::Current::default(),
             building: Arc::default(),
             compressed: Compressed::default(),
         })

@@ -83,6 +83,7 @@ impl Images {
         });
         let top = repository.manifest(reference.selector()).await.map_err(|e| explain(e, reference))?;
         let top_digest = top.digest.clone();
+        self.admit(repository, reference, &top_digest).await?;
         let (fetched, manifest) = choose(repository, top, platform).await?;
         let config = self.config(lease, repository, &manifest, platform, reference).await?;
         let known = self.table().images.get(&manifest.config.digest).cloned();

@@ -82,6 +82,8 @@ impl Images {
         for digest in image.blobs() {
             lease.hold(digest);
         }
+        // Where nothing may be pushed, nothing is sent.
+        let needs_signature = self.needs_signature(reference)?;
         progress(Event::PushingTo { repository: reference.repository() });
         let repository = self.client.repository(reference, credentials);
         let sources = self.mount_sources(image, reference);
@@ -114,6 +116,12 @@ impl Images {
         let layers: Vec<Descriptor> = pushed.into_values().collect();
         let (media_type, body) = self.manifest_for(image, &layers).await?;
         let tag = reference.tag().unwrap_or(wharf_oci::reference::DEFAULT_TAG);
+        if needs_signature {
+            let digest = Digest::sha256(&body);
+            let put = repository.put_manifest(digest.as_str(), &media_type, body.clone()).await;
+            put.map_err(|e| explain(e, reference))?;
+            self.may_be_tagged(&repository, reference, &digest).await?;
+        }
         let digest = repository
             .put_manifest(tag, &media_type, body.clone())
             .await

@@ -12,6 +12,7 @@ use wharf_engine::images::Compressed;
 use wharf_model::container::LogSpec;
 use wharf_model::idmap::IdMap;
 use wharf_model::network::Subnet;
+use wharf_signing::policy::{Policy as SignaturePolicy, Rule as SignatureRule};
 use wharf_storage::snapshots::layout::Layout;
 
 /// Where the API of the default engine is.
@@ -107,6 +108,9 @@ pub(crate) struct Args {
     /// Garbage collection, by the configuration file alone.
     #[arg(skip)]
     pub(super) gc: Policy,
+    /// Which signatures are demanded, by the configuration file alone.
+    #[arg(skip)]
+    pub(super) signatures: Vec<SignatureRule>,
 }
 
 impl Args {
@@ -123,6 +127,7 @@ impl Args {
             labels: self.label.clone(),
             gc: self.gc.clone(),
             registries: super::registries::settings(self)?,
+            signatures: SignaturePolicy::open(&self.signatures).map_err(|e| anyhow::anyhow!(e.full()))?,
         })
     }
 }

@@ -103,6 +103,8 @@ impl Engine {
             Images::open(records.clone(), blobs, snapshots.clone(), client.map_err(plain)?).map_err(plain)?;
         let images = images.with_compressed(config.compressed_layers);
 
+        images.set_signature_policy(config.live.signatures.clone());
+
         let events = Events::default();
         let network = Arc::new(open_network(config)?);
         let own = DefaultBridge { interface: config.bridge.clone(), subnet: config.subnet.clone() };

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use std::path::Path;
 use wharf_distribution::client::Settings;
 use wharf_engine::gc::Policy;
+use wharf_signing::policy::Policy as SignaturePolicy;
 
 /// What can be changed while the engine runs, by SIGHUP.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,6 +20,7 @@ pub(super) struct Live {
     pub(super) labels: Vec<String>,
     pub(super) gc: Policy,
     pub(super) registries: Settings,
+    pub(super) signatures: SignaturePolicy,
 }
 
 /// What the file may say, and the flag that says the same.
@@ -41,6 +43,7 @@ const KEYS: [(&str, &str); 24] = [
     ("mirrors", ""),
     ("proxies", ""),
     ("registry-mirrors", "registry_mirror"),
+    ("signatures", ""),
     ("tls", "tls"),
     ("tlscacert", "tlscacert"),
     ("tlscert", "tlscert"),
@@ -144,6 +147,7 @@ fn set(args: &mut Args, key: &str, value: &Value) -> anyhow::Result<()> {
         "mirrors" => args.mirrors = registries::mirrors(value)?,
         "proxies" => proxies(args, value)?,
         "registry-mirrors" => args.registry_mirror = list(value)?,
+        "signatures" => args.signatures = serde_json::from_value(value.clone())?,
         "tls" => args.tls.tls = Some(boolean(value)?),
         "tlscacert" => args.tls.tlscacert = text(value)?.into(),
         "tlscert" => args.tls.tlscert = text(value)?.into(),
@@ -241,6 +245,7 @@ mod tests {
             said.contains("http-proxy is specified both as a flag and in the configuration file"),
             "{said}"
         );
+        assert!(refusal(&[], r#"{"signatures": [{"repositories": ["*"], "kyes": []}]}"#).contains("kyes"));
         assert!(refusal(&[], r#"{"hosts": "x"}"#).contains("hosts: a list of strings"));
         assert!(refusal(&[], "[]").contains("a JSON object"));
     }

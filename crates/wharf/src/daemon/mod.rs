@@ -23,6 +23,11 @@ use tokio::task::JoinSet;
 use wharf_docker_server as server;
 use wharf_sys::memory;
 
+/// Its command line, for completion and manual pages.
+pub(crate) fn command() -> clap::Command {
+    <Args as clap::CommandFactory>::command().name("daemon")
+}
+
 /// Runs until SIGTERM or SIGINT. Returns the exit code.
 pub(crate) fn main(args: Vec<OsString>) -> i32 {
     let (mut config_args, matches) = match Args::parse(&args) {

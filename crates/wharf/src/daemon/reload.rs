@@ -49,6 +49,7 @@ impl Reload {
         ]);
         api.gc.set_policy(live.gc);
         api.images.client().set(live.registries);
+        api.images.set_signature_policy(live.signatures);
         api.events.publish("daemon", "reload", &api.about.id, attributes);
         tracing::info!("configuration reloaded");
     }

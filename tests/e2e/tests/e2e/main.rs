@@ -40,6 +40,7 @@ mod registry_clients;
 mod registry_serve;
 mod run;
 mod security;
+mod signatures;
 mod survive;
 mod syslog_tls;
 mod tcp;

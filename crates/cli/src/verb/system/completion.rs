@@ -12,14 +12,14 @@ pub(crate) struct Options {
     shell: Shell,
 }
 
-pub(crate) async fn run(_: &Context, options: Options) -> Outcome {
-    print(script(options.shell)?)?;
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    print(script(options.shell, (context.hooks.programs)())?)?;
     Ok(0)
 }
 
-fn script(shell: Shell) -> Result<String, Failure> {
+fn script(shell: Shell, programs: Vec<clap::Command>) -> Result<String, Failure> {
     let mut script = Vec::new();
-    generate(shell, &mut help::tree(), help::PROGRAM, &mut script);
+    generate(shell, &mut help::tree(programs), help::PROGRAM, &mut script);
     String::from_utf8(script).map_err(|e| Failure::new(format!("write the script: {e}")))
 }
 
@@ -30,8 +30,8 @@ mod tests {
     #[test]
     fn scripts_know_verbs_and_flags() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            let script = script(shell).unwrap();
-            for word in ["network", "disconnect", "health-on-failure"] {
+            let script = script(shell, vec![clap::Command::new("registry")]).unwrap();
+            for word in ["network", "disconnect", "health-on-failure", "registry"] {
                 assert!(script.contains(word), "{shell}: {word}");
             }
         }

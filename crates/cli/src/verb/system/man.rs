@@ -12,15 +12,15 @@ pub(crate) struct Options {
     directory: PathBuf,
 }
 
-pub(crate) async fn run(_: &Context, options: Options) -> Outcome {
-    write(&options.directory)
+pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    write(&options.directory, (context.hooks.programs)())
         .map_err(|e| Failure::new(format!("write manual pages to {}: {e}", options.directory.display())))?;
     Ok(0)
 }
 
-fn write(directory: &Path) -> std::io::Result<()> {
+fn write(directory: &Path, programs: Vec<clap::Command>) -> std::io::Result<()> {
     std::fs::create_dir_all(directory)?;
-    clap_mangen::generate_to(help::tree(), directory)
+    clap_mangen::generate_to(help::tree(programs), directory)
 }
 
 #[cfg(test)]
@@ -30,7 +30,8 @@ mod tests {
     #[test]
     fn every_verb_has_a_page() {
         let directory = tempfile::tempdir().unwrap();
-        write(directory.path()).unwrap();
+        write(directory.path(), vec![clap::Command::new("registry").about("a program")]).unwrap();
+        assert!(directory.path().join("wharf-registry.1").exists());
         for (page, word) in
             [("wharf-run.1", "health"), ("wharf-network-connect.1", "alias"), ("wharf.1", "container")]
         {

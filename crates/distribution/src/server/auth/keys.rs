@@ -1,6 +1,5 @@
 //! Public keys that tokens are verified with: PEM keys, PEM certificates, or a JSON Web Key Set (RFC 7517).
 
-use super::der;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::signature::{
@@ -10,12 +9,7 @@ use ring::signature::{
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use std::path::Path;
 use wharf_model::{Error, ErrorKind, Result};
-
-/// The object identifiers of algorithms, with their curve's.
-const EC_P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
-const EC_P384: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x2b, 0x81, 4, 0, 0x22];
-const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
-const EDWARDS: &[u8] = &[0x2b, 0x65, 0x70];
+use wharf_signing::der;
 
 /// A key and what it verifies.
 #[derive(Debug, Clone)]
@@ -96,10 +90,10 @@ impl Key {
         let (algorithm, bits) = der::public_key(info)?;
         let bits = bits.to_vec();
         let kind = match &algorithm[..] {
-            EC_P256 => Kind::P256(bits),
-            EC_P384 => Kind::P384(bits),
-            RSA => Kind::Rsa(bits),
-            EDWARDS => Kind::Edwards(bits),
+            der::EC_P256 => Kind::P256(bits),
+            der::EC_P384 => Kind::P384(bits),
+            der::RSA => Kind::Rsa(bits),
+            der::EDWARDS => Kind::Edwards(bits),
             _ => return None,
         };
         Some(Self { id: None, kind })

@@ -1,9 +1,19 @@
-//! Just enough DER (X.690) to find a public key and a common name.
+//! Just enough DER (X.690) to find a public key and a common name, and to write a public key.
+
+/// The object identifiers of ECDSA on P-256: of the algorithm and of the curve.
+pub const EC_P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+/// On P-384.
+pub const EC_P384: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1, 0x2b, 0x81, 4, 0, 0x22];
+/// RSA.
+pub const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+/// Ed25519.
+pub const EDWARDS: &[u8] = &[0x2b, 0x65, 0x70];
 
 /// Tags that are looked for.
 const SEQUENCE: u8 = 0x30;
 const BIT_STRING: u8 = 0x03;
 const OID: u8 = 0x06;
+const NULL: [u8; 2] = [0x05, 0];
 const VERSION: u8 = 0xa0;
 /// id-at-commonName, 2.5.4.3.
 const COMMON_NAME: [u8; 3] = [0x55, 0x04, 0x03];
@@ -31,7 +41,7 @@ fn expect(bytes: &[u8], wanted: u8) -> Option<(&[u8], &[u8])> {
 
 /// The algorithm and the key of a SubjectPublicKeyInfo (RFC 5280, 4.1.2.7): the object identifiers' bytes, and the
 /// bits.
-pub(super) fn public_key(info: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+pub fn public_key(info: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let (content, _) = expect(info, SEQUENCE)?;
     let (mut algorithm, rest) = expect(content, SEQUENCE)?;
     let mut identifiers = Vec::new();
@@ -42,6 +52,31 @@ pub(super) fn public_key(info: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let (bits, _) = expect(rest, BIT_STRING)?;
     // The first byte says how many bits of the last are unused: none.
     Some((identifiers, bits.strip_prefix(&[0])?))
+}
+
+/// A value with its tag and its length.
+fn value(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len();
+    let head = match length {
+        0..0x80 => vec![tag, u8::try_from(length).unwrap_or_default()],
+        _ => {
+            let digits: Vec<u8> = length.to_be_bytes().into_iter().skip_while(|b| *b == 0).collect();
+            let count = 0x80 | u8::try_from(digits.len()).unwrap_or_default();
+            [&[tag, count][..], &digits].concat()
+        }
+    };
+    [&head, content].concat()
+}
+
+/// The SubjectPublicKeyInfo of a key: of P-256 and Ed25519 the point, of RSA what PKCS#1 has.
+pub fn public_key_info(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
+    let algorithm = match algorithm {
+        EC_P256 | EC_P384 => [value(OID, &algorithm[..7]), value(OID, &algorithm[7..])].concat(),
+        RSA => [&value(OID, algorithm)[..], &NULL].concat(),
+        _ => value(OID, algorithm),
+    };
+    let bits = [&[0][..], key].concat();
+    value(SEQUENCE, &[value(SEQUENCE, &algorithm), value(BIT_STRING, &bits)].concat())
 }
 
 /// The subject and the SubjectPublicKeyInfo of a certificate (RFC 5280, 4.1).
@@ -60,12 +95,12 @@ fn subject(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The SubjectPublicKeyInfo of a certificate.
-pub(super) fn certificate_key(certificate: &[u8]) -> Option<&[u8]> {
+pub fn certificate_key(certificate: &[u8]) -> Option<&[u8]> {
     subject(certificate).map(|(_, info)| info)
 }
 
 /// The last common name of a certificate's subject.
-pub(in crate::server) fn common_name(certificate: &[u8]) -> Option<String> {
+pub fn common_name(certificate: &[u8]) -> Option<String> {
     let (mut names, _) = subject(certificate)?;
     let mut found = None;
     while let Some((_, set, rest)) = next(names) {
