@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Installs docker-py, Testcontainers, dockerode, oras, python-dxf, skopeo, Podman, Buildah, and Docker's own client with its Compose plugin below `target`, from
+/// Installs docker-py, Testcontainers, dockerode, oras, python-dxf, skopeo, Podman, Buildah, s3rver, and Docker's own client with its Compose plugin below `target`, from
 /// the usual registries of their languages, and runs the tests in `tests/clients` with them.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let (scripts, target) = (root.join("tests/clients"), root.join("target/clients"));
@@ -18,13 +18,17 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     rust.current_dir(scripts.join("rust")).env("CARGO_TARGET_DIR", target.join("rust"));
     done(rust.args(["test", "--no-run", "--quiet", "--locked"]), "is the registry reached?")?;
     done(Command::new(&cargo).current_dir(root).args(["build", "-p", "wharf"]), "")?;
-    let mut tests = Command::new(cargo);
+    let mut tests = Command::new(&cargo);
     tests.current_dir(root).args(["test", "-p", "wharf-e2e", "--test", "e2e", "clients"]);
     tests.env("WHARF_CLIENTS", &target);
     if let Some(docker) = docker {
         tests.env("DOCKER_BIN", docker);
     }
-    done(&mut tests, "")
+    done(&mut tests, "")?;
+    // The seams of the registry's storage, on the store that was installed.
+    let mut suites = Command::new(cargo);
+    suites.current_dir(root).args(["test", "-p", "wharf-distribution", "--lib", "s3"]);
+    done(suites.env("WHARF_CLIENTS", &target), "")
 }
 
 fn python(scripts: &Path, target: &Path) -> anyhow::Result<()> {

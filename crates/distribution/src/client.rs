@@ -38,7 +38,7 @@ use send::Call;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use transport::Transport;
+pub(crate) use transport::{RequestBody, Transport};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::reference::Reference;
 

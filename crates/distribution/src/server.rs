@@ -5,6 +5,7 @@ mod audit;
 mod auth;
 mod blobs;
 mod cache;
+mod contents;
 mod entries;
 mod far;
 mod filebody;
@@ -18,6 +19,7 @@ mod manifests;
 mod metrics;
 mod mirrors;
 mod pages;
+mod remote;
 mod replicas;
 mod reply;
 mod request;
@@ -32,16 +34,22 @@ mod uploads;
 mod usage;
 mod wire;
 
+pub(crate) use audit::timestamp;
 pub use gc::Collected;
 pub use settings::{Auth, Settings, Tls};
 pub use tls::acceptor;
 
+use crate::client::RequestBody;
+use contents::{Contents, Here};
+use entries::Entries;
 use entries::fs::FileEntries;
+use entries::s3::BucketEntries;
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use live::Live;
 use metrics::Metrics;
+use remote::Remote;
 use reply::Refusal;
 use request::Peer;
 use std::fs::{File, TryLockError};
@@ -126,10 +134,19 @@ impl App {
     fn open(config: Registry) -> Result<Self> {
         entries::fs::make_dir(&config.root)?;
         let lock = lock(&config.root)?;
+        let (entries, contents): (Box<dyn Entries>, Arc<dyn Contents>) =
+            match config.settings.storage.as_ref().map(|storage| Remote::open(&storage.s3)) {
+                None => (Box::new(FileEntries::open(&config.root)?), Arc::new(Here(config.blobs))),
+                Some(remote) => {
+                    let remote = remote?;
+                    let stored = contents::s3::Stored::open(remote.clone(), config.blobs)?;
+                    (Box::new(BucketEntries(remote)), Arc::new(stored))
+                }
+            };
         let live = Live::open(config.settings, &config.root, true)?;
         Ok(Self {
-            store: Store::new(Box::new(FileEntries::open(&config.root)?), Arc::clone(&config.blobs)),
-            uploads: Uploads::open(&config.root, config.blobs)?,
+            uploads: Uploads::open(&config.root, Arc::clone(&contents))?,
+            store: Store::new(entries, contents),
             metrics: Metrics::default(),
             turns: mirrors::Turns::default(),
             notes: replicas::Notes::open(&config.root)?,
@@ -144,6 +161,11 @@ impl App {
     }
 
     fn apply(&self, settings: Settings) -> Result<()> {
+        if settings.storage != self.live().settings.storage {
+            return Err(Error::invalid(
+                "storage cannot be changed while the registry serves: start it again",
+            ));
+        }
         let live = Arc::new(Live::open(settings, &self.root, true)?);
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
         Ok(())
@@ -175,6 +197,11 @@ impl App {
         }
         Ok(collected)
     }
+}
+
+/// The bytes of a file from one up to, not with, another, as a body.
+pub(crate) fn file_body(file: File, start: u64, end: u64) -> RequestBody {
+    filebody::body(file, start, end, None)
 }
 
 /// Keeps other processes from the same directory; the kernel unlocks it when this one ends, however it does.
@@ -241,7 +268,9 @@ impl Control {
 impl Server {
     /// Opens the storage and binds the address.
     pub async fn bind(registry: impl Into<Registry>, address: SocketAddr) -> Result<Self> {
-        let app = App::open(registry.into())?;
+        let registry = registry.into();
+        // A store elsewhere is waited for.
+        let app = tokio::task::spawn_blocking(|| App::open(registry)).await.map_err(uploads::joined)??;
         let listener = TcpListener::bind(address).await.map_err(|e| {
             let text = format!("listen on {address}: choose another address or stop what has this one");
             Error::wrap(ErrorKind::Conflict, text, e)

@@ -34,11 +34,11 @@ const PROXY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Connections kept for the next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(super) type RequestBody = UnsyncBoxBody<Bytes, io::Error>;
+pub(crate) type RequestBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Sends requests; knows which hosts may be spoken to in the clear.
 #[derive(Clone)]
-pub(super) struct Transport {
+pub(crate) struct Transport {
     pool: Pool<Connector, RequestBody>,
     connector: Connector,
 }
@@ -58,7 +58,7 @@ struct Connector {
 }
 
 impl Transport {
-    pub(super) fn new(config: &ClientConfig) -> Self {
+    pub(crate) fn new(config: &ClientConfig) -> Self {
         let connector = Connector {
             resolver: Resolver::default(),
             certs_dir: Arc::new(config.certs_dir.clone()),
@@ -86,7 +86,7 @@ impl Transport {
         self.connector.plain.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    pub(super) async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Incoming>> {
+    pub(crate) async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Incoming>> {
         let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
         if request.uri().scheme_str() == Some("http")
             && let Some(proxy) = self.settings().proxies.for_host(&host, false)
@@ -99,7 +99,7 @@ impl Transport {
         }
         self.pool.request(request).await.map_err(|e| {
             // The connector's own errors say all there is to say.
-            let text = format!("talk to the registry {host}");
+            let text = format!("talk to {host}");
             match find_model_error(&e) {
                 Some((kind, message)) => Error::new(kind, format!("{text}: {message}")),
                 None => Error::wrap(ErrorKind::Internal, text, e),

@@ -1,5 +1,6 @@
 //! Blobs and their uploads.
 
+use super::contents::Content;
 use super::incoming::Request;
 use super::reply::{self, CONTENT_DIGEST, Refusal, Reply, UPLOAD_UUID};
 use super::request::{Context, is_known};
@@ -9,7 +10,6 @@ use super::wire::Parts;
 use super::{App, blocking, filebody, mirrors, route};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION, RANGE};
 use http::{HeaderValue, Method, Response, StatusCode};
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use wharf_oci::digest::Digest;
@@ -33,7 +33,7 @@ pub(super) async fn get(
         found => found,
     };
     let (size, file) = found.ok_or_else(|| Refusal::blob_unknown(&digest))?;
-    send(&digest, size, file, request)
+    send(&digest, size, file, request).await
 }
 
 /// A blob of a repository: its size, and unless it is only `asked` for, its file.
@@ -42,7 +42,7 @@ async fn look(
     name: &str,
     digest: &Digest,
     asked: bool,
-) -> Result<Option<(u64, Option<File>)>, Refusal> {
+) -> Result<Option<(u64, Option<Content>)>, Refusal> {
     let (name, wanted) = (name.to_owned(), digest.clone());
     blocking(&context.app, move |app| match app.store.blob(&name, &wanted)? {
         Some(size) if asked => {
@@ -57,7 +57,12 @@ async fn look(
 }
 
 /// The answer with a blob, or with the part of it that is asked for.
-fn send(digest: &Digest, size: u64, file: Option<File>, request: &Request) -> Result<Reply, Refusal> {
+async fn send(
+    digest: &Digest,
+    size: u64,
+    content: Option<Content>,
+    request: &Request,
+) -> Result<Reply, Refusal> {
     if is_known(request, digest) {
         let mut answer = reply::empty(StatusCode::NOT_MODIFIED);
         reply::set(&mut answer, CONTENT_DIGEST, digest.as_str());
@@ -78,9 +83,10 @@ fn send(digest: &Digest, size: u64, file: Option<File>, request: &Request) -> Re
             return Ok(answer);
         }
     };
-    let mut answer = match file {
+    let mut answer = match content {
         None => reply::empty(StatusCode::OK),
-        Some(file) => {
+        Some(Content::Far(far)) => Response::new(far.part(start, end).await?),
+        Some(Content::File(file)) => {
             let parts = request.extensions().get::<Parts>().cloned();
             Response::new(filebody::body(file, start, end, parts))
         }

@@ -6,6 +6,7 @@
 #[cfg(test)]
 pub(super) mod conformance;
 pub(super) mod fs;
+pub(super) mod s3;
 
 use std::time::Duration;
 use wharf_model::Result;

@@ -199,7 +199,7 @@ async fn copy(
 async fn copy_blob(app: &Arc<App>, to: &Repository, repository: &str, blob: &Descriptor) -> Result<()> {
     let (name, digest) = (repository.to_owned(), blob.digest.clone());
     let found: Option<(u64, File)> = offloaded(app, move |app| match app.store.blob(&name, &digest)? {
-        Some(size) => Ok(Some((size, app.store.blobs.open(&digest)?))),
+        Some(size) => Ok(Some((size, app.store.blobs.file(&digest)?))),
         None => Ok(None),
     })
     .await?;

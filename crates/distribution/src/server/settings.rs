@@ -15,6 +15,8 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// Directory of the images.
     pub root: Option<PathBuf>,
+    /// Where the images are; below `root` without it. Cannot be changed while it serves.
+    pub storage: Option<Storage>,
     /// The server's certificate; plain HTTP without one.
     pub tls: Option<Tls>,
     /// How users are known.
@@ -43,6 +45,47 @@ pub struct Settings {
     pub mirrors: Vec<Mirror>,
     /// Registries that get what is pushed here.
     pub replicas: Vec<Replica>,
+}
+
+/// A store elsewhere.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Storage {
+    /// A bucket of an S3-compatible store.
+    pub s3: S3,
+}
+
+/// A bucket of an S3-compatible store. Its keys are in a file or in the environment, never here.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct S3 {
+    /// `https://HOST[:PORT]`, or `http://` in a network that is trusted.
+    pub endpoint: String,
+    /// What the store calls the place that it is in.
+    #[serde(default = "region")]
+    pub region: String,
+    /// The bucket, which is there already.
+    pub bucket: String,
+    /// Stands before all keys.
+    #[serde(default)]
+    pub prefix: String,
+    /// Whether the bucket is in the path, as most stores have it, and not in the host's name.
+    #[serde(default = "yes")]
+    pub path_style: bool,
+    /// A file with keys, as AWS's tools have it, read again when it changes; the environment's without it.
+    #[serde(default)]
+    pub credentials_file: Option<PathBuf>,
+    /// A directory with certificates of private stores, HOST:PORT/ca.crt.
+    #[serde(default)]
+    pub certs_dir: Option<PathBuf>,
+}
+
+fn region() -> String {
+    "us-east-1".into()
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Certificate chain and key, PEM files, read again when they change.

@@ -10,8 +10,7 @@ use super::entries::Folder;
 use super::live::Live;
 use super::route::Selector;
 use super::store::Store;
-use std::io::Read;
-use wharf_model::{Error, ErrorKind, Result};
+use wharf_model::{Error, Result};
 use wharf_oci::digest::Digest;
 use wharf_oci::manifest::{Descriptor, Document};
 use wharf_signing::check::Found;
@@ -76,10 +75,7 @@ fn gather(store: &Store, repository: &str, selector: &Selector, found: &mut Vec<
         if store.blob(repository, &layer.digest)?.is_none_or(|size| size > MAX_BUNDLE) {
             continue;
         }
-        let mut content = Vec::new();
-        store.blobs.open(&layer.digest)?.read_to_end(&mut content).map_err(|e| {
-            Error::wrap(ErrorKind::Internal, format!("read the signature {}", layer.digest), e)
-        })?;
+        let content = store.blobs.read(&layer.digest)?;
         found.push(holds.with(content));
     }
     Ok(())

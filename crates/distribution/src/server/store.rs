@@ -4,16 +4,15 @@
 //! manifest: whoever follows a name finds what it names, at whatever moment the process ends.
 
 use super::cache::Cache;
+use super::contents::Contents;
 use super::entries::{Entries, Folder};
 use super::holds::Holds;
 use super::route::Selector;
 use super::usage::Usage;
 use bytes::Bytes;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Read;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use wharf_model::blobs::Blobs;
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::Digest;
 use wharf_oci::manifest::{Descriptor, Document};
@@ -33,7 +32,7 @@ pub(super) struct Stored {
 
 pub(super) struct Store {
     pub(super) entries: Box<dyn Entries>,
-    pub(super) blobs: Arc<dyn Blobs>,
+    pub(super) blobs: Arc<dyn Contents>,
     pub(super) cache: Cache,
     pub(super) holds: Holds,
     pub(super) usage: Usage,
@@ -43,7 +42,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn new(entries: Box<dyn Entries>, blobs: Arc<dyn Blobs>) -> Self {
+    pub(super) fn new(entries: Box<dyn Entries>, blobs: Arc<dyn Contents>) -> Self {
         Self {
             entries,
             blobs,
@@ -107,11 +106,7 @@ impl Store {
 
     /// The content of a manifest; what the disk has changed is not given out.
     pub(super) fn content(&self, digest: &Digest) -> Result<Bytes> {
-        let mut body = Vec::new();
-        self.blobs
-            .open(digest)?
-            .read_to_end(&mut body)
-            .map_err(|e| Error::wrap(ErrorKind::Internal, format!("read manifest {digest}"), e))?;
+        let body = self.blobs.read(digest)?;
         let real = super::manifests::hash_like(digest, &body);
         if real != *digest {
             return Err(Error::internal(format!("manifest {digest} is damaged: it has the digest {real}")));

@@ -3,6 +3,7 @@
 //! An upload outlives the server: its ingest stays when the process ends, and a small file says which
 //! repository it is for.
 
+use super::contents::Contents;
 use super::entries::fs as files;
 use super::incoming::RequestBody;
 use super::reply::Refusal;
@@ -16,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex as AsyncMutex;
-use wharf_model::blobs::{Blobs, Ingest};
+use wharf_model::blobs::Ingest;
 use wharf_model::{Error, ErrorKind, Result};
 
 /// A client that sends nothing for this long is gone.
@@ -30,7 +31,7 @@ type Open = Arc<AsyncMutex<Option<Box<dyn Ingest>>>>;
 
 pub(super) struct Uploads {
     dir: PathBuf,
-    blobs: Arc<dyn Blobs>,
+    blobs: Arc<dyn Contents>,
     /// By id, with when a request last asked for it.
     open: Mutex<HashMap<String, (Open, Instant)>>,
 }
@@ -42,7 +43,7 @@ pub(super) struct Upload {
 }
 
 impl Uploads {
-    pub(super) fn open(root: &std::path::Path, blobs: Arc<dyn Blobs>) -> Result<Self> {
+    pub(super) fn open(root: &std::path::Path, blobs: Arc<dyn Contents>) -> Result<Self> {
         let dir = root.join("uploads");
         files::make_dir(&dir)?;
         let uploads = Self { dir, blobs, open: Mutex::default() };

@@ -10,6 +10,7 @@ mod build;
 mod cdi;
 mod check;
 mod clients;
+mod clients_s3;
 mod compressed;
 mod debian_registry;
 mod devices;

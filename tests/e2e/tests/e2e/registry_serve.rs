@@ -28,8 +28,10 @@ impl Served {
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
-        log.read_line(&mut line).unwrap();
-        assert!(line.contains("listens on"), "{line}");
+        // Warnings may come before.
+        while !line.contains("listens on") {
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "{line}");
+        }
         let address = line.split_whitespace().last().unwrap().to_owned();
         // Nobody else reads what it says.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
@@ -61,7 +63,7 @@ impl Drop for Served {
     }
 }
 
-fn send(address: &str, method: &str, target: &str, length: usize, body: &[u8]) -> TcpStream {
+pub(crate) fn send(address: &str, method: &str, target: &str, length: usize, body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     let head = format!(
         "{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
@@ -79,12 +81,12 @@ pub(crate) fn request(address: &str, method: &str, target: &str, body: &[u8]) ->
     (answer.split(' ').nth(1).unwrap().parse().unwrap(), answer)
 }
 
-fn registry(args: &[&str]) -> Done {
+pub(crate) fn registry(args: &[&str]) -> Done {
     run_limited(Command::new(binary()).arg("registry").args(args), "")
 }
 
 /// The SHA-256 of what the test sends, as coreutils tell it.
-fn sha256(content: &[u8]) -> String {
+pub(crate) fn sha256(content: &[u8]) -> String {
     let mut child = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(content).unwrap();
     let out = child.wait_with_output().unwrap().stdout;
