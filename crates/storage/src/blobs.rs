@@ -21,6 +21,8 @@ const CHUNK: usize = 1 << 18;
 pub struct FileBlobs {
     blobs: PathBuf,
     ingests: PathBuf,
+    /// Blobs of another store, which are linked rather than kept twice.
+    beside: Option<PathBuf>,
 }
 
 impl FileBlobs {
@@ -30,7 +32,14 @@ impl FileBlobs {
         for dir in [blobs.join("sha256"), blobs.join("sha512"), ingests.clone()] {
             make_dir(&dir)?;
         }
-        Ok(Self { blobs, ingests })
+        Ok(Self { blobs, ingests, beside: None })
+    }
+
+    /// The same store beside another on the same file system: a blob that the other has gets a second name, and no
+    /// second copy. Each store removes its own names only.
+    pub fn beside(mut self, other: &Path) -> Self {
+        self.beside = Some(other.join("blobs"));
+        self
     }
 
     /// Removes ingests that nobody writes: what broken transfers and crashes left. Those of a `resumed` kind (the first
@@ -88,6 +97,7 @@ impl Blobs for FileBlobs {
                     file,
                     path,
                     blobs: self.blobs.clone(),
+                    beside: self.beside.clone(),
                     hash: Context::new(&SHA256),
                     offset: 0,
                     keep: false,
@@ -161,6 +171,7 @@ struct FileIngest {
     file: File,
     path: PathBuf,
     blobs: PathBuf,
+    beside: Option<PathBuf>,
     hash: Context,
     offset: u64,
     keep: bool,
@@ -187,6 +198,24 @@ impl FileIngest {
         }
         self.file.rewind().map_err(|e| failed("rewind", &self.path, e))?;
         Digest::of_stream(&self.file, &Digest::sha512(b"")).map_err(|e| failed("read", &self.path, e))
+    }
+}
+
+impl FileIngest {
+    /// Gives the other store's file a name here, where that store has the same and is on the same disk. The name of
+    /// what was written is never one of that file: who resumes an ingest writes to it.
+    fn adopt(&self, digest: &Digest, target: &Path) -> bool {
+        let Some(beside) = &self.beside else { return false };
+        let there = beside.join(digest.algorithm()).join(digest.hex());
+        if !std::fs::metadata(&there).is_ok_and(|m| m.is_file() && m.len() == self.offset) {
+            return false;
+        }
+        let link = self.path.with_extension("link");
+        // Another disk, too many names, gone meanwhile: what was written is as good.
+        let linked = std::fs::hard_link(&there, &link).and_then(|()| std::fs::rename(&link, target));
+        // Also after a success: rename(2) leaves both names of one file.
+        let _ = std::fs::remove_file(&link);
+        linked.is_ok()
     }
 }
 
@@ -235,10 +264,12 @@ impl Ingest for FileIngest {
         let dir = self.blobs.join(digest.algorithm());
         let target = dir.join(digest.hex());
         failpoint!("blob.whole");
-        self.file.sync_all().map_err(|e| failed("sync", &self.path, e))?;
-        failpoint!("blob.synced");
-        std::fs::rename(&self.path, &target).map_err(|e| failed("rename to", &target, e))?;
-        self.keep = true;
+        if !self.adopt(&digest, &target) {
+            self.file.sync_all().map_err(|e| failed("sync", &self.path, e))?;
+            failpoint!("blob.synced");
+            std::fs::rename(&self.path, &target).map_err(|e| failed("rename to", &target, e))?;
+            self.keep = true;
+        }
         failpoint!("blob.named");
         sync_dir(&dir)?;
         Ok(digest)
@@ -292,6 +323,22 @@ mod tests {
     #[test]
     fn conforms() {
         wharf_model::blobs::conformance::suite(temporary);
+    }
+
+    #[test]
+    fn what_the_store_beside_has_is_linked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        let first = FileBlobs::open(&a).unwrap();
+        let second = FileBlobs::open(&b).unwrap().beside(&a);
+        let digest = first.put(b"same").unwrap();
+        assert_eq!(second.put(b"same").unwrap(), digest);
+        second.put(b"other").unwrap();
+        let ino = |blobs: &FileBlobs| blobs.open(&digest).unwrap().metadata().unwrap().ino();
+        assert_eq!(ino(&first), ino(&second));
+        assert_eq!(std::fs::read_dir(b.join("ingest")).unwrap().count(), 0);
+        first.remove(&digest).unwrap();
+        assert_eq!(second.size(&digest).unwrap(), Some(4));
     }
 
     #[test]

@@ -10,13 +10,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use wharf_distribution::server::{Registry, Settings, Tls};
+use wharf_distribution::server::{Auth, Registry, Settings, Tls};
 use wharf_storage::blobs::FileBlobs;
 
 /// Where the images are when nothing else is said.
 const ROOT: &str = "/var/lib/wharf-registry";
 /// Where it listens when nothing else is said: for this machine only.
-const LISTEN: &str = "127.0.0.1:5000";
+pub(crate) const LISTEN: &str = "127.0.0.1:5000";
 /// An upload that nobody went on with for a day is given up, as the server does while it runs.
 const ABANDONED: Duration = Duration::from_secs(24 * 3600);
 
@@ -62,6 +62,13 @@ impl Place {
     fn root(&self, settings: &Settings) -> PathBuf {
         self.root.clone().or_else(|| settings.root.clone()).unwrap_or_else(|| ROOT.into())
     }
+}
+
+/// Whether nobody is asked who he is.
+pub(crate) fn is_open_to_all(settings: &Settings) -> bool {
+    settings.auth == Auth::default()
+        && settings.access.is_empty()
+        && settings.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none())
 }
 
 /// Opens the storage below a directory.

@@ -7,6 +7,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use wharf_distribution::server::Settings as RegistrySettings;
 use wharf_engine::gc::Policy;
 use wharf_engine::images::Compressed;
 use wharf_model::container::LogSpec;
@@ -108,6 +109,9 @@ pub(crate) struct Args {
     /// Garbage collection, by the configuration file alone.
     #[arg(skip)]
     pub(super) gc: Policy,
+    /// A registry of the daemon's own, by the configuration file alone.
+    #[arg(skip)]
+    pub(super) registry: Option<RegistrySettings>,
     /// Which signatures are demanded, by the configuration file alone.
     #[arg(skip)]
     pub(super) signatures: Vec<SignatureRule>,
@@ -127,6 +131,7 @@ impl Args {
             labels: self.label.clone(),
             gc: self.gc.clone(),
             registries: super::registries::settings(self)?,
+            registry: self.registry.clone(),
             signatures: SignaturePolicy::open(&self.signatures).map_err(|e| anyhow::anyhow!(e.full()))?,
         })
     }

@@ -86,7 +86,11 @@ impl Engine {
         }
         let records: Arc<dyn Records> = Arc::new(SqliteRecords::open(&file).map_err(plain)?);
         kept::restore(records.as_ref(), &config.exec_root.join("containers")).map_err(plain)?;
-        let blobs = Arc::new(FileBlobs::open(&directory(config.data_root.join("content"))?).map_err(plain)?);
+        let mut blobs = FileBlobs::open(&directory(config.data_root.join("content"))?).map_err(plain)?;
+        if let Some(registry) = &config.live.registry {
+            blobs = blobs.beside(&super::registry::content(registry, &config.data_root));
+        }
+        let blobs = Arc::new(blobs);
         blobs.sweep("pull", RESUME_AGE).map_err(plain)?;
         let snapshots_root = directory(config.data_root.join("snapshots"))?;
         let (layers, shown) = layers(config, &snapshots_root)?;

@@ -10,6 +10,7 @@ use clap::parser::ValueSource;
 use serde_json::{Map, Value};
 use std::path::Path;
 use wharf_distribution::client::Settings;
+use wharf_distribution::server::Settings as RegistrySettings;
 use wharf_engine::gc::Policy;
 use wharf_signing::policy::Policy as SignaturePolicy;
 
@@ -21,10 +22,11 @@ pub(super) struct Live {
     pub(super) gc: Policy,
     pub(super) registries: Settings,
     pub(super) signatures: SignaturePolicy,
+    pub(super) registry: Option<RegistrySettings>,
 }
 
 /// What the file may say, and the flag that says the same.
-const KEYS: [(&str, &str); 24] = [
+const KEYS: [(&str, &str); 25] = [
     ("bip", "bip"),
     ("bridge", "bridge"),
     ("cdi-spec-dirs", "cdi_spec_dir"),
@@ -42,6 +44,7 @@ const KEYS: [(&str, &str); 24] = [
     ("log-opts", "log_opt"),
     ("mirrors", ""),
     ("proxies", ""),
+    ("registry", ""),
     ("registry-mirrors", "registry_mirror"),
     ("signatures", ""),
     ("tls", "tls"),
@@ -146,6 +149,7 @@ fn set(args: &mut Args, key: &str, value: &Value) -> anyhow::Result<()> {
         }
         "mirrors" => args.mirrors = registries::mirrors(value)?,
         "proxies" => proxies(args, value)?,
+        "registry" => args.registry = Some(super::registry::settings(value)?),
         "registry-mirrors" => args.registry_mirror = list(value)?,
         "signatures" => args.signatures = serde_json::from_value(value.clone())?,
         "tls" => args.tls.tls = Some(boolean(value)?),
@@ -245,6 +249,7 @@ mod tests {
             said.contains("http-proxy is specified both as a flag and in the configuration file"),
             "{said}"
         );
+        assert!(refusal(&[], r#"{"registry": {"lisen": "x"}}"#).contains("registry: unknown field `lisen`"));
         assert!(refusal(&[], r#"{"signatures": [{"repositories": ["*"], "kyes": []}]}"#).contains("kyes"));
         assert!(refusal(&[], r#"{"hosts": "x"}"#).contains("hosts: a list of strings"));
         assert!(refusal(&[], "[]").contains("a JSON object"));

@@ -5,6 +5,7 @@ mod engine;
 mod file;
 mod idle;
 mod registries;
+mod registry;
 mod reload;
 mod socket;
 mod steps;
@@ -106,6 +107,7 @@ async fn serve(config: Config, reload: Reload) -> anyhow::Result<()> {
     for host in &config.hosts {
         listeners.push(socket::open(host).await?);
     }
+    let mut registry = registry::Served::start(&config).await?;
     let pid_file = config.exec_root.join("wharf.pid");
     std::fs::write(&pid_file, std::process::id().to_string())
         .with_context(|| format!("write {}", pid_file.display()))?;
@@ -132,11 +134,14 @@ async fn serve(config: Config, reload: Reload) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload.apply(&engine.api),
+            _ = hangup.recv() => reload.apply(&engine.api, registry.as_mut()),
         }
     }
     drop(running);
     while serving.join_next().await.is_some() {}
+    if let Some(registry) = registry {
+        registry.end().await;
+    }
     tracing::info!("ending; running containers go on");
     for host in &config.hosts {
         socket::close(host);

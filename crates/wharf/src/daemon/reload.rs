@@ -3,6 +3,7 @@
 use super::config::Args;
 use super::file;
 use super::file::Live;
+use super::registry::Served;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::PoisonError;
@@ -29,7 +30,7 @@ impl Reload {
 
     /// As Docker: what can change while the engine runs changes, the rest waits for the next start. With a broken
     /// file everything stays.
-    pub(super) fn apply(&self, api: &Api) {
+    pub(super) fn apply(&self, api: &Api, registry: Option<&mut Served>) {
         let live = match self.read() {
             Ok(live) => live,
             Err(e) => return tracing::error!("reload the configuration: {e:#}"),
@@ -47,6 +48,11 @@ impl Reload {
             ("insecure-registries".to_owned(), format!("{:?}", live.registries.insecure_registries)),
             ("registry-mirrors".to_owned(), format!("{:?}", mirrors("docker.io"))),
         ]);
+        match (registry, &live.registry) {
+            (Some(registry), Some(settings)) => registry.apply(settings),
+            (None, None) => {}
+            _ => tracing::warn!("the registry is begun or ended at the next start"),
+        }
         api.gc.set_policy(live.gc);
         api.images.client().set(live.registries);
         api.images.set_signature_policy(live.signatures);

@@ -1,6 +1,6 @@
 //! `wharf registry serve`.
 
-use super::{LISTEN, Place, Settings, Tls, open};
+use super::{LISTEN, Place, Settings, Tls, is_open_to_all, open};
 use anyhow::Context;
 use clap::Args;
 use std::io::Write;
@@ -69,8 +69,7 @@ impl Serve {
     async fn serve(self, settings: Settings, root: PathBuf) -> anyhow::Result<()> {
         let default = LISTEN.parse().context("the default address")?;
         let listen = self.listen.or(settings.listen).unwrap_or(default);
-        let open_to_all = settings
-            == Settings { listen: settings.listen, root: settings.root.clone(), ..Settings::default() };
+        let open_to_all = is_open_to_all(&settings);
         let registry = open(&root, settings)?;
         let server = Server::bind(registry, listen).await.map_err(|e| anyhow::anyhow!(e.full()))?;
         let address = server.address().map_err(|e| anyhow::anyhow!(e.full()))?;

@@ -31,6 +31,7 @@ mod netconfig;
 mod netopts;
 mod network;
 mod oci;
+mod own_registry;
 mod parents;
 mod ports;
 mod prune;
