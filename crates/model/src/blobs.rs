@@ -11,7 +11,7 @@ pub mod fake;
 
 use crate::error::{Error, ErrorKind, Result};
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use wharf_oci::digest::Digest;
 
@@ -29,7 +29,14 @@ pub trait Blobs: Send + Sync {
     fn size(&self, digest: &Digest) -> Result<Option<u64>>;
     /// Makes a file that never changes, and that is known to have this digest, a blob without reading it where that can be
     /// done. It takes the place of a blob that is there.
-    fn adopt(&self, digest: &Digest, file: &File) -> Result<()>;
+    fn adopt(&self, digest: &Digest, mut file: &File) -> Result<()> {
+        let failed = |e| Error::wrap(ErrorKind::Internal, "copy a blob", e);
+        let mut ingest = self.ingest(&format!("adopt-{digest}"))?;
+        ingest.restart()?;
+        file.rewind().map_err(failed)?;
+        std::io::copy(&mut file, &mut ingest).map_err(failed)?;
+        ingest.commit(Some(digest)).map(drop)
+    }
     /// Removes a blob; nothing happens if it is absent.
     fn remove(&self, digest: &Digest) -> Result<()>;
     /// Every blob with its size in bytes.

@@ -26,7 +26,7 @@ pub(super) struct Live {
 }
 
 /// What the file may say, and the flag that says the same.
-const KEYS: [(&str, &str); 25] = [
+const KEYS: [(&str, &str); 26] = [
     ("bip", "bip"),
     ("bridge", "bridge"),
     ("cdi-spec-dirs", "cdi_spec_dir"),
