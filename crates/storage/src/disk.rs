@@ -172,6 +172,23 @@ fn clear(
 mod tests {
     use super::*;
     use rustix::fs::{mkdirat, openat};
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn a_file_of_another_file_system_is_copied() {
+        let (here, there) =
+            (tempfile::tempdir_in("/var/tmp").unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+        for (from, links) in [(&here, 2), (&there, 1)] {
+            let source = from.path().join("source");
+            std::fs::write(&source, "content").unwrap();
+            let target = here.path().join(format!("target{links}"));
+            link_or_copy(&File::open(&source).unwrap(), &target).unwrap();
+            assert_eq!(std::fs::read_to_string(&target).unwrap(), "content");
+            let is_shared = here.path().metadata().unwrap().dev() == from.path().metadata().unwrap().dev();
+            assert_eq!(target.metadata().unwrap().nlink(), if is_shared { 2 } else { links });
+            assert!(link_or_copy(&File::open(&source).unwrap(), &target).is_err(), "what is there stays");
+        }
+    }
 
     #[test]
     fn a_tree_of_any_depth_goes() {
