@@ -20,11 +20,12 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("engine", &["failpoint", "model", "oci", "distribution", "signing"]),
     ("build", &["engine", "model", "oci", "distribution"]),
     ("docker-server", &["sys", "docker-api", "engine", "build", "model", "oci", "distribution"]),
-    ("cli", &["docker-api"]),
+    ("compose", &["docker-api"]),
+    ("cli", &["docker-api", "compose"]),
     // The end-to-end tests drive the binary from outside.
     ("e2e", &[]),
     // The fuzz targets reach for what reads bytes of strangers.
-    ("fuzz", &["build", "docker-server", "engine", "model", "network", "oci", "runtime", "storage"]),
+    ("fuzz", &["build", "compose", "docker-server", "engine", "model", "network", "oci", "runtime", "storage"]),
 ];
 
 /// Words that have no place in finished code.

@@ -23,6 +23,7 @@ struct Globals {
     version: bool,
     context: Option<String>,
     tls: TlsFlags,
+    compose: crate::verb::compose::Globals,
 }
 
 /// `--tls…`
@@ -92,7 +93,10 @@ fn without_numbers(message: &str) -> String {
 }
 
 fn run(program: &str, arguments: Vec<OsString>, hooks: Hooks) -> Outcome {
-    let (globals, words) = globals(arguments)?;
+    let (mut globals, mut words) = globals(arguments)?;
+    if words.first().is_some_and(|word| word == "compose") {
+        (words, globals.compose) = crate::verb::compose::globals(&words)?;
+    }
     if globals.version {
         print(format!(
             "Wharf version {}, build {}\n",
@@ -265,7 +269,7 @@ fn context(globals: Globals, hooks: Hooks, needs_engine: bool) -> Result<Context
         Some(version) => Client::with_version(endpoint, &version),
         None => Client::new(endpoint),
     };
-    Ok(Context { client, config_dir, hooks, is_default_engine, chosen })
+    Ok(Context { client, config_dir, hooks, is_default_engine, chosen, compose: globals.compose })
 }
 
 /// Where the user's configuration is.

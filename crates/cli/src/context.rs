@@ -32,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) is_default_engine: bool,
     /// The name of the engine, `default` where flags, variables or nobody named one.
     pub(crate) chosen: String,
+    /// What stands before a verb of `compose`.
+    pub(crate) compose: crate::verb::compose::Globals,
 }
 
 impl Context {

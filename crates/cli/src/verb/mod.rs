@@ -1,5 +1,6 @@
 //! All verbs: what they are called, what they take, what they do.
 
+pub(crate) mod compose;
 mod container;
 mod context;
 mod image;
@@ -48,8 +49,9 @@ impl Verb {
 }
 
 /// Groups of verbs.
-pub(crate) const GROUPS: [(&str, &str); 8] = [
+pub(crate) const GROUPS: [(&str, &str); 9] = [
     ("builder", "What builds keep"),
+    ("compose", "Projects of several services, from Compose files"),
     ("container", "Containers"),
     ("context", "Engines by name"),
     ("image", "Images"),
@@ -160,6 +162,7 @@ verbs! {
     context::rm("CONTEXT [CONTEXT...]", "Forget contexts", no_engine) "context rm" "context remove";
     context::show("", "Print the name of the context in use", no_engine) "context show";
     context::switch("CONTEXT", "Use a context from now on", no_engine) "context use";
+    compose::config("[OPTIONS] [SERVICE...]", "Show the project as it was understood", no_engine) "compose config" "compose convert";
     system::completion("bash|zsh|fish", "Print a script that lets a shell complete commands", no_engine) "completion";
     system::man("DIRECTORY", "Write manual pages", no_engine) "man";
 }

@@ -1,0 +1,1 @@
+//! What has to change: containers that are there against the project.

@@ -1,0 +1,134 @@
+//! What the files leave unsaid: the default network, names of resources, dependencies that follow from other attributes.
+
+use super::Project;
+use super::resources::Network;
+use super::scalars::Shown;
+use super::service::{Dependency, Service};
+use std::path::Path;
+
+/// Fills it in.
+pub fn normalize(project: &mut Project, dir: &Path) {
+    let mut uses_default = false;
+    for service in project.services.values_mut() {
+        if service.network_mode.is_empty() && service.networks.is_empty() && service.provider.is_none() {
+            service.networks.insert("default".into(), None);
+        }
+        uses_default |= service.networks.contains_key("default");
+        normalize_service(service, dir);
+    }
+    if uses_default {
+        project.networks.entry("default".into()).or_insert_with(Network::default);
+    }
+    names(project);
+}
+
+fn normalize_service(service: &mut Service, dir: &Path) {
+    if let Some(build) = &mut service.build {
+        if build.context.is_empty() {
+            build.context = dir.to_string_lossy().into_owned();
+        }
+        if build.dockerfile.is_empty() && build.dockerfile_inline.is_empty() {
+            build.dockerfile = "Dockerfile".into();
+        }
+    }
+    if service.pull_policy == "if_not_present" {
+        service.pull_policy = "missing".into();
+    }
+    for gpu in &mut service.gpus {
+        if gpu.count == 0 && gpu.device_ids.is_empty() {
+            gpu.count = -1;
+        }
+    }
+    if let Some(deploy) = &mut service.deploy {
+        let sides = [&mut deploy.resources.limits, &mut deploy.resources.reservations];
+        for device in sides.into_iter().flatten().flat_map(|side| &mut side.devices) {
+            if device.count == 0 && device.device_ids.is_empty() {
+                device.count = -1;
+            }
+        }
+        if service.scale.is_some() && deploy.replicas.is_none() {
+            deploy.replicas = service.scale;
+        }
+    }
+    inferred(service);
+}
+
+/// Gives secrets their usual places.
+pub fn targets(project: &mut Project) {
+    for service in project.services.values_mut() {
+        default_targets(&mut service.secrets);
+    }
+}
+
+fn default_targets(secrets: &mut [super::service::FileReference]) {
+    for secret in secrets {
+        if secret.target.is_empty() {
+            secret.target = format!("/run/secrets/{}", secret.source);
+        }
+    }
+}
+
+/// Dependencies that follow from links, shared namespaces and shared volumes.
+fn inferred(service: &mut Service) {
+    let mut found: Vec<(String, bool)> = Vec::new();
+    for link in &service.links {
+        found.push((link.split(':').next().unwrap_or_default().to_owned(), true));
+    }
+    for mode in [&service.network_mode, &service.ipc, &service.pid, &service.uts, &service.cgroup] {
+        if let Some(name) = mode.strip_prefix("service:") {
+            found.push((name.to_owned(), true));
+        }
+    }
+    for from in &service.volumes_from {
+        let name = from.split(':').next().unwrap_or_default();
+        if name != "container" {
+            found.push((name.to_owned(), false));
+        }
+    }
+    for (name, restart) in found {
+        service.depends_on.entry(name).or_insert_with(|| Dependency {
+            condition: "service_started".into(),
+            restart,
+            required: Shown(true),
+            ..Dependency::default()
+        });
+    }
+}
+
+fn names(project: &mut Project) {
+    let prefix = project.name.clone();
+    let named = |name: &mut String, key: &str, external: bool| {
+        if name.is_empty() {
+            *name = if external { key.to_owned() } else { format!("{prefix}_{key}") };
+        }
+    };
+    for (key, network) in &mut project.networks {
+        named(&mut network.name, key, network.external);
+    }
+    for (key, volume) in &mut project.volumes {
+        named(&mut volume.name, key, volume.external);
+    }
+    for (key, file) in project.secrets.iter_mut().chain(&mut project.configs) {
+        named(&mut file.name, key, file.external);
+    }
+}
+
+/// Takes out resources that no service uses.
+pub fn prune(project: &mut Project) {
+    let services: Vec<&Service> = project.services.values().collect();
+    let networks = |name: &str| services.iter().any(|service| service.networks.contains_key(name));
+    let volumes = |name: &str| {
+        services.iter().flat_map(|service| &service.volumes).any(|volume| volume.kind == "volume" && volume.source == name)
+    };
+    let secrets = |name: &str| {
+        let built = services.iter().filter_map(|service| service.build.as_ref()).flat_map(|build| &build.secrets);
+        services.iter().flat_map(|service| &service.secrets).chain(built).any(|secret| secret.source == name)
+    };
+    let configs = |name: &str| services.iter().flat_map(|service| &service.configs).any(|config| config.source == name);
+    let models = |name: &str| services.iter().any(|service| service.models.contains_key(name));
+    project.networks.retain(|name, _| networks(name));
+    project.volumes.retain(|name, _| volumes(name));
+    project.secrets.retain(|name, _| secrets(name));
+    project.configs.retain(|name, _| configs(name));
+    project.models.retain(|name, _| models(name));
+}

@@ -1,0 +1,1 @@
+//! Doing it over the API.
