@@ -25,7 +25,10 @@ const ARROWS: [(&str, &[&str]); 16] = [
     // The end-to-end tests drive the binary from outside.
     ("e2e", &[]),
     // The fuzz targets reach for what reads bytes of strangers.
-    ("fuzz", &["build", "compose", "docker-server", "engine", "model", "network", "oci", "runtime", "storage"]),
+    (
+        "fuzz",
+        &["build", "compose", "docker-server", "engine", "model", "network", "oci", "runtime", "storage"],
+    ),
 ];
 
 /// Words that have no place in finished code.

@@ -24,8 +24,13 @@ pub fn canonical(file: &mut Node) -> Result<(), Error> {
 
 type Each = fn(&mut Node) -> Result<(), Error>;
 
-const SECTIONS: [(&str, Each); 5] =
-    [("services", service), ("networks", resource), ("volumes", resource), ("secrets", resource), ("configs", resource)];
+const SECTIONS: [(&str, Each); 5] = [
+    ("services", service),
+    ("networks", resource),
+    ("volumes", resource),
+    ("secrets", resource),
+    ("configs", resource),
+];
 
 /// A service alone.
 pub fn service(service: &mut Node) -> Result<(), Error> {
@@ -155,7 +160,9 @@ fn device_request(request: &mut Node) -> Result<(), Error> {
         match &count.value {
             Value::Text(text) if text == "all" => count.value = Value::Int(-1),
             Value::Text(text) if text.parse::<i64>().is_err() => {
-                return Err(count.wrong(format!("invalid value {text:?} for 'count': it is a number or \"all\"")));
+                return Err(
+                    count.wrong(format!("invalid value {text:?} for 'count': it is a number or \"all\""))
+                );
             }
             _ => {}
         }
@@ -197,7 +204,11 @@ fn service_ports(service: &mut Node) -> Result<(), Error> {
                 item.or_set("protocol", Value::Text("tcp".into()));
                 long.push(item);
             }
-            _ => return Err(item.wrong(format!("ports must be a string, a number or a mapping, not {}", item.kind()))),
+            _ => {
+                return Err(
+                    item.wrong(format!("ports must be a string, a number or a mapping, not {}", item.kind()))
+                );
+            }
         }
     }
     *items = long;
@@ -238,9 +249,12 @@ fn extra_hosts(owner: &mut Node) -> Result<(), Error> {
     if let Value::List(items) = &hosts.value {
         let mut map = Node { value: Value::Map(Vec::new()), at, tag: hosts.tag };
         for item in items {
-            let text = item.as_text().ok_or_else(|| item.wrong(format!("extra_hosts must be strings, not {}", item.kind())))?;
+            let text = item
+                .as_text()
+                .ok_or_else(|| item.wrong(format!("extra_hosts must be strings, not {}", item.kind())))?;
             let pair = text.split_once('=').or_else(|| text.split_once(':'));
-            let (host, address) = pair.ok_or_else(|| item.wrong(format!("invalid host {text:?}: it is not host=address")))?;
+            let (host, address) =
+                pair.ok_or_else(|| item.wrong(format!("invalid host {text:?}: it is not host=address")))?;
             let address = address.trim();
             let address = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
             let address = Node::text(address, &item.at);
@@ -313,7 +327,11 @@ fn to_text(node: &mut Node) {
     }
 }
 
-fn each(owner: &mut Node, key: &str, mut change: impl FnMut(&mut Node) -> Result<(), Error>) -> Result<(), Error> {
+fn each(
+    owner: &mut Node,
+    key: &str,
+    mut change: impl FnMut(&mut Node) -> Result<(), Error>,
+) -> Result<(), Error> {
     owner.get_mut(key).map_or(Ok(()), |node| node.items_mut().iter_mut().try_for_each(&mut change))
 }
 
@@ -325,7 +343,8 @@ fn each_value(node: &mut Node, mut change: impl FnMut(&mut Node) -> Result<(), E
 fn words(owner: &mut Node, key: &str) -> Result<(), Error> {
     let Some(node) = owner.get_mut(key) else { return Ok(()) };
     let Value::Text(text) = &node.value else { return Ok(()) };
-    let words = shell_words(text).ok_or_else(|| node.wrong(format!("invalid command line string {text:?}: a quote is not closed")))?;
+    let words = shell_words(text)
+        .ok_or_else(|| node.wrong(format!("invalid command line string {text:?}: a quote is not closed")))?;
     node.value = Value::List(words.into_iter().map(|word| Node::text(word, &node.at)).collect());
     Ok(())
 }
@@ -374,8 +393,14 @@ fn set_of(owner: &mut Node, key: &str, value: impl Fn(&Node) -> Value) -> Result
     let Some(node) = owner.get_mut(key) else { return Ok(()) };
     let Value::List(items) = &node.value else { return Ok(()) };
     let entry = |item: &Node| {
-        let key = item.as_text().ok_or_else(|| item.wrong(format!("{key} must be a list of strings, and this is {}", item.kind())))?;
-        Ok(Entry { key: key.to_owned(), at: item.at.clone(), node: Node { value: value(item), at: item.at.clone(), tag: item.tag } })
+        let key = item.as_text().ok_or_else(|| {
+            item.wrong(format!("{key} must be a list of strings, and this is {}", item.kind()))
+        })?;
+        Ok(Entry {
+            key: key.to_owned(),
+            at: item.at.clone(),
+            node: Node { value: value(item), at: item.at.clone(), tag: item.tag },
+        })
     };
     node.value = Value::Map(items.iter().map(entry).collect::<Result<_, Error>>()?);
     Ok(())
@@ -399,12 +424,18 @@ fn key_values(owner: &mut Node, key: &str) -> Result<(), Error> {
         Value::List(items) => {
             let mut map: Vec<Entry> = Vec::with_capacity(items.len());
             for item in items {
-                let text = item.as_text().ok_or_else(|| item.wrong(format!("{key} must be a list of strings, and this is {}", item.kind())))?;
+                let text = item.as_text().ok_or_else(|| {
+                    item.wrong(format!("{key} must be a list of strings, and this is {}", item.kind()))
+                })?;
                 let (name, value) = match text.split_once('=') {
                     Some((name, value)) => (name, Value::Text(value.to_owned())),
                     None => (text, Value::Null),
                 };
-                let entry = Entry { key: name.to_owned(), at: item.at.clone(), node: Node { value, at: item.at.clone(), tag: item.tag } };
+                let entry = Entry {
+                    key: name.to_owned(),
+                    at: item.at.clone(),
+                    node: Node { value, at: item.at.clone(), tag: item.tag },
+                };
                 match map.iter_mut().find(|known| known.key == entry.key) {
                     Some(known) => *known = entry,
                     None => map.push(entry),
@@ -415,7 +446,11 @@ fn key_values(owner: &mut Node, key: &str) -> Result<(), Error> {
         Value::Map(entries) => {
             for entry in entries {
                 if matches!(entry.node.value, Value::List(_) | Value::Map(_)) {
-                    return Err(entry.node.wrong(format!("{key}.{} must be a string, number, boolean or null, not {}", entry.key, entry.node.kind())));
+                    return Err(entry.node.wrong(format!(
+                        "{key}.{} must be a string, number, boolean or null, not {}",
+                        entry.key,
+                        entry.node.kind()
+                    )));
                 }
                 to_text(&mut entry.node);
             }

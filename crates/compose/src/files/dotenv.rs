@@ -98,7 +98,11 @@ impl<'a> Reader<'a> {
         Ok((name, separator.is_some()))
     }
 
-    fn value(&mut self, found: &[Variable], lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, Error> {
+    fn value(
+        &mut self,
+        found: &[Variable],
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<String, Error> {
         let blank = self.rest.len() - self.rest.trim_start_matches([' ', '\t']).len();
         self.take(blank);
         match self.rest.chars().next() {
@@ -108,7 +112,11 @@ impl<'a> Reader<'a> {
                 let inner = self.take(end).to_owned();
                 self.take(1);
                 self.take_line();
-                if quote == '\'' { Ok(inner.replace("\\'", "'")) } else { self.fill(&unescape(&inner), found, lookup) }
+                if quote == '\'' {
+                    Ok(inner.replace("\\'", "'"))
+                } else {
+                    self.fill(&unescape(&inner), found, lookup)
+                }
             }
             _ => {
                 let line = self.take_line();
@@ -131,15 +139,24 @@ impl<'a> Reader<'a> {
         Err(self.wrong(format!("unterminated quoted value {quote}")))
     }
 
-    fn fill(&self, text: &str, found: &[Variable], lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, Error> {
-        let before = |name: &str| found.iter().rev().find(|(known, _)| known == name).and_then(|(_, value)| value.clone());
+    fn fill(
+        &self,
+        text: &str,
+        found: &[Variable],
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<String, Error> {
+        let before = |name: &str| {
+            found.iter().rev().find(|(known, _)| known == name).and_then(|(_, value)| value.clone())
+        };
         let filled = expand(text, &mut |name| {
             let name = name.trim_start_matches(QUIET);
             lookup(name).or_else(|| before(name))
         });
         filled.map_err(|fault| match fault {
             Fault::Format => self.wrong(format!("invalid template: {text:?}; write $$ for a plain $")),
-            Fault::Required(name, why) => self.wrong(format!("required variable {name} is missing a value: {why}")),
+            Fault::Required(name, why) => {
+                self.wrong(format!("required variable {name} is missing a value: {why}"))
+            }
         })
     }
 }

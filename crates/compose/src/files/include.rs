@@ -23,17 +23,29 @@ pub(super) fn apply(reader: &Reader<'_>, file: &mut Node, dir: &Path) -> Result<
             None => first.parent().unwrap_or(dir).to_owned(),
         };
         let mut environment = reader.environment.clone();
-        let mut files: Vec<_> = texts(include, "env_file").iter().map(|path| paths::join(dir, path)).collect();
+        let mut files: Vec<_> =
+            texts(include, "env_file").iter().map(|path| paths::join(dir, path)).collect();
         if files.is_empty() {
             files = Some(project_dir.join(".env")).filter(|file| file.is_file()).into_iter().collect();
         }
         for path in files {
-            for (name, value) in dotenv::read(&path, false, &|name| reader.environment.get(name).map(str::to_owned))? {
+            for (name, value) in
+                dotenv::read(&path, false, &|name| reader.environment.get(name).map(str::to_owned))?
+            {
                 environment.or_set(&name, value.unwrap_or_default());
             }
         }
-        let load = Load { sources: paths.into_iter().map(Source::File).collect(), dir: project_dir, ..reader.load.clone() };
-        let inner = Reader { load: &load, environment: &environment, depth: reader.depth + 1, warnings: reader.warnings };
+        let load = Load {
+            sources: paths.into_iter().map(Source::File).collect(),
+            dir: project_dir,
+            ..reader.load.clone()
+        };
+        let inner = Reader {
+            load: &load,
+            environment: &environment,
+            depth: reader.depth + 1,
+            warnings: reader.warnings,
+        };
         let mut included = inner.tree()?;
         reader.environment.also_asked(&environment);
         included.remove("name");
@@ -82,7 +94,8 @@ fn import(file: &mut Node, included: Node) -> Result<(), Error> {
 fn same(a: &Node, b: &Node) -> bool {
     match (&a.value, &b.value) {
         (Value::Map(x), Value::Map(y)) => {
-            x.len() == y.len() && x.iter().all(|entry| b.get(&entry.key).is_some_and(|other| same(&entry.node, other)))
+            x.len() == y.len()
+                && x.iter().all(|entry| b.get(&entry.key).is_some_and(|other| same(&entry.node, other)))
         }
         (Value::List(x), Value::List(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| same(x, y)),
         (x, y) => x == y,

@@ -26,10 +26,16 @@ pub fn interpolate(node: &mut Node, environment: &Environment, path: &str) -> Re
             match filled {
                 Ok(filled) => *text = filled,
                 Err(Fault::Required(name, message)) => {
-                    let why = if message.is_empty() { "required variable is missing a value".into() } else { message };
+                    let why = if message.is_empty() {
+                        "required variable is missing a value".into()
+                    } else {
+                        message
+                    };
                     return Err(Error::at(
                         &node.at,
-                        format!("error while interpolating {path}: required variable {name} is missing a value: {why}"),
+                        format!(
+                            "error while interpolating {path}: required variable {name} is missing a value: {why}"
+                        ),
                     ));
                 }
                 Err(Fault::Format) => {

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Largest file, in bytes: many times what anybody writes.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// What finds fault with a file.
+pub type Check = fn(&Node) -> Result<(), Error>;
+
 /// Where a Compose file is.
 #[derive(Debug, Clone)]
 pub enum Source {
@@ -34,7 +37,7 @@ pub struct Load {
     /// Leave paths as they are written.
     pub no_paths: bool,
     /// Check each file alone, before it is merged.
-    pub check: Option<fn(&Node) -> Result<(), Error>>,
+    pub check: Option<Check>,
 }
 
 /// A loaded project.
@@ -55,8 +58,9 @@ impl Load {
         tree.settle();
         let mut warnings: Vec<String> = warnings.into_inner();
         let unset = environment.missing();
-        let unset =
-            unset.iter().map(|name| format!("The {name:?} variable is not set. Defaulting to a blank string."));
+        let unset = unset
+            .iter()
+            .map(|name| format!("The {name:?} variable is not set. Defaulting to a blank string."));
         warnings.splice(0..0, unset);
         Ok(Loaded { tree, warnings })
     }
@@ -134,10 +138,14 @@ impl Reader<'_> {
             match document.value {
                 Value::Map(_) => {}
                 Value::Null => continue,
-                _ => return Err(document.wrong(format!("a Compose file is a mapping, and this is {}", document.kind()))),
+                _ => {
+                    return Err(document
+                        .wrong(format!("a Compose file is a mapping, and this is {}", document.kind())));
+                }
             }
             if document.remove("version").is_some() {
-                let warning = format!("{}: the attribute `version` is obsolete, it is ignored", document.at.file);
+                let warning =
+                    format!("{}: the attribute `version` is obsolete, it is ignored", document.at.file);
                 let mut warnings = self.warnings.borrow_mut();
                 if !warnings.contains(&warning) {
                     warnings.push(warning);

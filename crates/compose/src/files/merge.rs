@@ -58,7 +58,12 @@ pub fn merge(base: &mut Node, over: Node, path: &mut Vec<String>) -> Result<(), 
                 base.value = other;
                 base.at = position;
             } else {
-                let message = format!("cannot override {}: it was {} and is {} here", path.join("."), base.kind(), Node::new(other, &position).kind());
+                let message = format!(
+                    "cannot override {}: it was {} and is {} here",
+                    path.join("."),
+                    base.kind(),
+                    Node::new(other, &position).kind()
+                );
                 return Err(Error::at(&position, message));
             }
         }
@@ -99,7 +104,9 @@ fn different(base: &Node, over: &Node, key: &str) -> bool {
 fn pools(items: &mut Vec<Node>, more: Vec<Node>, path: &mut Vec<String>) -> Result<(), Error> {
     for pool in more {
         let subnet = pool.get("subnet").and_then(Node::scalar);
-        let same = items.iter_mut().find(|known| subnet.is_some() && known.get("subnet").and_then(Node::scalar) == subnet);
+        let same = items
+            .iter_mut()
+            .find(|known| subnet.is_some() && known.get("subnet").and_then(Node::scalar) == subnet);
         match same {
             Some(known) => {
                 path.push("0".into());
@@ -126,8 +133,9 @@ pub fn unique(node: &mut Node, path: &[String]) {
             let published = item.get("published").and_then(Node::scalar);
             Some(format!("{}|{:?}|{}|{}", part("host_ip"), published, part("target"), part("protocol")))
         },
-        "cap_add" | "cap_drop" | "dns" | "dns_opt" | "dns_search" | "expose" | "links" | "aliases" | "link_local_ips" | "profiles"
-        | "tmpfs" | "label_file" | "tags" | "platforms" | "group_add" | "security_opt" => Node::scalar,
+        "cap_add" | "cap_drop" | "dns" | "dns_opt" | "dns_search" | "expose" | "links" | "aliases"
+        | "link_local_ips" | "profiles" | "tmpfs" | "label_file" | "tags" | "platforms" | "group_add"
+        | "security_opt" => Node::scalar,
         _ => return,
     };
     let mut known: Vec<(String, usize)> = Vec::new();
@@ -169,9 +177,11 @@ mod tests {
         fn show(node: &Node) -> String {
             match &node.value {
                 Value::List(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(",")),
-                Value::Map(entries) => {
-                    entries.iter().map(|e| format!("{}={}", e.key, show(&e.node))).collect::<Vec<_>>().join(" ")
-                }
+                Value::Map(entries) => entries
+                    .iter()
+                    .map(|e| format!("{}={}", e.key, show(&e.node)))
+                    .collect::<Vec<_>>()
+                    .join(" "),
                 _ => node.scalar().unwrap_or_else(|| "null".into()),
             }
         }
@@ -199,6 +209,8 @@ mod tests {
         let node = merged(base, over).unwrap();
         assert!(web(&node, "ports").contains("target=81") && !web(&node, "ports").contains("target=80"));
         assert_eq!((web(&node, "environment").as_str(), web(&node, "command").as_str()), ("B=2", "-"));
-        assert!(merged("services: {web: {deploy: {replicas: 1}}}", "services: {web: {deploy: [1]}}").is_err());
+        assert!(
+            merged("services: {web: {deploy: {replicas: 1}}}", "services: {web: {deploy: [1]}}").is_err()
+        );
     }
 }

@@ -14,9 +14,11 @@ pub fn resolve(file: &mut Node, dir: &Path) {
     }
     let Some(volumes) = file.get_mut("volumes") else { return };
     for entry in volumes.entries_mut() {
-        let local = entry.node.get("driver").is_none_or(|driver| matches!(driver.as_text(), Some("local" | "")));
+        let local =
+            entry.node.get("driver").is_none_or(|driver| matches!(driver.as_text(), Some("local" | "")));
         let Some(options) = entry.node.get_mut("driver_opts").filter(|_| local) else { continue };
-        let is_bind = options.get("o").and_then(Node::as_text).is_some_and(|o| o.split(',').any(|o| o == "bind"));
+        let is_bind =
+            options.get("o").and_then(Node::as_text).is_some_and(|o| o.split(',').any(|o| o == "bind"));
         if is_bind {
             at(options, "device", dir);
         }
@@ -81,7 +83,9 @@ pub fn join(dir: &Path, path: &str) -> PathBuf {
     let home = || std::env::var_os("HOME").map(PathBuf::from);
     let full = match path.strip_prefix('~') {
         Some("") => home().unwrap_or_else(|| dir.join(path)),
-        Some(rest) if rest.starts_with('/') => home().map_or_else(|| dir.join(path), |home| home.join(&rest[1..])),
+        Some(rest) if rest.starts_with('/') => {
+            home().map_or_else(|| dir.join(path), |home| home.join(&rest[1..]))
+        }
         _ => dir.join(path),
     };
     let mut clean = PathBuf::new();

@@ -89,7 +89,15 @@ mod tests {
             Err(error) => return error.to_string(),
         };
         let get = |node: &Node, key: &str| node.get(key).and_then(Node::scalar).unwrap_or_default();
-        let one = |node: &Node| format!("{}|{}|{}|{}", get(node, "host_ip"), get(node, "published"), get(node, "target"), get(node, "protocol"));
+        let one = |node: &Node| {
+            format!(
+                "{}|{}|{}|{}",
+                get(node, "host_ip"),
+                get(node, "published"),
+                get(node, "target"),
+                get(node, "protocol")
+            )
+        };
         found.iter().map(one).collect::<Vec<_>>().join(" ")
     }
 

@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let cases = [("50M", 52_428_800), ("1.5gb", 1_610_612_736), ("1024", 1024), ("2 KiB", 2048), ("64k", 65_536)];
+        let cases =
+            [("50M", 52_428_800), ("1.5gb", 1_610_612_736), ("1024", 1024), ("2 KiB", 2048), ("64k", 65_536)];
         for (text, expected) in cases {
             assert_eq!(bytes(text), Some(expected), "{text}");
         }
@@ -96,7 +97,14 @@ mod tests {
 
     #[test]
     fn times() {
-        for (text, expected) in [("90s", "1m30s"), ("1.5s", "1.5s"), ("250ms", "250ms"), ("1h", "1h0m0s"), ("2d", "48h0m0s"), ("0", "0s")] {
+        for (text, expected) in [
+            ("90s", "1m30s"),
+            ("1.5s", "1.5s"),
+            ("250ms", "250ms"),
+            ("1h", "1h0m0s"),
+            ("2d", "48h0m0s"),
+            ("0", "0s"),
+        ] {
             assert_eq!(nanoseconds(text).map(go_duration).as_deref(), Some(expected), "{text}");
         }
         assert_eq!((nanoseconds("5"), nanoseconds("x"), nanoseconds("")), (None, None, None));

@@ -11,7 +11,8 @@ const MAX_NODES: usize = 500_000;
 
 /// Reads the documents of a file.
 pub fn parse(text: &str, file: &Arc<str>) -> Result<Vec<Node>, Error> {
-    let mut builder = Builder { file: file.clone(), open: Vec::new(), done: Vec::new(), anchors: HashMap::new(), count: 0 };
+    let mut builder =
+        Builder { file: file.clone(), open: Vec::new(), done: Vec::new(), anchors: HashMap::new(), count: 0 };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let at = builder.at(error.marker().line(), error.marker().col());
@@ -91,7 +92,10 @@ impl Builder {
     fn finish(&mut self, node: Node, anchor: usize, text: Option<(String, bool)>) -> Result<(), Error> {
         self.count += 1;
         if self.count > MAX_NODES {
-            return Err(Error::at(&node.at, format!("the file has more than {MAX_NODES} values, aliases counted")));
+            return Err(Error::at(
+                &node.at,
+                format!("the file has more than {MAX_NODES} values, aliases counted"),
+            ));
         }
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
@@ -106,7 +110,8 @@ impl Builder {
                 if key == "<<" {
                     open.merged.push(node);
                 } else if let Some(before) = entries.iter().find(|entry| entry.key == key) {
-                    let message = format!("yaml: mapping key \"{key}\" already defined at line {}", before.at.line);
+                    let message =
+                        format!("yaml: mapping key \"{key}\" already defined at line {}", before.at.line);
                     return Err(Error::at(&at, message));
                 } else {
                     entries.push(Entry { key, at, node });
@@ -209,7 +214,9 @@ pub fn integer(text: &str) -> Option<i64> {
 fn float(text: &str) -> Option<f64> {
     let digits = text.trim_start_matches(['-', '+']);
     let begins = digits.starts_with(|c: char| c.is_ascii_digit()) || digits.starts_with('.');
-    let looks = begins && digits.contains(|c: char| c.is_ascii_digit()) && digits.chars().all(|c| c.is_ascii_digit() || ".eE+-".contains(c));
+    let looks = begins
+        && digits.contains(|c: char| c.is_ascii_digit())
+        && digits.chars().all(|c| c.is_ascii_digit() || ".eE+-".contains(c));
     match digits.to_ascii_lowercase().as_str() {
         ".inf" => Some(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY }),
         ".nan" => Some(f64::NAN),
@@ -228,7 +235,8 @@ mod tests {
 
     #[test]
     fn scalars() {
-        let node = read("[1, 0x10, 0o17, 0777, 1.5, 1e3, yes, true, ~, '1', 1.2.3, 0.0.0.0, 10:20, -x, 08, \"\"]");
+        let node =
+            read("[1, 0x10, 0o17, 0777, 1.5, 1e3, yes, true, ~, '1', 1.2.3, 0.0.0.0, 10:20, -x, 08, \"\"]");
         let kinds: Vec<String> = node.items().iter().map(|n| format!("{:?}", n.value)).collect();
         assert_eq!(
             kinds.join(" "),
@@ -253,7 +261,9 @@ mod tests {
         let node = read("a: !reset null\nb: !override [1]\n");
         assert_eq!((node.get("a").unwrap().tag, node.get("b").unwrap().tag), (Tag::Reset, Tag::Override));
         let fails = |text: &str| parse(text, &"f".into()).unwrap_err().to_string();
-        assert!(fails("a: 1\na: 2\n").starts_with("f:2:1: yaml: mapping key \"a\" already defined at line 1"));
+        assert!(
+            fails("a: 1\na: 2\n").starts_with("f:2:1: yaml: mapping key \"a\" already defined at line 1")
+        );
         assert!(fails("a: [1\n").starts_with("f:"));
         assert!(fails("a: !nope 1\n").contains("unknown tag !nope"));
         let bomb = "a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n\

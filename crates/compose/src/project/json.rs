@@ -30,7 +30,9 @@ fn write(out: &mut String, tree: &Tree, indent: Option<usize>, depth: usize) {
             Ok(())
         }
         Tree::List(items) => {
-            block(out, "[]", items.len(), indent, depth, |out, index| write(out, &items[index], indent, depth + 1));
+            block(out, "[]", items.len(), indent, depth, |out, index| {
+                write(out, &items[index], indent, depth + 1);
+            });
             Ok(())
         }
         Tree::Map(entries) | Tree::Struct(entries) => {

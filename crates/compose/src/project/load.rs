@@ -6,6 +6,7 @@ use super::tree::Tree;
 use super::{Project, names, normalize, profiles, read, resolve, validate};
 use crate::error::Error;
 use crate::files::{Environment, Load, Node, Source, dotenv, interpolate, paths, yaml};
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,8 @@ pub struct Loaded {
     pub project: Project,
     /// Services of profiles that are not active.
     pub disabled: Map<Service>,
+    /// The names of all services that the files have, whether they are meant now or not.
+    pub names: BTreeSet<String>,
     /// Its directory.
     pub dir: PathBuf,
     /// Its files.
@@ -121,7 +124,8 @@ fn read_env(environment: &mut Environment, named: &[PathBuf], dir: &Path) -> Res
     for path in files {
         let before = found.clone();
         let lookup = |name: &str| {
-            let earlier = || before.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+            let earlier =
+                || before.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
             process.get(name).map(str::to_owned).or_else(earlier)
         };
         for (name, value) in dotenv::read(&path, false, &lookup).map_err(missing)? {
@@ -147,21 +151,26 @@ fn missing(error: Error) -> Error {
 
 /// The name of a project, from the command line, the variables, its files or its directory.
 pub fn name(options: &Options, place: &Place) -> Result<String, Error> {
-    let named = options.name.clone().or_else(|| place.environment.get("COMPOSE_PROJECT_NAME").map(str::to_owned));
+    let named =
+        options.name.clone().or_else(|| place.environment.get("COMPOSE_PROJECT_NAME").map(str::to_owned));
     if let Some(name) = named.filter(|name| !name.is_empty()) {
         names::check(&name)?;
         return Ok(name);
     }
     for path in place.files.iter().rev() {
         let Ok(text) = std::fs::read_to_string(path) else { continue };
-        if !text.lines().any(|line| line.starts_with("name") || line.starts_with("\"name") || line.starts_with('{')) {
+        if !text
+            .lines()
+            .any(|line| line.starts_with("name") || line.starts_with("\"name") || line.starts_with('{'))
+        {
             continue;
         }
         let documents = yaml::parse(&text, &path.display().to_string().into())?;
         let said = documents.iter().rev().find_map(|document| document.given("name"));
         if let Some(said) = said.and_then(Node::as_text) {
             let filled = interpolate::expand(said, &mut |name| place.environment.asked(name));
-            let name = filled.map_err(|_| Error::project(format!("invalid interpolation format for name: {said:?}")))?;
+            let name = filled
+                .map_err(|_| Error::project(format!("invalid interpolation format for name: {said:?}")))?;
             names::check(&name)?;
             return Ok(name);
         }
@@ -188,7 +197,9 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
     let mut sources: Vec<Source> = place.files.iter().cloned().map(Source::File).collect();
     if place.stdin {
         let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|source| Error::Read { path: "-".into(), source })?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|source| Error::Read { path: "-".into(), source })?;
         sources.push(Source::Text(text));
     }
     let load = Load {
@@ -209,6 +220,7 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
         return Ok(Loaded {
             project,
             disabled: Map::new(),
+            names: BTreeSet::new(),
             dir: place.dir,
             files: place.files,
             env_files: place.env_files,
@@ -238,6 +250,7 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
         resolve::resolve(&mut project, &place.environment, &place.dir)?;
     }
     Ok(Loaded {
+        names: project.services.keys().chain(disabled.keys()).cloned().collect(),
         project,
         disabled,
         dir: place.dir,

@@ -11,6 +11,7 @@ pub mod json;
 pub mod load;
 pub mod names;
 pub mod normalize;
+pub mod picture;
 pub mod profiles;
 pub mod read;
 pub mod resolve;

@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 
 /// Names of Compose files, the one that wins first.
 pub const FILES: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
-const OVERRIDES: [&str; 4] =
-    ["compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"];
+const OVERRIDES: [&str; 4] = [
+    "compose.override.yml",
+    "compose.override.yaml",
+    "docker-compose.override.yml",
+    "docker-compose.override.yaml",
+];
 
 /// The files in a directory or the nearest above it that has one: the file, and what goes over it.
 pub fn find(dir: &Path) -> Option<Vec<PathBuf>> {
@@ -21,8 +25,11 @@ pub fn find(dir: &Path) -> Option<Vec<PathBuf>> {
 
 /// A name made of any text: in lower case, without what no name has.
 pub fn normalize(text: &str) -> String {
-    let kept: String =
-        text.to_lowercase().chars().filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(*c)).collect();
+    let kept: String = text
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(*c))
+        .collect();
     kept.trim_start_matches(['_', '-']).to_owned()
 }
 

@@ -1,7 +1,6 @@
 //! What the files leave unsaid: the default network, names of resources, dependencies that follow from other attributes.
 
 use super::Project;
-use super::resources::Network;
 use super::scalars::Shown;
 use super::service::{Dependency, Service};
 use std::path::Path;
@@ -17,7 +16,7 @@ pub fn normalize(project: &mut Project, dir: &Path) {
         normalize_service(service, dir);
     }
     if uses_default {
-        project.networks.entry("default".into()).or_insert_with(Network::default);
+        project.networks.entry("default".into()).or_default();
     }
     names(project);
 }
@@ -118,13 +117,18 @@ pub fn prune(project: &mut Project) {
     let services: Vec<&Service> = project.services.values().collect();
     let networks = |name: &str| services.iter().any(|service| service.networks.contains_key(name));
     let volumes = |name: &str| {
-        services.iter().flat_map(|service| &service.volumes).any(|volume| volume.kind == "volume" && volume.source == name)
+        services
+            .iter()
+            .flat_map(|service| &service.volumes)
+            .any(|volume| volume.kind == "volume" && volume.source == name)
     };
     let secrets = |name: &str| {
-        let built = services.iter().filter_map(|service| service.build.as_ref()).flat_map(|build| &build.secrets);
+        let built =
+            services.iter().filter_map(|service| service.build.as_ref()).flat_map(|build| &build.secrets);
         services.iter().flat_map(|service| &service.secrets).chain(built).any(|secret| secret.source == name)
     };
-    let configs = |name: &str| services.iter().flat_map(|service| &service.configs).any(|config| config.source == name);
+    let configs =
+        |name: &str| services.iter().flat_map(|service| &service.configs).any(|config| config.source == name);
     let models = |name: &str| services.iter().any(|service| service.models.contains_key(name));
     project.networks.retain(|name, _| networks(name));
     project.volumes.retain(|name, _| volumes(name));

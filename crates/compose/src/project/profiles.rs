@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 pub fn apply(project: &mut Project, active: &[String]) -> Map<Service> {
     let everything = active.iter().any(|profile| profile == "*");
     let on = |service: &Service| {
-        everything || service.profiles.is_empty() || service.profiles.iter().any(|profile| active.contains(profile))
+        everything
+            || service.profiles.is_empty()
+            || service.profiles.iter().any(|profile| active.contains(profile))
     };
     let (on, off): (Map<Service>, Map<Service>) =
         std::mem::take(&mut project.services).into_iter().partition(|(_, service)| on(service));

@@ -3,7 +3,9 @@
 use crate::error::{Error, Position};
 use crate::files::nearest::nearest;
 use crate::files::node::{Entry, Node, Tag, Value};
-use serde::de::{self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+};
 use std::fmt;
 
 /// Attributes that may be `null`.
@@ -94,7 +96,12 @@ impl<'de, 'a: 'de> Deserializer<'de> for Reading<'a> {
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Text(text) => visitor.visit_str(text),
             Value::List(items) => visitor.visit_seq(Items { reading: &self, items: items.iter(), index: 0 }),
-            Value::Map(entries) => visitor.visit_map(Entries { reading: &self, entries: entries.iter(), entry: None, rest: None }),
+            Value::Map(entries) => visitor.visit_map(Entries {
+                reading: &self,
+                entries: entries.iter(),
+                entry: None,
+                rest: None,
+            }),
         };
         self.placed(result)
     }
@@ -155,7 +162,11 @@ impl<'de, 'a: 'de> Deserializer<'de> for Reading<'a> {
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -168,9 +179,12 @@ impl<'de, 'a: 'de> Deserializer<'de> for Reading<'a> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
-            Value::Map(entries) => {
-                self.placed(visitor.visit_map(Entries { reading: &self, entries: entries.iter(), entry: None, rest: None }))
-            }
+            Value::Map(entries) => self.placed(visitor.visit_map(Entries {
+                reading: &self,
+                entries: entries.iter(),
+                entry: None,
+                rest: None,
+            })),
             // A section or a set of names may be there and empty.
             Value::Null if NULLABLE.iter().any(|name| self.path.ends_with(name)) => {
                 visitor.visit_map(Entries { reading: &self, entries: [].iter(), entry: None, rest: None })
@@ -206,7 +220,8 @@ impl<'de, 'a: 'de> Deserializer<'de> for Reading<'a> {
             }
         }
         let rest = (!extensions.is_empty() && fields.contains(&"#x")).then_some(extensions);
-        let result = visitor.visit_map(Attributes { reading: &self, entries: known.into_iter(), entry: None, rest });
+        let result =
+            visitor.visit_map(Attributes { reading: &self, entries: known.into_iter(), entry: None, rest });
         self.placed(result)
     }
 
@@ -298,7 +313,12 @@ impl<'de, 'a: 'de> Deserializer<'de> for Extended<'_, 'a> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_map(Attributes { reading: self.reading, entries: self.entries.into_iter(), entry: None, rest: None })
+        visitor.visit_map(Attributes {
+            reading: self.reading,
+            entries: self.entries.into_iter(),
+            entry: None,
+            rest: None,
+        })
     }
 
     serde::forward_to_deserialize_any! {

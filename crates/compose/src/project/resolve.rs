@@ -36,7 +36,10 @@ fn env(service: &mut Service, environment: &Environment, dir: &Path) -> Result<(
             continue;
         }
         if !file.format.is_empty() && file.format != "raw" {
-            return Err(Error::project(format!("unsupported env_file format {:?}: there is raw", file.format)));
+            return Err(Error::project(format!(
+                "unsupported env_file format {:?}: there is raw",
+                file.format
+            )));
         }
         let lookup = |name: &str| {
             environment.get(name).map(str::to_owned).or_else(|| all.get(name).cloned().flatten())

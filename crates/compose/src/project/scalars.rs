@@ -122,7 +122,9 @@ impl<'de> Deserialize<'de> for Duration {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let found = units::nanoseconds(&text);
-        found.map(Duration).ok_or_else(|| de::Error::custom(format!("invalid duration {text:?}, as in 1m30s")))
+        found
+            .map(Duration)
+            .ok_or_else(|| de::Error::custom(format!("invalid duration {text:?}, as in 1m30s")))
     }
 }
 

@@ -370,7 +370,8 @@ impl<'de> Deserialize<'de> for Ulimit {
                         "soft" => limit.soft = map.next_value()?,
                         "hard" => limit.hard = map.next_value()?,
                         _ => {
-                            let message = format!("additional properties '{key}' not allowed: there are soft and hard");
+                            let message =
+                                format!("additional properties '{key}' not allowed: there are soft and hard");
                             return Err(serde::de::Error::custom(message));
                         }
                     }

@@ -39,9 +39,9 @@ impl Tree {
             Value::Float(number) => Self::Float(*number),
             Value::Text(text) => Self::Text(text.clone()),
             Value::List(items) => Self::List(items.iter().map(Self::from_node).collect()),
-            Value::Map(entries) => {
-                Self::Map(entries.iter().map(|entry| (entry.key.clone(), Self::from_node(&entry.node))).collect())
-            }
+            Value::Map(entries) => Self::Map(
+                entries.iter().map(|entry| (entry.key.clone(), Self::from_node(&entry.node))).collect(),
+            ),
         }
     }
 
@@ -71,7 +71,9 @@ impl Serialize for Tree {
             Self::Single(number) => serializer.serialize_f32(*number),
             Self::Text(text) => serializer.serialize_str(text),
             Self::List(items) => serializer.collect_seq(items),
-            Self::Map(entries) | Self::Struct(entries) => serializer.collect_map(entries.iter().map(|(k, v)| (k, v))),
+            Self::Map(entries) | Self::Struct(entries) => {
+                serializer.collect_map(entries.iter().map(|(k, v)| (k, v)))
+            }
         }
     }
 }
@@ -220,7 +222,11 @@ impl Serializer for Planter {
     fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<Tree, Odd> {
         Ok(Tree::Text(variant.to_owned()))
     }
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<Tree, Odd> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<Tree, Odd> {
         value.serialize(self)
     }
     fn serialize_newtype_variant<T: Serialize + ?Sized>(

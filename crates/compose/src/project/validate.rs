@@ -10,28 +10,39 @@ use std::collections::BTreeMap;
 /// Refuses what makes no sense. `disabled` are services of other profiles, which may be named.
 pub fn validate(project: &Project, disabled: &Map<Service>) -> Result<(), Error> {
     for (name, service) in &project.services {
-        one(project, disabled, name, service).map_err(|what| Error::project(format!("{what}: invalid compose project")))?;
+        one(project, disabled, name, service)
+            .map_err(|what| Error::project(format!("{what}: invalid compose project")))?;
     }
     for (kind, files) in [("secret", &project.secrets), ("config", &project.configs)] {
         for (name, file) in files {
             let given = [!file.file.is_empty(), !file.environment.is_empty(), !file.content.is_empty()];
             let sources = given.iter().filter(|given| **given).count();
             if sources > 1 {
-                return Err(Error::project(format!("{kind}s.{name}: file, environment and content are mutually exclusive")));
+                return Err(Error::project(format!(
+                    "{kind}s.{name}: file, environment and content are mutually exclusive"
+                )));
             }
             if sources == 0 && !file.external && file.driver.is_empty() {
-                return Err(Error::project(format!("{kind} {name:?} must declare either `file`, `environment` or `content`")));
+                return Err(Error::project(format!(
+                    "{kind} {name:?} must declare either `file`, `environment` or `content`"
+                )));
             }
         }
     }
     for (name, volume) in &project.volumes {
-        if volume.external && (!volume.driver.is_empty() || !volume.driver_opts.is_empty() || !volume.labels.is_empty()) {
-            return Err(Error::project(format!("conflicting parameters \"external\" and others specified for volume {name:?}")));
+        if volume.external
+            && (!volume.driver.is_empty() || !volume.driver_opts.is_empty() || !volume.labels.is_empty())
+        {
+            return Err(Error::project(format!(
+                "conflicting parameters \"external\" and others specified for volume {name:?}"
+            )));
         }
     }
     for (name, network) in &project.networks {
         if network.external && (!network.driver.is_empty() || network.internal) {
-            return Err(Error::project(format!("conflicting parameters \"external\" and others specified for network {name:?}")));
+            return Err(Error::project(format!(
+                "conflicting parameters \"external\" and others specified for network {name:?}"
+            )));
         }
     }
     container_names(project)?;
@@ -40,7 +51,8 @@ pub fn validate(project: &Project, disabled: &Map<Service>) -> Result<(), Error>
 
 fn one(project: &Project, disabled: &Map<Service>, name: &str, service: &Service) -> Result<(), String> {
     let undefined = |what: &str, wanted: &str, known: &mut dyn Iterator<Item = &String>| {
-        let near = nearest(wanted, known.map(String::as_str)).map(|near| format!(" (did you mean {near:?}?)"));
+        let near =
+            nearest(wanted, known.map(String::as_str)).map(|near| format!(" (did you mean {near:?}?)"));
         format!("service {name:?} refers to undefined {what} {wanted}{}", near.unwrap_or_default())
     };
     if service.image.is_empty() && service.build.is_none() && service.provider.is_none() {
@@ -48,16 +60,20 @@ fn one(project: &Project, disabled: &Map<Service>, name: &str, service: &Service
     }
     if let Some(build) = &service.build {
         if !build.dockerfile_inline.is_empty() && !build.dockerfile.is_empty() {
-            return Err(format!("service {name:?} declares mutually exclusive dockerfile and dockerfile_inline"));
+            return Err(format!(
+                "service {name:?} declares mutually exclusive dockerfile and dockerfile_inline"
+            ));
         }
-        for secret in build.secrets.iter().filter(|secret| !project.secrets.contains_key(&secret.source)) {
+        if let Some(secret) =
+            build.secrets.iter().find(|secret| !project.secrets.contains_key(&secret.source))
+        {
             return Err(undefined("build secret", &secret.source, &mut project.secrets.keys()));
         }
     }
     if !service.network_mode.is_empty() && !service.networks.is_empty() {
         return Err(format!("service {name} declares mutually exclusive `network_mode` and `networks`"));
     }
-    for network in service.networks.keys().filter(|network| !project.networks.contains_key(*network)) {
+    if let Some(network) = service.networks.keys().find(|network| !project.networks.contains_key(*network)) {
         return Err(undefined("network", network, &mut project.networks.keys()));
     }
     for (needed, how) in &service.depends_on {
@@ -69,20 +85,25 @@ fn one(project: &Project, disabled: &Map<Service>, name: &str, service: &Service
         }
     }
     for volume in &service.volumes {
-        if volume.kind == "volume" && !volume.source.is_empty() && !project.volumes.contains_key(&volume.source) {
+        if volume.kind == "volume"
+            && !volume.source.is_empty()
+            && !project.volumes.contains_key(&volume.source)
+        {
             return Err(undefined("volume", &volume.source, &mut project.volumes.keys()));
         }
         if volume.target.is_empty() {
             return Err(format!("service {name:?}: invalid mount config: a target is required"));
         }
     }
-    for secret in service.secrets.iter().filter(|secret| !project.secrets.contains_key(&secret.source)) {
+    if let Some(secret) = service.secrets.iter().find(|secret| !project.secrets.contains_key(&secret.source))
+    {
         return Err(undefined("secret", &secret.source, &mut project.secrets.keys()));
     }
-    for config in service.configs.iter().filter(|config| !project.configs.contains_key(&config.source)) {
+    if let Some(config) = service.configs.iter().find(|config| !project.configs.contains_key(&config.source))
+    {
         return Err(undefined("config", &config.source, &mut project.configs.keys()));
     }
-    for model in service.models.keys().filter(|model| !project.models.contains_key(*model)) {
+    if let Some(model) = service.models.keys().find(|model| !project.models.contains_key(*model)) {
         return Err(undefined("model", model, &mut project.models.keys()));
     }
     twice(service)
@@ -132,7 +153,12 @@ fn container_names(project: &Project) -> Result<(), Error> {
 }
 
 fn cycles(project: &Project) -> Result<(), Error> {
-    fn visit<'a>(project: &'a Project, name: &'a str, way: &mut Vec<&'a str>, done: &mut Vec<&'a str>) -> Result<(), Error> {
+    fn visit<'a>(
+        project: &'a Project,
+        name: &'a str,
+        way: &mut Vec<&'a str>,
+        done: &mut Vec<&'a str>,
+    ) -> Result<(), Error> {
         if done.contains(&name) {
             return Ok(());
         }

@@ -30,7 +30,11 @@ fn shown(tree: &Tree) -> Vec<(&str, &Tree)> {
         }
         Tree::Struct(entries) => entries
             .iter()
-            .filter(|(key, value)| key != "#x" && *value != Tree::Null && !(is_empty(value) && LEFT_OUT_EMPTY.contains(&key.as_str())))
+            .filter(|(key, value)| {
+                key != "#x"
+                    && *value != Tree::Null
+                    && !(is_empty(value) && LEFT_OUT_EMPTY.contains(&key.as_str()))
+            })
             .map(|(key, value)| (key.as_str(), value))
             .collect(),
         _ => Vec::new(),
@@ -121,12 +125,17 @@ fn is_base_60(text: &str) -> bool {
     let digits = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
     let first = parts.next().is_some_and(digits);
     let mut more = parts.peekable();
-    first && more.peek().is_some() && more.all(|part| digits(part) && part.len() <= 2 && part.parse::<u8>().is_ok_and(|n| n < 60))
+    first
+        && more.peek().is_some()
+        && more.all(|part| digits(part) && part.len() <= 2 && part.parse::<u8>().is_ok_and(|n| n < 60))
 }
 
 fn is_date(text: &str) -> bool {
     let date = text.get(..10).unwrap_or_default();
-    let shape = date.bytes().enumerate().all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
+    let shape = date
+        .bytes()
+        .enumerate()
+        .all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() });
     date.len() == 10 && shape
 }
 
@@ -135,12 +144,30 @@ const INDICATORS: &str = "-?:,[]{}#&*!|>'\"%@`";
 
 fn quoted(text: &str, depth: usize) -> String {
     let printable = text.chars().all(|c| c == '\n' || !c.is_control());
-    if text.contains('\n') && printable && !text.starts_with([' ', '\n']) && !text.lines().any(|line| line.ends_with(' ')) {
+    if text.contains('\n')
+        && printable
+        && !text.starts_with([' ', '\n'])
+        && !text.lines().any(|line| line.ends_with(' '))
+    {
         return literal(text, depth);
     }
     let looks_typed = matches!(
         text.to_ascii_lowercase().as_str(),
-        "" | "~" | "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n" | "<<" | ".nan" | ".inf" | "-.inf" | "+.inf"
+        "" | "~"
+            | "null"
+            | "true"
+            | "false"
+            | "yes"
+            | "no"
+            | "on"
+            | "off"
+            | "y"
+            | "n"
+            | "<<"
+            | ".nan"
+            | ".inf"
+            | "-.inf"
+            | "+.inf"
     ) || text.parse::<f64>().is_ok()
         || crate::files::yaml::integer(text).is_some()
         || is_base_60(text)
@@ -150,7 +177,8 @@ fn quoted(text: &str, depth: usize) -> String {
     }
     let begins = text.starts_with(|c: char| INDICATORS.contains(c))
         && !(text.starts_with(['-', '?', ':']) && text[1..].starts_with(|c: char| !c.is_whitespace()));
-    let odd = begins || text.contains(": ") || text.contains(" #") || text.ends_with(':') || text.trim() != text;
+    let odd =
+        begins || text.contains(": ") || text.contains(" #") || text.ends_with(':') || text.trim() != text;
     if odd { format!("'{}'", text.replace('\'', "''")) } else { text.to_owned() }
 }
 
@@ -175,8 +203,10 @@ fn literal(text: &str, depth: usize) -> String {
     let chomp = ["-", "", "+"][ends.min(2)];
     let indent = "  ".repeat(depth);
     let body = if ends > 0 { &text[..text.len() - 1] } else { text };
-    let lines: Vec<String> =
-        body.split('\n').map(|line| if line.is_empty() { String::new() } else { format!("{indent}{line}") }).collect();
+    let lines: Vec<String> = body
+        .split('\n')
+        .map(|line| if line.is_empty() { String::new() } else { format!("{indent}{line}") })
+        .collect();
     format!("|{chomp}\n{}", lines.join("\n"))
 }
 
@@ -214,8 +244,20 @@ mod tests {
     #[test]
     fn scalars_and_keys() {
         let cases = [
-            ("a b", "a b"), ("8080", "\"8080\""), ("true", "\"true\""), ("a: b", "'a: b'"), ("-x", "-x"), ("- x", "'- x'"),
-            ("", "\"\""), ("*", "'*'"), ("it's", "it's"), ("1.2.3", "1.2.3"), ("10:20", "\"10:20\""), ("1000:1000", "1000:1000"), ("/a:/b", "/a:/b"), ("a\tb", "\"a\\tb\""),
+            ("a b", "a b"),
+            ("8080", "\"8080\""),
+            ("true", "\"true\""),
+            ("a: b", "'a: b'"),
+            ("-x", "-x"),
+            ("- x", "'- x'"),
+            ("", "\"\""),
+            ("*", "'*'"),
+            ("it's", "it's"),
+            ("1.2.3", "1.2.3"),
+            ("10:20", "\"10:20\""),
+            ("1000:1000", "1000:1000"),
+            ("/a:/b", "/a:/b"),
+            ("a\tb", "\"a\\tb\""),
         ];
         for (text, expected) in cases {
             assert_eq!(quoted(text, 0), expected, "{text}");

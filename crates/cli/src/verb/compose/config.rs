@@ -75,7 +75,8 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         project.no_normalize = options.no_normalize;
         project.no_paths = options.no_path_resolution;
         project.no_consistency = options.no_consistency || options.no_interpolate;
-        project.no_env_resolution = options.no_env_resolution || options.no_interpolate || options.hash.is_some();
+        project.no_env_resolution =
+            options.no_env_resolution || options.no_interpolate || options.hash.is_some();
     })?;
     if options.quiet {
         return Ok(0);
@@ -87,7 +88,13 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if options.volumes || options.networks {
         normalize::prune(&mut loaded.project);
     }
-    if options.profiles || options.services || options.volumes || options.networks || options.models || options.images {
+    if options.profiles
+        || options.services
+        || options.volumes
+        || options.networks
+        || options.models
+        || options.images
+    {
         return lists(&loaded, &options);
     }
     if let Some(wanted) = &options.hash {
@@ -113,7 +120,8 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if options.resolve_image_digests || options.lock_image_digests {
         digests(context, &mut loaded.project).await?;
     }
-    let text = if options.lock_image_digests { locks(&loaded.project) } else { text(&loaded.project, &options)? };
+    let text =
+        if options.lock_image_digests { locks(&loaded.project) } else { text(&loaded.project, &options)? };
     let text = if options.no_interpolate { text } else { text.replace('$', "$$") };
     match &options.output {
         Some(path) => std::fs::write(path, text).map_err(|e| Failure::file("write", path, &e))?,
@@ -199,7 +207,11 @@ fn variables(loaded: &Loaded) -> Outcome {
 async fn digests(context: &Context, project: &mut Project) -> Result<(), Failure> {
     use wharf_docker_api::client::{Call, segment};
     context.engine().await?;
-    for service in project.services.values_mut().filter(|service| !service.image.is_empty() && !service.image.contains('@')) {
+    for service in project
+        .services
+        .values_mut()
+        .filter(|service| !service.image.is_empty() && !service.image.contains('@'))
+    {
         let call = Call::get(format!("/distribution/{}/json", segment(&service.image)));
         let found: serde_json::Value = context.client.json(call).await?;
         let digest = found["Descriptor"]["digest"].as_str().unwrap_or_default();
@@ -214,6 +226,7 @@ fn locks(project: &Project) -> String {
     let service = |(name, service): (&String, &wharf_compose::project::Service)| {
         (name.clone(), Map(vec![("image".into(), Text(service.image.clone()))]))
     };
-    let services = project.services.iter().filter(|(_, service)| !service.image.is_empty()).map(service).collect();
+    let services =
+        project.services.iter().filter(|(_, service)| !service.image.is_empty()).map(service).collect();
     yaml::text(&Map(vec![("services".into(), Map(services))]))
 }

@@ -1,6 +1,46 @@
 //! Projects of several services: what stands between `compose` and its verb, and what the verbs share.
 
+pub(crate) mod attach;
+mod attached;
+pub(crate) mod build;
+pub(crate) mod commit;
 pub(crate) mod config;
+pub(crate) mod cp;
+pub(crate) mod create;
+pub(super) mod delegate;
+pub(crate) mod down;
+pub(crate) mod events;
+pub(crate) mod exec;
+pub(crate) mod export;
+mod flags;
+pub(crate) mod images;
+pub(crate) mod kill;
+mod lifecycle;
+pub(crate) mod logs;
+pub(crate) mod ls;
+mod outside;
+pub(crate) mod pause;
+pub(crate) mod port;
+pub(crate) mod ps;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod restart;
+pub(crate) mod rm;
+pub(crate) mod run;
+pub(crate) mod scale;
+mod screen;
+pub(crate) mod start;
+pub(crate) mod stats;
+pub(crate) mod stop;
+pub(crate) mod top;
+pub(crate) mod unpause;
+pub(crate) mod up;
+pub(crate) mod version;
+pub(crate) mod viz;
+pub(crate) mod volumes;
+pub(crate) mod wait;
+pub(crate) mod watch;
+pub(super) mod work;
 
 use crate::context::{Context, note};
 use crate::failure::Failure;
@@ -59,17 +99,24 @@ pub(crate) fn globals(words: &[OsString]) -> Result<(Vec<OsString>, Globals), Fa
             "--all-resources" => globals.all_resources = inline.as_deref() != Some("false"),
             "--compatibility" | "--verbose" | "-D" | "--debug" => {}
             _ => {
-                let short = name.get(..2).filter(|short| !name.starts_with("--") && name.len() > 2 && FLAGS.iter().any(|(s, _)| s == short));
+                let short = name.get(..2).filter(|short| {
+                    !name.starts_with("--") && name.len() > 2 && FLAGS.iter().any(|(s, _)| s == short)
+                });
                 let (name, inline) = match short {
                     Some(short) => (short, Some(name[2..].trim_start_matches('=').to_owned())),
                     None => (name, inline),
                 };
-                let Some((_, long)) = FLAGS.iter().find(|(short, long)| *long == name || (!short.is_empty() && *short == name)) else {
-                    return Err(Failure::with_status(crate::failure::FAILED, format!("unknown flag: {text}")));
+                let Some((_, long)) =
+                    FLAGS.iter().find(|(short, long)| *long == name || (!short.is_empty() && *short == name))
+                else {
+                    return Err(Failure::with_status(
+                        crate::failure::FAILED,
+                        format!("unknown flag: {text}"),
+                    ));
                 };
-                let value = match inline.or_else(|| rest.next().and_then(|word| word.to_str()).map(str::to_owned)) {
-                    Some(value) => value,
-                    None => return Err(Failure::new(format!("flag needs an argument: {name}"))),
+                let inline = inline.or_else(|| rest.next().and_then(|word| word.to_str()).map(str::to_owned));
+                let Some(value) = inline else {
+                    return Err(Failure::new(format!("flag needs an argument: {name}")));
                 };
                 take(&mut globals, long, value)?;
             }
@@ -88,10 +135,17 @@ fn take(globals: &mut Globals, long: &str, value: String) -> Result<(), Failure>
         "--env-file" => project.env_files.push(PathBuf::from(value)),
         "--profile" => project.profiles.push(value),
         "--ansi" if ["never", "always", "auto"].contains(&value.as_str()) => globals.ansi = Some(value),
-        "--ansi" => return Err(Failure::new(format!("unknown value {value:?} for --ansi: never, always or auto"))),
-        "--progress" if ["auto", "tty", "plain", "json", "quiet"].contains(&value.as_str()) => globals.progress = Some(value),
+        "--ansi" => {
+            return Err(Failure::new(format!("unknown value {value:?} for --ansi: never, always or auto")));
+        }
+        "--progress" if ["auto", "tty", "plain", "json", "quiet"].contains(&value.as_str()) => {
+            globals.progress = Some(value);
+        }
         "--progress" => return Err(Failure::new(format!("unsupported --progress value {value:?}"))),
-        _ => globals.parallel = Some(value.parse().map_err(|_| Failure::new(format!("invalid argument {value:?} for --parallel")))?),
+        _ => {
+            let wrong = |_| Failure::new(format!("invalid argument {value:?} for --parallel"));
+            globals.parallel = Some(value.parse().map_err(wrong)?);
+        }
     }
     Ok(())
 }

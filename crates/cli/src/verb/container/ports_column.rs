@@ -3,7 +3,7 @@
 use wharf_docker_api::types::container::Port;
 
 /// Ports of a container, with neighbours joined to ranges where host and container agree.
-pub(super) fn show(ports: &[Port]) -> String {
+pub(crate) fn show(ports: &[Port]) -> String {
     let mut sorted: Vec<&Port> = ports.iter().collect();
     sorted.sort_by(|a, b| {
         (a.private_port, &a.ip, a.public_port, &a.kind).cmp(&(b.private_port, &b.ip, b.public_port, &b.kind))

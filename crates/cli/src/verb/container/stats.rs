@@ -138,7 +138,7 @@ async fn read(client: Client, name: String, stream: bool, news: mpsc::UnboundedS
             Ok(None) => return drop(news.send(News::Gone(name))),
             Err(error) => return drop(news.send(News::Failed(name, error.to_string()))),
         };
-        if news.send(message).is_err() {
+        if news.send(message).is_err() || !stream {
             return;
         }
     }

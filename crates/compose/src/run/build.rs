@@ -1,0 +1,229 @@
+//! Images of services, made from their `build`.
+
+use super::report::Status;
+use super::{Dockerfile, Run};
+use crate::error::Error;
+use crate::files::paths::{is_remote, join};
+use crate::plan::{VERSION, label};
+use crate::project::build::Build;
+use std::collections::BTreeSet;
+use std::path::Path;
+use wharf_docker_api::client::{Body, Call, Query};
+use wharf_docker_api::types::build::Message;
+
+/// Flags of `build`.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// `--no-cache`.
+    pub no_cache: bool,
+    /// `--pull`.
+    pub pull: bool,
+    /// `--build-arg`.
+    pub args: Vec<(String, Option<String>)>,
+    /// `--memory`.
+    pub memory: Option<i64>,
+    /// `--quiet`.
+    pub quiet: bool,
+    /// `--push`.
+    pub push: bool,
+}
+
+impl Run<'_> {
+    /// Makes the images of some services, those that others are made from first.
+    pub async fn build_services(&self, names: &[&str], options: &Options) -> Result<(), Error> {
+        let mut done: BTreeSet<String> = BTreeSet::new();
+        for name in names {
+            self.build_after(name, options, &mut done, &mut Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    async fn build_after(
+        &self,
+        name: &str,
+        options: &Options,
+        done: &mut BTreeSet<String>,
+        way: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        if done.contains(name) {
+            return Ok(());
+        }
+        if way.iter().any(|known| known == name) {
+            return Err(Error::project(format!(
+                "builds wait for each other: {} -> {name}",
+                way.join(" -> ")
+            )));
+        }
+        way.push(name.to_owned());
+        let service = self.loaded.project.service(name)?;
+        let Some(build) = &service.build else { return Ok(()) };
+        let others =
+            build.additional_contexts.values().filter_map(|context| context.strip_prefix("service:"));
+        for other in others {
+            Box::pin(self.build_after(other, options, done, way)).await?;
+        }
+        way.pop();
+        self.build_one(name, build, options).await?;
+        done.insert(name.to_owned());
+        Ok(())
+    }
+
+    async fn build_one(&self, name: &str, build: &Build, options: &Options) -> Result<(), Error> {
+        let service = self.loaded.project.service(name)?;
+        let image = service.image_or_default(&self.loaded.project.name, name);
+        let what = format!("Service {name}");
+        self.report.step(&what, "Building", Status::Working);
+        if self.dry_run {
+            self.report.step(&what, "Built", Status::Done);
+            return Ok(());
+        }
+        let result = self.send_build(name, build, &image, options).await;
+        let (state, status) =
+            if result.is_ok() { ("Built", Status::Done) } else { ("Error", Status::Failed) };
+        self.report.step(&what, state, status);
+        result.map_err(|error| Error::project(format!("service {name:?}: failed to build: {error}")))?;
+        if options.push {
+            self.push(name, &image, options.quiet).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_build(
+        &self,
+        name: &str,
+        build: &Build,
+        image: &str,
+        options: &Options,
+    ) -> Result<(), Error> {
+        refuse(build)?;
+        let (dockerfile, remote, body) = if is_remote(&build.context) {
+            (build.dockerfile.clone(), Some(build.context.clone()), Body::empty())
+        } else {
+            let context = Path::new(&build.context);
+            let full = join(context, &build.dockerfile);
+            let source = match build.dockerfile_inline.as_str() {
+                "" => Dockerfile::File(&full),
+                text => Dockerfile::Inline(text),
+            };
+            let (dockerfile, body) = self.outside.pack(context, source)?;
+            (dockerfile, None, body)
+        };
+        let query = self
+            .build_query(name, build, image, options)
+            .with("dockerfile", dockerfile)
+            .maybe("remote", remote);
+        let call = Call::post("/build")
+            .query(query)
+            .header("x-registry-config", &self.outside.all_auth()?)?
+            .body("application/x-tar", body);
+        let mut messages = self.client.stream(call).await?.json::<Message>();
+        while let Some(message) = messages.next().await? {
+            if !message.error.is_empty() {
+                return Err(Error::Project(message.error));
+            }
+            if !options.quiet && !message.stream.is_empty() {
+                self.report.output(&message.stream);
+            }
+        }
+        Ok(())
+    }
+
+    fn build_query(&self, name: &str, build: &Build, image: &str, options: &Options) -> Query {
+        let mut args = build.args.clone();
+        for (key, value) in self.outside.proxies() {
+            args.entry(key).or_insert(Some(value));
+        }
+        args.extend(options.args.iter().cloned());
+        let mut labels = build.labels.clone();
+        let ours = [
+            (label::PROJECT, self.loaded.project.name.as_str()),
+            (label::SERVICE, name),
+            (label::VERSION, VERSION),
+        ];
+        labels.extend(ours.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let ulimits: Vec<serde_json::Value> = build
+            .ulimits
+            .iter()
+            .map(|(name, limit)| {
+                let (soft, hard) =
+                    if limit.single == 0 { (limit.soft, limit.hard) } else { (limit.single, limit.single) };
+                serde_json::json!({"Name": name, "Soft": soft, "Hard": hard})
+            })
+            .collect();
+        let mut query = Query::new().with("t", image);
+        for tag in &build.tags {
+            query = query.with("t", tag);
+        }
+        for host in build.extra_hosts.lines(":") {
+            query = query.with("extrahosts", host);
+        }
+        let text = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        let platform = build
+            .platforms
+            .first()
+            .cloned()
+            .or_else(|| self.loaded.project.services.get(name).and_then(|s| text(&s.platform)));
+        query
+            .with("buildargs", serde_json::json!(args))
+            .with("labels", serde_json::json!(labels))
+            .maybe("cachefrom", (!build.cache_from.is_empty()).then(|| serde_json::json!(build.cache_from)))
+            .maybe("ulimits", (!ulimits.is_empty()).then(|| serde_json::json!(ulimits)))
+            .maybe("networkmode", text(&build.network))
+            .maybe("target", text(&build.target))
+            .maybe("platform", platform)
+            .maybe("shmsize", Some(build.shm_size.0).filter(|size| *size > 0))
+            .maybe("memory", options.memory)
+            .flag("nocache", options.no_cache || build.no_cache)
+            .flag("pull", options.pull || build.pull)
+            .with("rm", 1)
+            .with("version", 1)
+    }
+
+    /// Sends an image to its registry.
+    pub async fn push(&self, name: &str, image: &str, quiet: bool) -> Result<(), Error> {
+        self.report.step(name, "Pushing", Status::Working);
+        let (repository, tag) = super::images::reference(image);
+        let path = format!("/images/{}/push", super::images::encoded_image(repository));
+        let call = Call::post(path)
+            .query(Query::new().with("tag", tag))
+            .header("x-registry-auth", &self.outside.auth(image)?)?;
+        if self.dry_run {
+            self.report.step(name, "Pushed", Status::Done);
+            return Ok(());
+        }
+        let mut messages = self.client.stream(call).await?.json::<Message>();
+        while let Some(message) = messages.next().await? {
+            if !message.error.is_empty() {
+                self.report.step(name, "Error", Status::Failed);
+                return Err(Error::project(format!("failed to push {image}: {}", message.error)));
+            }
+            if !quiet && !message.id.is_empty() {
+                self.report.step(&format!("{name} {}", message.id), &message.status, Status::Working);
+            }
+        }
+        self.report.step(name, "Pushed", Status::Done);
+        Ok(())
+    }
+}
+
+/// Names what only BuildKit could do.
+fn refuse(build: &Build) -> Result<(), Error> {
+    let contexts = build
+        .additional_contexts
+        .values()
+        .any(|context| !context.starts_with("service:") && !context.starts_with("docker-image://"));
+    let asked = [
+        (!build.secrets.is_empty(), "secrets"),
+        (!build.ssh.0.is_empty(), "ssh"),
+        (contexts, "additional_contexts"),
+        (!build.cache_to.is_empty(), "cache_to"),
+        (!build.entitlements.is_empty(), "entitlements"),
+        (build.platforms.len() > 1, "several platforms"),
+    ];
+    match asked.iter().find(|(asked, _)| *asked) {
+        Some((_, what)) => {
+            Err(Error::project(format!("build.{what} needs BuildKit, which this engine does not have")))
+        }
+        None => Ok(()),
+    }
+}
