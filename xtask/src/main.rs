@@ -1,7 +1,8 @@
-//! The project's own commands: `cargo xtask tidy|story|clients|bench|scale|vm`.
+//! The project's own commands: `cargo xtask tidy|story|clients|application|bench|scale|vm`.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout)] // Printing is what these commands are for.
 
+mod application;
 mod bench;
 mod busybox;
 mod clients;
@@ -14,10 +15,11 @@ use anyhow::{Context, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const USAGE: &str = "usage: cargo xtask tidy | story | clients | bench | bench images | bench registry | scale | vm SUITE
+const USAGE: &str = "usage: cargo xtask tidy | story | clients | application | bench | bench images | bench registry | scale | vm SUITE
   tidy   check the project's own rules
   story  build Wharf and go through the container story with examples/hello (root)
   clients  install Docker's clients (docker, Compose, docker-py, Testcontainers, dockerode) and test the engine with them (root)
+  application  run nginx, Python, PostgreSQL and Redis from Debian's packages as one application (root)
   bench  measure Wharf beside its peers and refresh BENCHMARKS.md (root)
   bench images    measure pull and push beside Wharf's peers and refresh BENCHMARKS.md (root)
   bench registry  measure the registry beside Debian's docker-registry and refresh BENCHMARKS.md
@@ -32,6 +34,7 @@ fn main() -> anyhow::Result<()> {
         ["tidy"] => tidy::run(&root),
         ["story"] => story::run(&root),
         ["clients"] => clients::run(&root),
+        ["application"] => application::run(&root),
         ["bench"] => bench::run(&root),
         ["bench", "images"] => bench::images::run(&root),
         ["bench", "registry"] => bench::registry::run(&root),

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 mod answers;
+mod applications;
 mod astray;
 mod behind;
 mod bombs;
