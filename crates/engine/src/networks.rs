@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::AsFd;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use wharf_model::container::{ContainerRecord, ContainerSpec, EndpointSpec, NetworkMode};
 use wharf_model::network::{
     Driver, Endpoint, EndpointRequest, Extras, Network, NetworkSpec, ResolverConfig, Subnet, Traffic,
@@ -99,6 +99,8 @@ pub struct Networks {
     records: Arc<dyn Records>,
     events: Events,
     known: RwLock<Vec<NetworkRecord>>,
+    /// One network is made at a time: two would be given one subnet, or one name.
+    creating: Mutex<()>,
 }
 
 const PREDEFINED: [&str; 3] = ["bridge", "host", "none"];
@@ -118,7 +120,8 @@ impl Networks {
             })?;
             known.push(record);
         }
-        let networks = Self { driver, records, events, known: RwLock::new(known) };
+        let networks =
+            Self { driver, records, events, known: RwLock::new(known), creating: Mutex::default() };
         for name in PREDEFINED {
             networks.provide_predefined(name, own)?;
         }
@@ -229,6 +232,7 @@ impl Networks {
                 format!("operation is not permitted on predefined {} network", wish.name),
             ));
         }
+        let _creating = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
         if self.list().iter().any(|r| r.spec.name == wish.name) {
             return Err(Error::conflict(format!("network with name {} already exists", wish.name)));
         }

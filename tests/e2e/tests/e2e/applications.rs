@@ -127,6 +127,8 @@ fn base(e: &Engine) -> bool {
 /// Starts it, orders something, and tells how many orders there are.
 fn open(shop: &Shop<'_>) -> String {
     shop.compose(1, &["up", "-d", "--build", "--wait"]).ok();
+    // nginx has no check of its health: it runs, and listens soon.
+    eventually("it answers", || shop.ask("/order").is_some());
     (0..3).for_each(|_| assert!(shop.ask("/order").is_some()));
     eventually("both replicas answer", || shop.seen("host").len() == 2);
     assert_eq!(shop.seen("version"), ["1"]);
@@ -139,6 +141,7 @@ fn close(shop: &Shop<'_>, version: u32, orders: &str) {
     assert!(shop.ask("/").is_none());
     assert_eq!(shop.e.run(&["ps", "-aq"]).ok(), "");
     shop.compose(version, &["up", "-d", "--wait"]).ok();
+    eventually("it answers again", || shop.ask("/orders").is_some());
     assert_eq!(field(&shop.ask("/orders").unwrap(), "orders").as_deref(), Some(orders));
     shop.compose(version, &["down", "-v"]).ok();
     assert_eq!(shop.e.run(&["volume", "ls", "-q"]).ok(), "");

@@ -177,6 +177,20 @@ fn stopped_containers_change_networks() {
 }
 
 #[test]
+fn networks_made_at_once_have_subnets_and_names_of_their_own() {
+    let Some(e) = Engine::start() else { return };
+    let create = |name: String| e.run(&["network", "create", &name]).code;
+    let codes = |names: [&str; 8]| -> Vec<i32> {
+        std::thread::scope(|scope| {
+            let threads = names.map(|name| scope.spawn(|| create(name.to_owned())));
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        })
+    };
+    assert_eq!(codes(["n1", "n2", "n3", "n4", "n5", "n6", "n7", "n8"]), [0; 8]);
+    assert_eq!(codes(["same"; 8]).iter().filter(|code| **code == 0).count(), 1);
+}
+
+#[test]
 fn networks_of_users_have_dockers_resolver_too() {
     let Some(mut e) = Engine::start() else { return };
     e.run(&["network", "create", "--subnet", "10.215.82.0/24", "n1"]).ok();
