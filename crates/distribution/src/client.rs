@@ -17,6 +17,7 @@ mod search;
 mod send;
 mod settings;
 mod signatures;
+mod socks;
 pub mod tls;
 mod token;
 mod transport;

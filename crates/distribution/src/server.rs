@@ -124,6 +124,7 @@ struct App {
     uploads: Uploads,
     metrics: Metrics,
     turns: mirrors::Turns,
+    fetches: mirrors::Fetches,
     notes: replicas::Notes,
     live: RwLock<Arc<Live>>,
     /// Locked as long as the registry is open.
@@ -149,6 +150,7 @@ impl App {
             store: Store::new(entries, contents),
             metrics: Metrics::default(),
             turns: mirrors::Turns::default(),
+            fetches: mirrors::Fetches::default(),
             notes: replicas::Notes::open(&config.root)?,
             live: RwLock::new(Arc::new(live)),
             root: config.root,
@@ -186,12 +188,15 @@ impl App {
     }
 
     fn collect(&self, dry_run: bool) -> Result<Collected> {
-        let collected = gc::collect(&self.store, &self.live().settings, dry_run)?;
+        let live = self.live();
+        let collected = gc::collect(&self.store, &live.settings, dry_run)?;
         if !dry_run {
+            self.notes.add_collected(&live, &collected)?;
             let metrics = &self.metrics;
             metrics.collections.fetch_add(1, Ordering::Relaxed);
             metrics.collected_blobs.fetch_add(collected.blobs.len() as u64, Ordering::Relaxed);
             metrics.collected_bytes.fetch_add(collected.bytes, Ordering::Relaxed);
+            metrics.unreadable.store(collected.unreadable.len() as u64, Ordering::Relaxed);
             metrics.stored_bytes.store(collected.kept.0, Ordering::Relaxed);
             metrics.stored_blobs.store(collected.kept.1, Ordering::Relaxed);
         }
@@ -372,6 +377,7 @@ async fn upkeep(app: Arc<App>) {
                     manifests = c.manifests.len(),
                     blobs = c.blobs.len(),
                     bytes = c.bytes,
+                    unreadable = c.unreadable.len(),
                     "collected"
                 ),
                 Err(refusal) => tracing::error!(message = refusal.message, "garbage collection"),

@@ -251,6 +251,45 @@ fn tokens_of_a_trusted_server() {
     bearer(&nobody, &good[0]).get("/v2/theirs/tags/list").expect(200);
 }
 
+/// A key and signatures of openssl's.
+#[test]
+fn tokens_signed_with_rsa() {
+    use std::io::Write;
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let openssl = |args: &[&str], input: &[u8]| {
+        let mut command = std::process::Command::new("openssl");
+        command.current_dir(dir.path()).args(args);
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = command.stderr(std::process::Stdio::null()).spawn().ok()?;
+        child.stdin.take()?.write_all(input).ok()?;
+        child.wait_with_output().ok().filter(|out| out.status.success()).map(|out| out.stdout)
+    };
+    let key = ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out"];
+    if openssl(&[&key[..], &["own"]].concat(), b"").is_none() {
+        return println!("skipped: openssl is not there");
+    }
+    openssl(&["pkey", "-in", "own", "-pubout", "-out", "keys"], b"").unwrap();
+    openssl(&[&key[..], &["other"]].concat(), b"").unwrap();
+    let settings = r#"{"auth": {"trust": {"realm": "https://auth.test/token", "service": "ours", "issuer": "auth.test",
+        "keys": "DIR/keys"}}}"#;
+    let registry = serve_in(Arc::clone(&dir), MemoryBlobs::default(), settings);
+    let nobody = registry.http();
+    let by = |key: &str| {
+        let key = key.to_owned();
+        move |signed: &[u8]| openssl(&["dgst", "-sha256", "-sign", &key], signed).unwrap()
+    };
+    let good = foreign("RS256", &claims("ours", 0), by("own"));
+    bearer(&nobody, &good).push_image("theirs", "v1", b"layer");
+    for bad in [
+        foreign("RS256", &claims("ours", 0), by("other")),
+        foreign("RS512", &claims("ours", 0), by("own")),
+        foreign("ES256", &claims("ours", 0), by("own")),
+        good.replacen('e', "f", 1),
+    ] {
+        bearer(&nobody, &bad).get("/v2/theirs/tags/list").expect(401);
+    }
+}
+
 #[test]
 fn too_many_requests() {
     let registry =

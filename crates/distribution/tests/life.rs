@@ -63,6 +63,35 @@ fn what_nothing_names_is_collected() {
 }
 
 #[test]
+fn one_unreadable_manifest_stops_its_own_repository_only() {
+    let registry = serve(r#"{"gc": {"untagged": "1h"}}"#);
+    let http = registry.http();
+    let (broken, _) = http.push_image("a", "v1", b"layer of what cannot be read");
+    let (untagged, _) = http.push_image("a", "v2", b"untagged");
+    let lost = http.push_blob("a", b"perhaps named by it");
+    http.delete("/v2/a/manifests/v2").expect(202);
+    let garbage = http.push_blob("b", b"garbage");
+    registry.blobs.remove(&broken).unwrap();
+    age(&registry, 2);
+    let collected = gc(&registry);
+    assert_eq!(collected.blobs, [garbage]);
+    let (name, why) = &collected.unreadable[0];
+    assert!(*name == format!("a@{broken}") && why.contains("no blob"), "{name}: {why}");
+    http.get(&format!("/v2/a/blobs/{lost}")).expect(200);
+    http.get(&format!("/v2/a/manifests/{untagged}")).expect(200);
+    let unreadable = |http: &Http| {
+        let metrics = http.get("/metrics").text();
+        metrics.lines().find(|l| l.starts_with("wharf_registry_unreadable_manifests ")).unwrap().to_owned()
+    };
+    assert!(unreadable(&http).ends_with(" 1"));
+    // Deleted by its digest, it is in nobody's way any more.
+    http.delete(&format!("/v2/a/manifests/{broken}")).expect(202);
+    age(&registry, 2);
+    assert!(gc(&registry).blobs.contains(&lost));
+    assert!(unreadable(&http).ends_with(" 0"));
+}
+
+#[test]
 fn manifests_without_tags_and_what_hangs_on_others() {
     let registry = serve(r#"{"gc": {"untagged": "1h"}}"#);
     let http = registry.http();

@@ -121,3 +121,112 @@ fn what_is_pushed_is_copied_also_after_a_while() {
     eventually("the copy after the restart", || there.get("/v2/copy/team/app/manifests/v2").status == 200);
     eventually("its note is gone", || waiting(&near) == 4);
 }
+
+#[test]
+fn what_is_deleted_goes_there_where_that_is_wanted() {
+    let (far, keeping) = (serve("{}"), serve("{}"));
+    let settings = format!(
+        r#"{{"gc": {{"untagged": "0s"}}, "replicas": [{{"repositories": ["*"], "registry": "{}", "deletes": true}},
+            {{"repositories": ["*"], "registry": "{}"}}],
+            "retention": [{{"repositories": ["*"], "tags": ["build-*"], "keep": ["none"]}}]}}"#,
+        far.address, keeping.address
+    );
+    let near = serve(&settings);
+    let (http, there) = (near.http(), far.http());
+    for tag in ["v1", "v2", "build-1"] {
+        http.push_image("app", tag, tag.as_bytes());
+    }
+    let (digest, _) = http.push_image("app", "v3", b"by its digest");
+    let status = |tag: &str| there.get(&format!("/v2/app/manifests/{tag}")).status;
+    eventually("the copies", || ["v1", "v2", "v3", "build-1"].iter().all(|tag| status(tag) == 200));
+    http.delete("/v2/app/manifests/v1").expect(202);
+    http.delete(&format!("/v2/app/manifests/{digest}")).expect(202);
+    near.control.collect(false).unwrap();
+    eventually("they go", || ["v1", "v3", "build-1"].iter().all(|tag| status(tag) == 404));
+    assert_eq!(status("v2"), 200);
+    let waiting = || std::fs::read_dir(near.path("registry/replication")).unwrap().count();
+    eventually("nothing waits", || waiting() == 0);
+    keeping.http().get("/v2/app/manifests/v1").expect(200);
+}
+
+/// A registry with one blob, of which it sends half, and the rest when it is told to.
+struct Slow {
+    address: String,
+    go_on: std::sync::mpsc::Sender<Vec<u8>>,
+    gets: Arc<std::sync::atomic::AtomicUsize>,
+}
+
+fn slow(size: usize, half: Vec<u8>) -> Slow {
+    use std::io::{BufRead, BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (go_on, told) = std::sync::mpsc::channel::<Vec<u8>>();
+    let gets = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = Arc::clone(&gets);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut head = String::new();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            while !head.ends_with("\r\n\r\n") {
+                if reader.read_line(&mut head).unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {size}\r\n\r\n");
+            // What the client has heard enough of is no failure here.
+            let _ = stream.write_all(answer.as_bytes());
+            if head.starts_with("GET") && head.contains("/blobs/") {
+                counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let _ = stream.write_all(&half);
+                let Ok(rest) = told.recv() else { return };
+                let _ = stream.write_all(&rest);
+            }
+        }
+    });
+    Slow { address, go_on, gets }
+}
+
+/// Asks for a blob and reads so much of the answer's body.
+fn begin(near: &Served, digest: &Digest, count: usize) -> (std::net::TcpStream, Vec<u8>) {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(&near.address).unwrap();
+    let head = format!("GET /v2/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut got = Vec::new();
+    while !got.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        got.push(byte[0]);
+    }
+    assert!(got.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&got));
+    let mut body = vec![0; count];
+    stream.read_exact(&mut body).unwrap();
+    (stream, body)
+}
+
+#[test]
+fn a_blob_is_given_out_while_it_comes_and_whole_only_when_it_is_good() {
+    use std::io::Read;
+    let content = bytes(7, 1_000_000);
+    let digest = Digest::sha256(&content);
+    for good in [false, true] {
+        let far = slow(content.len(), content[..500_000].to_vec());
+        let near = serve(&format!(r#"{{"mirrors": [{{"upstream": "{}"}}]}}"#, far.address));
+        // Two who want it get what is there, of one fetch, before the rest has come.
+        let mut clients: Vec<_> = (0..2).map(|_| begin(&near, &digest, 300_000)).collect();
+        let mut rest = content[500_000..].to_vec();
+        if !good {
+            rest[499_999] ^= 1;
+        }
+        far.go_on.send(rest).unwrap();
+        for (stream, body) in &mut clients {
+            // One that is broken off may end with a reset.
+            let _ = stream.read_to_end(body);
+            assert!(content.starts_with(body) || !good);
+            assert_eq!(body.len() == content.len(), good, "{} bytes", body.len());
+        }
+        assert_eq!(far.gets.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert_eq!(near.blobs.size(&digest).unwrap().is_some(), good);
+    }
+}

@@ -172,3 +172,55 @@ async fn layers_that_registries_need_not_hold() {
     blob.media_type = media::DOCKER_LAYER_GZIP.into();
     refused(get(&blob)).await;
 }
+
+/// A SOCKS5 proxy that wants `me` and `pw`, and leads every name to one address.
+async fn socks(to: String) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (to, log) = (to.clone(), Arc::clone(&log));
+            tokio::spawn(async move {
+                let mut hello = [0; 4];
+                client.read_exact(&mut hello).await?;
+                client.write_all(&[5, 2]).await?;
+                let mut login = [0; 7];
+                client.read_exact(&mut login).await?;
+                client.write_all(&[1, u8::from(login != *b"\x01\x02me\x02pw")]).await?;
+                let mut request = [0; 5];
+                client.read_exact(&mut request).await?;
+                let mut name = vec![0; usize::from(request[4]) + 2];
+                client.read_exact(&mut name).await?;
+                let port = name.split_off(name.len() - 2);
+                let port = u16::from_be_bytes([port[0], port[1]]);
+                log.lock().unwrap().push(format!("{}:{port}", String::from_utf8_lossy(&name)));
+                let mut far = TcpStream::connect(to).await?;
+                client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut far).await
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn through_a_socks_proxy() {
+    let registry = upstream().await;
+    let (address, asked) = socks(registry.address.clone()).await;
+    let settings = |login: &str| {
+        let proxy = Some(Proxy::parse(&format!("socks5://{login}@{address}")).unwrap());
+        Settings {
+            insecure_registries: vec!["reg.test:5000".into()],
+            proxies: Proxies { http: proxy.clone(), https: proxy, no_proxy: String::new() },
+            ..Settings::default()
+        }
+    };
+    let through = repository("reg.test:5000", me(), settings("me:pw"));
+    through.manifest("v1").await.unwrap();
+    assert_eq!(download(&through, &CONTENT, 0).await.unwrap(), CONTENT);
+    assert!(asked.lock().unwrap().iter().all(|name| name == "reg.test:5000"));
+    let said = refused(repository("reg.test:5000", me(), settings("me:no")).manifest("v1")).await.1;
+    assert!(said.contains("refuses the name and the password") && !said.contains("me:no"), "{said}");
+}

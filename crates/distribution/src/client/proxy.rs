@@ -1,6 +1,8 @@
-//! Proxies: who is reached through one (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`), and `CONNECT` (RFC 9110, 9.3.6).
+//! Proxies: who is reached through one (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`), and
+//! `CONNECT` (RFC 9110, 9.3.6).
 
 use super::settings::split_host;
+use super::socks::{self, Login};
 use super::transport::in_network;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -26,11 +28,40 @@ pub struct Proxies {
 /// One proxy.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
-    /// Whether the proxy itself is spoken to with TLS.
-    pub(super) tls: bool,
+    pub(super) kind: Kind,
     pub(super) authority: String,
-    /// The value of `Proxy-Authorization`.
-    pub(super) authorization: Option<String>,
+    /// Whoever asks it.
+    login: Option<Login>,
+}
+
+/// How a proxy is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Http,
+    /// The same, with TLS.
+    Https,
+    Socks,
+}
+
+impl Kind {
+    fn parse(scheme: &str) -> Option<Self> {
+        match scheme {
+            "http" => Some(Self::Http),
+            "https" => Some(Self::Https),
+            // With and without `h`, it is the proxy that looks names up.
+            "socks5" | "socks5h" => Some(Self::Socks),
+            _ => None,
+        }
+    }
+
+    /// The port that is meant when none is said.
+    pub(super) fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+            Self::Socks => 1080,
+        }
+    }
 }
 
 /// Secrets are not printed.
@@ -41,7 +72,7 @@ impl std::fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Reads `http://[user:password@]host[:port]` or `https://…`; without a scheme it is `http://`.
+    /// Reads `http://[user:password@]host[:port]`, `https://…` or `socks5://…`; without a scheme it is `http://`.
     ///
     /// # Errors
     /// `Invalid` for anything else.
@@ -53,23 +84,34 @@ impl Proxy {
             None => (None, rest),
         };
         // The text itself may hold a password.
-        if !matches!(scheme, "http" | "https") || authority.parse::<http::uri::Authority>().is_err() {
-            return Err(Error::invalid(format!(
-                "invalid proxy {scheme}://{authority}: http:// or https:// with a host is expected"
-            )));
-        }
-        let authorization = user.map(|user| {
+        let kind = Kind::parse(scheme).filter(|_| authority.parse::<http::uri::Authority>().is_ok());
+        let kind = kind.ok_or_else(|| {
+            Error::invalid(format!(
+                "invalid proxy {scheme}://{authority}: http://, https:// or socks5:// with a host is expected"
+            ))
+        })?;
+        let login = user.map(|user| {
             let (name, password) = user.split_once(':').unwrap_or((user, ""));
-            let pair = [&unescape(name)[..], b":", &unescape(password)].concat();
-            format!("Basic {}", BASE64_STANDARD.encode(pair))
+            (unescape(name), unescape(password))
         });
-        Ok(Self { tls: scheme == "https", authority: authority.to_owned(), authorization })
+        Ok(Self { kind, authority: authority.to_owned(), login })
+    }
+
+    /// The value of `Proxy-Authorization`, of a proxy that is spoken to by HTTP.
+    pub(super) fn authorization(&self) -> Option<String> {
+        let (name, password) = self.login.as_ref().filter(|_| self.kind != Kind::Socks)?;
+        let pair = [&name[..], b":", password].concat();
+        Some(format!("Basic {}", BASE64_STANDARD.encode(pair)))
     }
 
     /// Its address, with the password hidden as Docker does.
     pub fn shown(&self) -> String {
-        let scheme = if self.tls { "https" } else { "http" };
-        let user = if self.authorization.is_some() { "xxxxx:xxxxx@" } else { "" };
+        let scheme = match self.kind {
+            Kind::Http => "http",
+            Kind::Https => "https",
+            Kind::Socks => "socks5",
+        };
+        let user = if self.login.is_some() { "xxxxx:xxxxx@" } else { "" };
         format!("{scheme}://{user}{}", self.authority)
     }
 
@@ -80,9 +122,17 @@ impl Proxy {
         target: &str,
     ) -> Result<()> {
         let doing = || format!("reach {target} through the proxy {}", self.shown());
-        let authorization = self.authorization.as_deref();
+        if self.kind == Kind::Socks {
+            let (host, port) = split_host(target);
+            let connected = socks::connect(stream, host, port.unwrap_or(443), self.login.as_ref()).await;
+            return connected.map_err(|e| {
+                let refused = e.kind() == std::io::ErrorKind::PermissionDenied;
+                let kind = if refused { ErrorKind::Forbidden } else { ErrorKind::Internal };
+                Error::wrap(kind, doing(), e)
+            });
+        }
         let authorization =
-            authorization.map(|v| format!("Proxy-Authorization: {v}\r\n")).unwrap_or_default();
+            self.authorization().map(|v| format!("Proxy-Authorization: {v}\r\n")).unwrap_or_default();
         let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{authorization}\r\n");
         let broken = |e| Error::wrap(ErrorKind::Internal, doing(), e);
         stream.write_all(request.as_bytes()).await.map_err(broken)?;
@@ -189,11 +239,15 @@ mod tests {
         let proxy = Proxy::parse("http://me:p%40ss@proxy.example:3128/").unwrap();
         assert_eq!(proxy.authority, "proxy.example:3128");
         let expected = format!("Basic {}", BASE64_STANDARD.encode("me:p@ss"));
-        assert_eq!(proxy.authorization.as_deref(), Some(expected.as_str()));
+        assert_eq!(proxy.authorization(), Some(expected));
         assert_eq!(format!("{proxy:?}"), "http://xxxxx:xxxxx@proxy.example:3128");
-        assert!(Proxy::parse("https://p").unwrap().tls && !Proxy::parse("p:1").unwrap().tls);
-        let said = Proxy::parse("socks5://me:secret@p").unwrap_err().full();
-        assert!(said.contains("http:// or https://") && !said.contains("secret"), "{said}");
+        let kind = |text: &str| Proxy::parse(text).unwrap().kind;
+        assert_eq!(
+            (kind("https://p"), kind("p:1"), kind("socks5h://p")),
+            (Kind::Https, Kind::Http, Kind::Socks)
+        );
+        let said = Proxy::parse("socks4://me:secret@p").unwrap_err().full();
+        assert!(said.contains("or socks5://") && !said.contains("secret"), "{said}");
     }
 
     #[test]

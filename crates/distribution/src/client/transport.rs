@@ -1,7 +1,7 @@
 //! Connections: name, TCP, TLS, and a pool of them per registry.
 
 use super::ClientConfig;
-use super::proxy::Proxy;
+use super::proxy::{Kind, Proxy};
 use super::resolve::Resolver;
 use super::settings::{Settings, split_host};
 use super::tls;
@@ -90,9 +90,9 @@ impl Transport {
         let host = request.uri().authority().map(ToString::to_string).unwrap_or_default();
         if request.uri().scheme_str() == Some("http")
             && let Some(proxy) = self.settings().proxies.for_host(&host, false)
-            && let Some(value) = &proxy.authorization
+            && let Some(value) = proxy.authorization()
         {
-            let mut value = HeaderValue::from_str(value)
+            let mut value = HeaderValue::from_str(&value)
                 .map_err(|e| Error::wrap(ErrorKind::Invalid, "send the proxy's credentials", e))?;
             value.set_sensitive(true);
             request.headers_mut().insert(PROXY_AUTHORIZATION, value);
@@ -191,19 +191,19 @@ impl Connector {
     }
 
     async fn through(&self, proxy: &Proxy, authority: &str, tls: bool) -> Result<(Stream, bool)> {
-        let port = if proxy.tls { 443 } else { 80 };
-        let tcp = self.connect(&proxy.authority, port).await.map_err(|e| {
+        let tcp = self.connect(&proxy.authority, proxy.kind.port()).await.map_err(|e| {
             Error::wrap(e.kind(), format!("reach {authority} through the proxy {}", proxy.shown()), e)
         })?;
         let mut stream = Stream(Box::new(tcp));
-        if proxy.tls {
+        if proxy.kind == Kind::Https {
             stream = Stream(Box::new(self.handshake(&proxy.authority, stream).await?));
         }
-        if !tls {
+        if !tls && proxy.kind != Kind::Socks {
             return Ok((stream, true));
         }
         let (host, port) = split_host(authority);
-        proxy.tunnel(&mut stream, &format!("{host}:{}", port.unwrap_or(443))).await?;
+        let port = port.unwrap_or(if tls { 443 } else { 80 });
+        proxy.tunnel(&mut stream, &format!("{host}:{port}")).await?;
         Ok((stream, false))
     }
 

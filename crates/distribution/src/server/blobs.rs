@@ -1,13 +1,12 @@
 //! Blobs and their uploads.
 
-use super::contents::Content;
 use super::incoming::Request;
 use super::reply::{self, CONTENT_DIGEST, Refusal, Reply, UPLOAD_UUID};
 use super::request::{Context, is_known};
 use super::settings::Action;
 use super::uploads::Upload;
 use super::wire::Parts;
-use super::{App, blocking, filebody, mirrors, route};
+use super::{App, blocking, contents, filebody, mirrors, route};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, LOCATION, RANGE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use std::sync::Arc;
@@ -21,19 +20,22 @@ pub(super) async fn get(
     request: &Request,
 ) -> Result<Reply, Refusal> {
     let asked = *request.method() == Method::HEAD;
-    let found = match look(&context, &name, &digest, asked).await? {
-        None => match mirrors::of(&context.live, &name) {
-            None => None,
-            Some(upstream) if asked => Some((mirrors::blob_size(upstream, &name, &digest).await?, None)),
-            Some(_) => {
-                mirrors::blob(&context.app, &context.live, &name, &digest).await?;
-                look(&context, &name, &digest, asked).await?
-            }
+    let found = match (look(&context, &name, &digest, asked).await?, mirrors::of(&context.live, &name)) {
+        (None, Some(upstream)) if asked => Some((mirrors::blob_size(upstream, &name, &digest).await?, None)),
+        (None, Some(_)) => match mirrors::blob(&context.app, &context.live, &name, &digest).await? {
+            Some(fetch) => Some((fetch.size, Some(Content::Coming(fetch)))),
+            None => look(&context, &name, &digest, asked).await?,
         },
-        found => found,
+        (found, _) => found,
     };
-    let (size, file) = found.ok_or_else(|| Refusal::blob_unknown(&digest))?;
-    send(&digest, size, file, request).await
+    let (size, content) = found.ok_or_else(|| Refusal::blob_unknown(&digest))?;
+    send(&digest, size, content, request).await
+}
+
+/// What is sent of a blob.
+enum Content {
+    Stored(contents::Content),
+    Coming(mirrors::Fetch),
 }
 
 /// A blob of a repository: its size, and unless it is only `asked` for, its file.
@@ -50,7 +52,7 @@ async fn look(
             app.store.renew_blob(&name, &wanted)?;
             Ok(Some((size, None)))
         }
-        Some(size) => Ok(Some((size, Some(app.store.blobs.open(&wanted)?)))),
+        Some(size) => Ok(Some((size, Some(Content::Stored(app.store.blobs.open(&wanted)?))))),
         None => Ok(None),
     })
     .await
@@ -85,8 +87,9 @@ async fn send(
     };
     let mut answer = match content {
         None => reply::empty(StatusCode::OK),
-        Some(Content::Far(far)) => Response::new(far.part(start, end).await?),
-        Some(Content::File(file)) => {
+        Some(Content::Coming(fetch)) => Response::new(fetch.part(start, end)),
+        Some(Content::Stored(contents::Content::Far(far))) => Response::new(far.part(start, end).await?),
+        Some(Content::Stored(contents::Content::File(file))) => {
             let parts = request.extensions().get::<Parts>().cloned();
             Response::new(filebody::body(file, start, end, parts))
         }

@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Bytes read at once where they have to pass through memory, as TLS needs it.
-const MAX_READ: usize = 128 << 10;
+pub(super) const MAX_READ: usize = 128 << 10;
 
 /// The bytes of a file from `start` up to, not with, `end`. With `parts` the connection sends them itself.
 pub(super) fn body(file: File, start: u64, end: u64, parts: Option<Parts>) -> Body {
@@ -75,7 +75,7 @@ fn warm(file: &File, at: u64, length: usize) -> Result<()> {
     file.read_at(&mut [0], at + length as u64 - 1).map(drop)
 }
 
-fn read(file: &File, at: u64, length: usize) -> Result<Bytes> {
+pub(super) fn read(file: &File, at: u64, length: usize) -> Result<Bytes> {
     let mut bytes = vec![0; length];
     file.read_exact_at(&mut bytes, at)?;
     Ok(bytes.into())

@@ -3,6 +3,9 @@
 //! First, in each repository and with its writers kept out: tags that no retention rule keeps, manifests without a
 //! tag that are old enough, and the entries of blobs that no manifest names and nobody asked for lately. Then the
 //! content that no repository has an entry of, and nobody is at work with.
+//!
+//! A manifest that cannot be read may name anything of its repository. So nothing goes there but tags, until somebody
+//! deletes it or pushes it again; other repositories are collected as ever.
 
 use super::entries::Folder;
 use super::retention;
@@ -27,6 +30,8 @@ pub struct Collected {
     pub blobs: Vec<Digest>,
     /// Its bytes.
     pub bytes: u64,
+    /// `repository@digest` of what cannot be read, with the reason.
+    pub unreadable: Vec<(String, String)>,
     /// Bytes and blobs that stay.
     pub kept: (u64, u64),
 }
@@ -101,11 +106,17 @@ fn repository_sweep(
         }
         Ok(())
     })?;
-    let nodes = nodes(store, settings, repository)?;
+    let (nodes, unreadable) = nodes(store, settings, repository)?;
+    let is_whole = unreadable.is_empty();
+    for (digest, why) in unreadable {
+        tracing::error!(repository, %digest, why, "a manifest cannot be read: its repository is not collected");
+        marks.extend(mark(digest.as_str()));
+        collected.unreadable.push((format!("{repository}@{digest}"), why));
+    }
     let kept = reachable(&nodes, &tagged, settings.gc.untagged.is_some());
     let mut named = HashSet::new();
     for (digest, node) in &nodes {
-        if kept.contains(digest.as_str()) {
+        if !is_whole || kept.contains(digest.as_str()) {
             named.extend(node.names.iter().map(Digest::as_str));
             marks.extend(mark(digest.as_str()));
         } else {
@@ -118,7 +129,7 @@ fn repository_sweep(
     let grace = settings.gc.grace.0;
     entries.each(Folder::Blobs(repository), &mut |name| {
         let age = entries.age(Folder::Blobs(repository), name)?.unwrap_or(Duration::ZERO);
-        if named.contains(name) || age < grace {
+        if !is_whole || named.contains(name) || age < grace {
             marks.extend(mark(name));
             return Ok(());
         }
@@ -137,17 +148,26 @@ fn repository_sweep(
     Ok(())
 }
 
-fn nodes(store: &Store, settings: &Settings, repository: &str) -> Result<HashMap<Digest, Node>> {
-    let mut nodes = HashMap::new();
+type Nodes = HashMap<Digest, Node>;
+type Unreadable = Vec<(Digest, String)>;
+
+/// The manifests of a repository, and those that cannot be read.
+fn nodes(store: &Store, settings: &Settings, repository: &str) -> Result<(Nodes, Unreadable)> {
+    let (mut nodes, mut unreadable) = (HashMap::new(), Vec::new());
     let folder = Folder::Manifests(repository);
     store.entries.each(folder, &mut |name| {
         let Ok(digest) = name.parse::<Digest>() else { return Ok(()) };
         let media_type = store.entries.get(folder, name)?;
-        // What cannot be read may name anything: nothing may be collected on its account.
-        let body = store.content(&digest)?;
-        let document = Document::parse(&body, media_type.as_deref()).map_err(|e| {
-            wharf_model::Error::wrap(wharf_model::ErrorKind::Internal, format!("read manifest {digest}"), e)
-        })?;
+        let document = store.content(&digest).map_err(|e| e.full()).and_then(|body| {
+            Document::parse(&body, media_type.as_deref()).map_err(|e| format!("it is no manifest: {e}"))
+        });
+        let document = match document {
+            Ok(document) => document,
+            Err(why) => {
+                unreadable.push((digest, why));
+                return Ok(());
+            }
+        };
         let names = match &document {
             Document::Manifest(m) => {
                 std::iter::once(&m.config).chain(&m.layers).map(|d| d.digest.clone()).collect()
@@ -160,7 +180,7 @@ fn nodes(store: &Store, settings: &Settings, repository: &str) -> Result<HashMap
         nodes.insert(digest, Node { names, subject, old });
         Ok(())
     })?;
-    Ok(nodes)
+    Ok((nodes, unreadable))
 }
 
 /// The manifests that stay: tagged or young ones, what they name, and what is about one that stays.

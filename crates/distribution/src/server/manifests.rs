@@ -263,7 +263,11 @@ pub(super) async fn delete(context: Context, name: String, selector: Selector) -
             let text = format!("the tag {tag} is immutable: it cannot be deleted");
             return Err(wharf_model::Error::new(wharf_model::ErrorKind::Forbidden, text));
         }
-        app.store.delete_manifest(&name, &selector)
+        let removed = app.store.delete_manifest(&name, &selector)?;
+        if removed {
+            app.notes.add_deleted(&live, &name, &[selector.as_str().to_owned()])?;
+        }
+        Ok(removed)
     });
     match removed.await? {
         true => Ok(reply::empty(StatusCode::ACCEPTED)),

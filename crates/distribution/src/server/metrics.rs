@@ -24,6 +24,8 @@ pub(super) struct Metrics {
     pub(super) collected_blobs: AtomicU64,
     pub(super) collected_bytes: AtomicU64,
     /// As of the last collection, with what came since.
+    /// Manifests that the last collection could not read.
+    pub(super) unreadable: AtomicU64,
     pub(super) stored_bytes: AtomicU64,
     pub(super) stored_blobs: AtomicU64,
     pub(super) refused_credentials: AtomicU64,
@@ -98,6 +100,9 @@ impl Metrics {
         let connections = u64::try_from(self.connections.load(Ordering::Relaxed)).unwrap_or(0);
         single(&mut out, "connections", "gauge", "Connections open.", connections);
         single(&mut out, "uploads", "gauge", "Uploads begun and not ended.", elsewhere.uploads as u64);
+        let unreadable = self.unreadable.load(Ordering::Relaxed);
+        let help = "Manifests that the last collection could not read.";
+        single(&mut out, "unreadable_manifests", "gauge", help, unreadable);
         let (bytes, blobs) = (&self.stored_bytes, &self.stored_blobs);
         single(&mut out, "stored_bytes", "gauge", "Bytes of blobs stored.", bytes.load(Ordering::Relaxed));
         single(&mut out, "stored_blobs", "gauge", "Blobs stored.", blobs.load(Ordering::Relaxed));

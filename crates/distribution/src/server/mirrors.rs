@@ -1,25 +1,33 @@
 //! Repositories that are filled from other registries: on demand, and by the clock.
 //!
-//! Manifests and blobs are fetched when somebody asks for them first, verified, and stay. A tag is asked for again
+//! Manifests and blobs are fetched when somebody asks for them first, verified, and stay. A blob is given out while it
+//! comes, but for its last bytes, which wait until all of it is verified. A tag is asked for again
 //! after a while; when the other registry cannot be reached, what is here is given out.
 
 use super::entries::Folder;
 use super::far::Far;
 use super::live::Live;
+use super::reply::Body;
 use super::reply::Refusal;
 use super::route::Selector;
 use super::settings::{Mirror, Span};
 use super::store::Stored;
-use super::{App, blocking, manifests};
+use super::{App, blocking, filebody, manifests};
 use crate::client::Repository;
 use bytes::Bytes;
+use futures_util::stream::try_unfold;
 use http::StatusCode;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use std::collections::HashMap;
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use wharf_model::blobs::Ingest;
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::Digest;
 use wharf_oci::manifest::{Descriptor, Document, media};
@@ -194,50 +202,133 @@ pub(super) async fn blob_size(
     }
 }
 
-/// Fetches a blob that is not here; it goes on when the client goes away.
+/// How far a blob has come.
+#[derive(Debug, Clone)]
+enum State {
+    /// So many bytes are on the disk, not verified.
+    Coming(u64),
+    /// It is one of the repository's.
+    Whole,
+    /// Nobody gets more of it.
+    Failed,
+}
+
+/// A blob on its way from another registry. Those who want it read what is there of it.
+#[derive(Clone)]
+pub(super) struct Fetch {
+    pub(super) size: u64,
+    file: Arc<File>,
+    state: watch::Receiver<State>,
+}
+
+/// The blobs on their way, by repository and digest.
+#[derive(Default)]
+pub(super) struct Fetches(std::sync::Mutex<HashMap<(String, Digest), Fetch>>);
+
+impl Fetches {
+    fn table(&self) -> std::sync::MutexGuard<'_, HashMap<(String, Digest), Fetch>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fetch {
+    /// Waits until the blob has this many bytes, the last of them only when it is verified: nobody gets a whole blob
+    /// that is another than he asked for.
+    async fn until(&mut self, end: u64) -> std::io::Result<()> {
+        let size = self.size;
+        let ready = |state: &State| match state {
+            State::Coming(count) => *count >= end && end < size,
+            State::Whole | State::Failed => true,
+        };
+        // The sender ends without a word only with the process.
+        let state = self.state.wait_for(ready).await.map(|state| state.clone()).unwrap_or(State::Failed);
+        match state {
+            State::Failed => Err(std::io::Error::other("the other registry did not send the whole blob")),
+            State::Coming(_) | State::Whole => Ok(()),
+        }
+    }
+
+    /// The bytes from one up to, not with, another, as they come. Its end is an error when they do not.
+    pub(super) fn part(self, start: u64, end: u64) -> Body {
+        let stream = try_unfold((self, start), move |(mut fetch, at)| async move {
+            let next = (at + filebody::MAX_READ as u64).min(end);
+            if at >= next {
+                return Ok(None);
+            }
+            fetch.until(next).await?;
+            let file = Arc::clone(&fetch.file);
+            let length = usize::try_from(next - at).unwrap_or(0);
+            let read = tokio::task::spawn_blocking(move || filebody::read(&file, at, length));
+            let bytes = read.await.map_err(std::io::Error::other)??;
+            Ok::<_, std::io::Error>(Some((Frame::data(bytes), (fetch, next))))
+        });
+        StreamBody::new(stream).boxed_unsync()
+    }
+}
+
+/// Begins to fetch a blob that is not here, or finds it on its way; `None` when it has come meanwhile. It goes on when
+/// the client goes away.
 pub(super) async fn blob(
     app: &Arc<App>,
     live: &Arc<Live>,
     repository: &str,
     digest: &Digest,
-) -> Result<(), Refusal> {
-    let (app, live, repository, digest) =
-        (Arc::clone(app), Arc::clone(live), repository.to_owned(), digest.clone());
-    let fetched = tokio::spawn(async move {
-        let _turn = app.turns.wait(&repository, digest.as_str()).await;
-        let Some(upstream) = of(&live, &repository) else { return Err(Refusal::blob_unknown(&digest)) };
-        let (name, wanted) = (repository.clone(), digest.clone());
-        if blocking(&app, move |app| app.store.blob(&name, &wanted)).await?.is_some() {
-            return Ok(());
-        }
-        let size = blob_size(upstream, &repository, &digest).await?;
-        let fetched = fetch_blob(&app, upstream, &repository, &digest, size).await;
-        fetched.map_err(|error| refusal(error, || Refusal::blob_unknown(&digest)))
+) -> Result<Option<Fetch>, Refusal> {
+    let _turn = app.turns.wait(repository, digest.as_str()).await;
+    let key = (repository.to_owned(), digest.clone());
+    if let Some(fetch) = app.fetches.table().get(&key) {
+        return Ok(Some(fetch.clone()));
+    }
+    let (name, wanted) = key.clone();
+    if blocking(app, move |app| app.store.blob(&name, &wanted)).await?.is_some() {
+        return Ok(None);
+    }
+    let Some(upstream) = of(live, repository) else { return Err(Refusal::blob_unknown(digest)) };
+    let size = blob_size(upstream, repository, digest).await?;
+    let name = format!("mirror-{repository}-{digest}");
+    let begun = blocking(app, move |app| {
+        let ingest = app.store.blobs.ingest(&name)?;
+        Ok((ingest.reader()?, ingest))
     });
-    fetched.await.map_err(super::uploads::joined)?
+    let (file, ingest) = begun.await?;
+    let (told, state) = watch::channel(State::Coming(ingest.offset()));
+    let fetch = Fetch { size, file: Arc::new(file), state };
+    app.fetches.table().insert(key.clone(), fetch.clone());
+    let (app, live) = (Arc::clone(app), Arc::clone(live));
+    tokio::spawn(async move {
+        let fetched = fetch_blob(&app, &live, &key, size, ingest, &told).await;
+        if let Err(error) = &fetched {
+            tracing::warn!(error = error.full(), repository = key.0, "fetch from another registry");
+        }
+        app.fetches.table().remove(&key);
+        told.send_replace(if fetched.is_ok() { State::Whole } else { State::Failed });
+    });
+    Ok(Some(fetch))
 }
 
 async fn fetch_blob(
     app: &Arc<App>,
-    upstream: &Upstream,
-    repository: &str,
-    digest: &Digest,
+    live: &Live,
+    (repository, digest): &(String, Digest),
     size: u64,
+    mut ingest: Box<dyn Ingest>,
+    told: &watch::Sender<State>,
 ) -> Result<()> {
+    let upstream = of(live, repository).ok_or_else(|| Error::not_found("the mirror is gone"))?;
     let from = upstream.repository(repository)?;
-    let name = format!("mirror-{digest}");
-    let mut ingest = offloaded(app, move |app| app.store.blobs.ingest(&name)).await?;
     let start = ingest.offset();
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<Bytes>(QUEUE);
+    let written = told.clone();
     let writer = tokio::task::spawn_blocking(move || {
-        let mut written = Ok(());
+        let mut result = Ok(());
         while let Some(piece) = receiver.blocking_recv() {
-            written = ingest.write_all(&piece);
-            if written.is_err() {
+            result = ingest.write_all(&piece);
+            if result.is_err() {
                 break;
             }
+            written.send_replace(State::Coming(ingest.offset()));
         }
-        (ingest, written)
+        (ingest, result)
     });
     let blob = Descriptor::new(media::OCI_LAYER, digest.clone(), size);
     let downloaded = from.download(&blob, start, &sender).await;
@@ -249,7 +340,7 @@ async fn fetch_blob(
         ingest.keep()?;
         return Err(error);
     }
-    let (name, digest) = (repository.to_owned(), digest.clone());
+    let (name, digest) = (repository.clone(), digest.clone());
     offloaded(app, move |app| {
         let _held = app.store.holds.hold(&digest);
         ingest.commit(Some(&digest))?;
@@ -286,7 +377,10 @@ pub(super) async fn signatures(
     for layer in layers.await? {
         let (name, wanted) = (repository.to_owned(), layer.digest.clone());
         if blocking(app, move |app| app.store.blob(&name, &wanted)).await?.is_none() {
-            blob(app, live, repository, &layer.digest).await?;
+            if let Some(mut fetch) = blob(app, live, repository, &layer.digest).await? {
+                let whole = fetch.until(fetch.size).await;
+                whole.map_err(|e| Refusal::new(StatusCode::BAD_GATEWAY, "UNKNOWN", e.to_string()))?;
+            }
         }
     }
     Ok(())

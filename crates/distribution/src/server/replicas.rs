@@ -1,10 +1,11 @@
-//! Registries that get what is pushed here.
+//! Registries that get what is pushed here, and lose what is deleted if they are to.
 //!
 //! Each push of a manifest leaves a note, a file, for each replica that is to have it. The copier works the notes off
 //! and takes each away when it is done; those of a replica that cannot be reached wait, also over a restart.
 
 use super::entries::fs as files;
 use super::far::Far;
+use super::gc::Collected;
 use super::live::Live;
 use super::route::Selector;
 use super::settings::{Replica, any};
@@ -32,6 +33,9 @@ struct Note {
     registry: String,
     repository: String,
     reference: String,
+    /// It is to go there, not to come.
+    #[serde(default)]
+    gone: bool,
 }
 
 /// The notes of a registry.
@@ -55,12 +59,33 @@ impl Notes {
 
     /// Notes a push for every replica that is to have it.
     pub(super) fn add(&self, live: &Live, repository: &str, references: &[String]) -> Result<()> {
-        for replica in live.settings.replicas.iter().filter(|r| any(&r.repositories, repository)) {
+        self.note(live, repository, references, false)
+    }
+
+    /// Notes what was deleted for every replica that follows.
+    pub(super) fn add_deleted(&self, live: &Live, repository: &str, references: &[String]) -> Result<()> {
+        self.note(live, repository, references, true)
+    }
+
+    /// Notes what a collection took.
+    pub(super) fn add_collected(&self, live: &Live, collected: &Collected) -> Result<()> {
+        let tags = collected.tags.iter().filter_map(|name| name.rsplit_once(':'));
+        let manifests = collected.manifests.iter().filter_map(|name| name.split_once('@'));
+        for (repository, reference) in tags.chain(manifests) {
+            self.add_deleted(live, repository, &[reference.to_owned()])?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, live: &Live, repository: &str, references: &[String], gone: bool) -> Result<()> {
+        let wants = |r: &&Replica| any(&r.repositories, repository) && (!gone || r.deletes);
+        for replica in live.settings.replicas.iter().filter(wants) {
             for reference in references {
                 let note = Note {
                     registry: replica.registry.clone(),
                     repository: repository.to_owned(),
                     reference: reference.clone(),
+                    gone,
                 };
                 let text = serde_json::to_vec(&note)
                     .map_err(|e| Error::wrap(ErrorKind::Internal, "note what to copy", e))?;
@@ -163,7 +188,19 @@ async fn copy_note(app: &Arc<App>, copies: &Copies, note: &Note) -> Result<()> {
         Ok(digest) => Selector::Digest(digest),
         Err(_) => Selector::Tag(note.reference.clone()),
     };
-    copy(app, &copies.far.repository(&path)?, &note.repository, &selector, MAX_DEPTH).await
+    let to = copies.far.repository(&path)?;
+    if note.gone {
+        return match to.delete_manifest(selector.as_str()).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            // It never will: those behind it need not wait.
+            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Invalid) => {
+                tracing::error!(error = error.full(), "a replica keeps what was deleted here");
+                Ok(())
+            }
+            result => result,
+        };
+    }
+    copy(app, &to, &note.repository, &selector, MAX_DEPTH).await
 }
 
 /// Copies a manifest with what it names. What is no longer here is not copied.

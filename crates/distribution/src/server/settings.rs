@@ -272,7 +272,7 @@ pub struct Mirror {
     pub every: Option<Span>,
 }
 
-/// A registry that gets a copy of what is pushed here; what is deleted here stays there.
+/// A registry that gets a copy of what is pushed here.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Replica {
@@ -280,6 +280,9 @@ pub struct Replica {
     pub repositories: Vec<Pattern>,
     /// Its name.
     pub registry: String,
+    /// Whether what is deleted here, by request or by collection, is deleted there; else it stays there.
+    #[serde(default)]
+    pub deletes: bool,
     /// Stands before the repositories' names there.
     #[serde(default)]
     pub prefix: Option<String>,

@@ -76,7 +76,7 @@ mod tests {
         for (flags, why) in [
             (["--registry-mirror", "https://a.example/x"], "path, query, or fragment"),
             (["--registry-mirror", "a.example"], "no scheme specified"),
-            (["--http-proxy", "socks5://x"], "http:// or https://"),
+            (["--http-proxy", "socks4://x"], "or socks5://"),
         ] {
             let said = settings_in(&parsed(&flags), |_| None).unwrap_err().to_string();
             assert!(said.contains(why), "{said}");

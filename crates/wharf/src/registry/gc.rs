@@ -26,6 +26,10 @@ impl Gc {
         for name in names.map(String::as_str).chain(digests) {
             writeln!(out, "{name}").context("print")?;
         }
+        for (name, why) in &collected.unreadable {
+            let text = "cannot be read: nothing of its repository was collected. Push it again, or delete it";
+            writeln!(std::io::stderr(), "{name} {text} ({why})").context("print")?;
+        }
         let verb = if self.dry_run { "would be" } else { "were" };
         writeln!(
             out,
