@@ -376,11 +376,11 @@ pub(super) async fn signatures(
     });
     for layer in layers.await? {
         let (name, wanted) = (repository.to_owned(), layer.digest.clone());
-        if blocking(app, move |app| app.store.blob(&name, &wanted)).await?.is_none() {
-            if let Some(mut fetch) = blob(app, live, repository, &layer.digest).await? {
-                let whole = fetch.until(fetch.size).await;
-                whole.map_err(|e| Refusal::new(StatusCode::BAD_GATEWAY, "UNKNOWN", e.to_string()))?;
-            }
+        if blocking(app, move |app| app.store.blob(&name, &wanted)).await?.is_none()
+            && let Some(mut fetch) = blob(app, live, repository, &layer.digest).await?
+        {
+            let whole = fetch.until(fetch.size).await;
+            whole.map_err(|e| Refusal::new(StatusCode::BAD_GATEWAY, "UNKNOWN", e.to_string()))?;
         }
     }
     Ok(())
