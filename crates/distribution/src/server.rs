@@ -41,9 +41,9 @@ pub use tls::acceptor;
 
 use crate::client::RequestBody;
 use contents::{Contents, Here};
-use entries::Entries;
 use entries::fs::FileEntries;
 use entries::s3::BucketEntries;
+use entries::{Entries, Folder};
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -183,8 +183,10 @@ impl App {
         Ok(())
     }
 
+    /// Whether the root and the storage can be read.
     fn is_ready(&self) -> bool {
         std::fs::read_dir(&self.root).is_ok_and(|mut entries| entries.next().is_some_and(|e| e.is_ok()))
+            && self.store.entries.page(Folder::Catalog, None, 1).is_ok()
     }
 
     fn collect(&self, dry_run: bool) -> Result<Collected> {
@@ -229,6 +231,7 @@ fn lock(root: &Path) -> Result<File> {
 /// # Errors
 /// `Invalid`, with the reason.
 pub fn check(settings: Settings, root: &Path) -> Result<()> {
+    settings.storage.as_ref().map(|storage| Remote::open(&storage.s3)).transpose()?;
     Live::open(settings, root, false).map(drop)
 }
 

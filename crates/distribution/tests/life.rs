@@ -128,6 +128,26 @@ fn manifests_without_tags_and_what_hangs_on_others() {
 }
 
 #[test]
+fn signatures_stay_as_long_as_their_image() {
+    let registry =
+        serve(r#"{"gc": {"untagged": "1h"}, "retention": [{"repositories": ["*"], "keep-last": 1}]}"#);
+    let http = registry.http();
+    let (old, _) = http.push_image("a", "v1", b"old");
+    let tag = |digest: &Digest| format!("sha256-{}.sig", digest.hex());
+    http.push_image("a", &tag(&old), b"a signature");
+    age(&registry, 2);
+    let (new, _) = http.push_image("a", "v2", b"new");
+    http.push_image("a", &tag(&new), b"another");
+    let gone = gc(&registry);
+    assert_eq!((gone.tags, gone.manifests), (vec!["a:v1".to_owned()], vec![format!("a@{old}")]));
+    http.get(&format!("/v2/a/manifests/{}", tag(&new))).expect(200);
+    age(&registry, 2);
+    assert_eq!(gc(&registry).tags, [format!("a:{}", tag(&old))]);
+    http.get(&format!("/v2/a/manifests/{}", tag(&new))).expect(200);
+    http.get("/v2/a/manifests/v2").expect(200);
+}
+
+#[test]
 fn retention_and_immutable_tags() {
     let registry = serve("{}");
     let http = registry.http();

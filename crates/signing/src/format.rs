@@ -87,10 +87,16 @@ pub fn referrers_tag(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm(), digest.hex())
 }
 
-/// Whether a tag is one of those that belong to a digest: `sha256-<hex>` with or without `.sig`, `.att` or `.sbom`.
-pub fn is_attachment(tag: &str) -> bool {
+/// The digest that a tag belongs to, of those that belong to one: `sha256-<hex>` with or without `.sig`, `.att` or
+/// `.sbom`.
+pub fn subject_of(tag: &str) -> Option<Digest> {
     let bare = [".sig", ".att", ".sbom"].iter().find_map(|end| tag.strip_suffix(end)).unwrap_or(tag);
-    bare.replacen('-', ":", 1).parse::<Digest>().is_ok()
+    bare.replacen('-', ":", 1).parse().ok()
+}
+
+/// Whether a tag is one of those that belong to a digest.
+pub fn is_attachment(tag: &str) -> bool {
+    subject_of(tag).is_some()
 }
 
 /// What a layer is that may be a signature.
@@ -202,7 +208,8 @@ mod tests {
     fn tags() {
         let digest = Digest::sha256(b"x");
         for end in ["", ".sig", ".att", ".sbom"] {
-            assert!(is_attachment(&format!("{}{end}", referrers_tag(&digest))), "{end}");
+            let tag = format!("{}{end}", referrers_tag(&digest));
+            assert_eq!(subject_of(&tag).as_ref(), Some(&digest), "{end}");
         }
         assert_eq!(tag_of(&digest), format!("sha256-{}.sig", digest.hex()));
         assert!(!is_attachment("v1.sig") && !is_attachment("latest") && !is_attachment("sha256-12.sig"));

@@ -120,7 +120,7 @@ async fn handle(
     seen: &mut Seen,
 ) -> Result<Reply, Refusal> {
     let path = request.uri().path();
-    if let Some(answer) = status::health(app, path) {
+    if let Some(answer) = status::health(app, path).await {
         return Ok(answer);
     }
     let address = peer.address.ip().to_string();

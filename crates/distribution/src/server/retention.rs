@@ -1,13 +1,37 @@
-//! Which tags the retention rules keep.
+//! Which tags the retention rules keep. Those that belong to a digest (signatures, attestations) stay as long as it does.
 
 use super::entries::Folder;
 use super::settings::{Retention, Settings, any};
 use super::store::Store;
 use std::time::Duration;
 use wharf_model::Result;
+use wharf_signing::format::{is_attachment, subject_of};
 
 /// The tags of a repository that go. Those that are immutable never do.
 pub(super) fn superfluous(store: &Store, settings: &Settings, repository: &str) -> Result<Vec<String>> {
+    let mut gone = by_rules(store, settings, repository)?;
+    gone.extend(orphans(store, settings, repository)?);
+    gone.retain(|tag| !settings.is_immutable(repository, tag));
+    Ok(gone)
+}
+
+/// Tags that belong to a digest which is gone for as long as manifests without tags are kept.
+fn orphans(store: &Store, settings: &Settings, repository: &str) -> Result<Vec<String>> {
+    let Some(untagged) = settings.gc.untagged else { return Ok(Vec::new()) };
+    let mut gone = Vec::new();
+    store.entries.each(Folder::Tags(repository), &mut |tag| {
+        if let Some(subject) = subject_of(tag)
+            && !store.entries.has(Folder::Manifests(repository), subject.as_str())?
+            && store.entries.age(Folder::Tags(repository), tag)?.is_some_and(|age| age >= untagged.0)
+        {
+            gone.push(tag.to_owned());
+        }
+        Ok(())
+    })?;
+    Ok(gone)
+}
+
+fn by_rules(store: &Store, settings: &Settings, repository: &str) -> Result<Vec<String>> {
     let rules: Vec<&Retention> =
         settings.retention.iter().filter(|r| any(&r.repositories, repository)).collect();
     if rules.is_empty() {
@@ -15,14 +39,14 @@ pub(super) fn superfluous(store: &Store, settings: &Settings, repository: &str) 
     }
     let mut tags = Vec::new();
     store.entries.each(Folder::Tags(repository), &mut |tag| {
-        if let Some(age) = store.entries.age(Folder::Tags(repository), tag)? {
+        if !is_attachment(tag)
+            && let Some(age) = store.entries.age(Folder::Tags(repository), tag)?
+        {
             tags.push((age, tag.to_owned()));
         }
         Ok(())
     })?;
-    let mut gone = choose(&rules, tags);
-    gone.retain(|tag| !settings.is_immutable(repository, tag));
-    Ok(gone)
+    Ok(choose(&rules, tags))
 }
 
 /// Of tags with their ages those that some rule is about and no rule keeps.

@@ -6,7 +6,7 @@ use super::live::Live;
 use super::metrics::Elsewhere;
 use super::reply::{self, Refusal, Reply};
 use super::request::Context;
-use super::{App, access};
+use super::{App, access, blocking};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
@@ -17,10 +17,10 @@ use std::sync::atomic::Ordering;
 const MAX_FORM: usize = 16 << 10;
 
 /// `/healthz`: the process answers. `/ready`: its storage does, too.
-pub(super) fn health(app: &App, path: &str) -> Option<Reply> {
+pub(super) async fn health(app: &Arc<App>, path: &str) -> Option<Reply> {
     let ready = match path {
         "/healthz" => true,
-        "/ready" => app.is_ready(),
+        "/ready" => blocking(app, |app| Ok(app.is_ready())).await.unwrap_or(false),
         _ => return None,
     };
     let (status, text) = match ready {

@@ -3,7 +3,7 @@
 use super::registry_serve::Served;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wharf_e2e::{Done, Engine, binary, eventually, program, run_limited};
+use wharf_e2e::{Done, Engine, Terminal, binary, eventually, program, run_limited};
 
 fn fixture(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/signing").join(name).display().to_string()
@@ -115,6 +115,23 @@ fn keys_signatures_and_exit_statuses() {
     let own = std::fs::read_to_string(dir.join("own.pub")).unwrap();
     assert_eq!(std::fs::read_to_string(dir.join("import-cosign.pub")).unwrap(), own);
     wharf(dir, "new", &["sign", "--key", "import-cosign.key", &image]).ok();
+}
+
+#[test]
+fn a_password_is_typed_in_twice_and_not_shown() {
+    let home = tempfile::tempdir().unwrap();
+    let mut generate = Command::new(binary());
+    generate.args(["key", "generate", "--output-key-prefix"]).arg(home.path().join("cosign"));
+    for (again, code) in [("other", 1), ("hushhush", 0)] {
+        let mut terminal = Terminal::run(&generate);
+        terminal.expect("Enter password for private key: ");
+        terminal.press("hushhush\n");
+        terminal.expect("again: ");
+        terminal.press(&format!("{again}\n"));
+        let (status, shown) = terminal.end();
+        assert!(status == code && !shown.contains("hushhush"), "{status}: {shown}");
+    }
+    wharf(home.path(), "hushhush", &["key", "public"]).ok();
 }
 
 fn hang_up(pid: u32) {
