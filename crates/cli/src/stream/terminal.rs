@@ -48,7 +48,6 @@ impl Drop for RawMode {
 /// Reads a line from the terminal without showing it.
 pub(crate) fn read_secret(prompt: &str) -> Result<String, Failure> {
     use rustix::termios::LocalModes;
-    crate::context::print(prompt)?;
     let failed = |errno| Failure::new(format!("hide the terminal's input: {errno}"));
     let before = tcgetattr(stdin()).map_err(failed)?;
     let mut quiet = before.clone();
@@ -56,6 +55,8 @@ pub(crate) fn read_secret(prompt: &str) -> Result<String, Failure> {
     quiet.local_modes.insert(LocalModes::ECHONL);
     tcsetattr(stdin(), OptionalActions::Now, &quiet).map_err(failed)?;
     let restore = RawMode { before };
+    // Only now: who sees it may type.
+    crate::context::print(prompt)?;
     let mut secret = String::new();
     let read = stdin().read_line(&mut secret);
     drop(restore);
