@@ -5,6 +5,7 @@
 //! list of OCI runtimes by path, separated by commas; `WHARF_BENCH_DOCKER_PID` is the process whose memory, with that of
 //! all it started, is Docker's.
 
+pub(crate) mod compose;
 pub(crate) mod images;
 mod load;
 pub(crate) mod registry;

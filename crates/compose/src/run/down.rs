@@ -5,6 +5,8 @@ use super::report::Status;
 use super::{Run, all_done, container, state, stop_call};
 use crate::error::Error;
 use crate::plan::{Observed, label, order};
+use std::collections::BTreeMap;
+use tokio::sync::watch;
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::network::Inspect as Network;
 use wharf_docker_api::types::volume::ListResponse;
@@ -128,15 +130,7 @@ impl Run<'_> {
         if !orphans.is_empty() && !options.orphans {
             self.report.warn(&super::up::orphans_warning(&orphans));
         }
-        let removed = self
-            .backwards(&all, async |one: &Observed| {
-                if ["running", "restarting", "paused"].contains(&one.state.as_str()) {
-                    self.stop(one, options.timeout).await?;
-                }
-                self.remove(one, true).await
-            })
-            .await;
-        removed?;
+        self.take_away(&all, options.timeout).await?;
         if !options.services.is_empty() {
             return self.images_away(options).await;
         }
@@ -145,6 +139,33 @@ impl Run<'_> {
             self.volumes_away().await?;
         }
         self.images_away(options).await
+    }
+
+    /// Stops containers, each when those that need it are stopped, and removes each while others still stop.
+    async fn take_away(&self, all: &[Observed], timeout: Option<i64>) -> Result<(), Error> {
+        let project = &self.loaded.project;
+        let running = |one: &Observed| ["running", "restarting", "paused"].contains(&one.state.as_str());
+        let mut left: BTreeMap<&str, watch::Sender<usize>> = BTreeMap::new();
+        for one in all {
+            left.entry(one.service())
+                .or_insert_with(|| watch::Sender::new(0))
+                .send_modify(|count| *count += 1);
+        }
+        let each = all.iter().map(async |one| {
+            for dependent in project.dependents(one.service()) {
+                if let Some(count) = left.get(dependent).filter(|_| dependent != one.service()) {
+                    // The sender is ours: it lives as long as we wait.
+                    let _ = count.subscribe().wait_for(|count| *count == 0).await;
+                }
+            }
+            let stopped = if running(one) { self.stop(one, timeout).await } else { Ok(()) };
+            if let Some(count) = left.get(one.service()) {
+                count.send_modify(|count| *count -= 1);
+            }
+            stopped?;
+            self.remove(one, true).await
+        });
+        all_done(futures(each).await)
     }
 
     async fn networks_away(&self) -> Result<(), Error> {

@@ -95,7 +95,7 @@ pub(crate) async fn run(context: &Context, work: &Work, options: &up::Options, h
         status: 0,
     };
     let mut up = Box::pin(run.up(options));
-    let mut is_up = false;
+    let (mut is_up, mut stops) = (false, false);
     let watching: Task<'_> = match how.watch {
         true => Box::pin(super::watch::run_for(context, work)),
         false => Box::pin(std::future::pending()),
@@ -111,17 +111,16 @@ pub(crate) async fn run(context: &Context, work: &Work, options: &up::Options, h
                 let made = made?;
                 work.screen.settle();
                 going.already_running(&made).await?;
-                if going.running.is_empty() {
+                if stops || going.running.is_empty() {
                     break Ok(());
                 }
             }
             Some((one, connection)) = joined.recv() => going.follow(one, connection),
             event = events.next() => {
                 let Some(event) = event? else { return Err(Failure::new("the engine ended its events")) };
-                if going.take(&event).await? && is_up {
-                    break Ok(());
-                }
-                if is_up && going.running.is_empty() {
+                // One may end while others are still to start.
+                stops |= going.take(&event).await?;
+                if is_up && (stops || going.running.is_empty()) {
                     break Ok(());
                 }
             }

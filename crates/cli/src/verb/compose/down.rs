@@ -12,7 +12,7 @@ pub(crate) struct Options {
     #[arg(long)]
     remove_orphans: bool,
     /// Remove images: all, or local for those without a name of their own
-    #[arg(long, value_name = "string", num_args(0..=1), require_equals = true, default_missing_value = "local")]
+    #[arg(long, value_name = "string")]
     rmi: Option<String>,
     /// Seconds to wait before killing
     #[arg(short = 't', long, value_name = "int")]

@@ -133,6 +133,8 @@ fn files(
     dir: &str,
     mounts: &mut Vec<Mount>,
 ) -> Result<(), Error> {
+    // Docker's tool says it of secrets alone, which makes no difference.
+    let is_secret = dir != "/";
     for reference in wanted {
         let Some(file) = known.get(&reference.source) else { continue };
         if file.external {
@@ -149,7 +151,7 @@ fn files(
             source: file.file.clone(),
             target: target(reference, dir),
             read_only: true,
-            bind_options: Some(BindOptions::default()),
+            bind_options: is_secret.then(BindOptions::default),
             ..Mount::default()
         });
     }

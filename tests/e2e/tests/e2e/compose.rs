@@ -1,0 +1,93 @@
+//! Compose: what the other modules about it share, and the two clients that do the same with one engine.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use wharf_e2e::Engine;
+use wharf_e2e::{Done, run_limited};
+
+/// Who brings a project up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Client {
+    /// `wharf compose`.
+    Ours,
+    /// Docker's plugin.
+    Plugin,
+}
+
+/// A directory with Compose files, and an engine to bring them up.
+pub(crate) struct Project<'a> {
+    pub(crate) engine: &'a Engine,
+    dir: PathBuf,
+}
+
+impl<'a> Project<'a> {
+    /// A directory of that name with one file; the name is the project's.
+    pub(crate) fn new(engine: &'a Engine, name: &str, file: &str) -> Self {
+        let dir = engine.path(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        let project = Self { engine, dir };
+        project.write("compose.yaml", file);
+        project
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// A command of ours.
+    pub(crate) fn ours(&self, args: &[&str]) -> Done {
+        let mut command = self.engine.wharf();
+        command.arg("compose").args(args).current_dir(&self.dir);
+        run_limited(&mut command, "")
+    }
+
+    /// A command of either; `None` where there is no plugin.
+    pub(crate) fn with(&self, client: Client, args: &[&str]) -> Option<Done> {
+        match client {
+            Client::Ours => Some(self.ours(args)),
+            Client::Plugin => {
+                let mut command = plugin()?;
+                command.args(args).current_dir(&self.dir).env("DOCKER_HOST", self.engine.host());
+                Some(run_limited(&mut command, ""))
+            }
+        }
+    }
+
+    /// What the engine says of a container.
+    pub(crate) fn inspect(&self, container: &str) -> serde_json::Value {
+        let text = self.engine.run(&["inspect", container]).ok();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()[0].take()
+    }
+
+    /// One value of it, by a Go template.
+    pub(crate) fn shown(&self, container: &str, template: &str) -> String {
+        self.engine.run(&["inspect", "--format", template, container]).ok()
+    }
+}
+
+/// Docker's plugin, which stands beside the docker client that `DOCKER_BIN` names, or where Debian has it.
+pub(crate) fn plugin() -> Option<Command> {
+    let beside = std::env::var_os("DOCKER_BIN")
+        .map(|docker| Path::new(&docker).with_file_name("cli-plugins/docker-compose"));
+    let usual =
+        ["/usr/libexec/docker/cli-plugins/docker-compose", "/usr/lib/docker/cli-plugins/docker-compose"];
+    let path = beside.into_iter().chain(usual.map(PathBuf::from)).find(|path| path.is_file())?;
+    Some(Command::new(path))
+}
+
+/// Both clients, or ours alone with a word about it.
+pub(crate) fn clients() -> Vec<Client> {
+    if plugin().is_none() {
+        println!(
+            "skipped: there is no Compose plugin on this host (beside DOCKER_BIN); its half of the test"
+        );
+        return vec![Client::Ours];
+    }
+    vec![Client::Ours, Client::Plugin]
+}
