@@ -4,6 +4,7 @@
 //! with the files of `tests/fuzz/corpus/TARGET/` and with changes of them that are the same in every run.
 #![forbid(unsafe_code)]
 
+mod compose;
 mod disk;
 mod documents;
 mod driver;
@@ -15,7 +16,9 @@ pub use driver::drive;
 pub type Run = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Run); 13] = [
+pub const TARGETS: [(&str, Run); 15] = [
+    ("compose", compose::compose),
+    ("variables", compose::variables),
     ("create", packets::create),
     ("query", packets::query),
     ("netlink", packets::netlink),

@@ -33,6 +33,8 @@ macro_rules! targets {
 }
 
 targets!(
+    compose,
+    variables,
     create,
     query,
     netlink,

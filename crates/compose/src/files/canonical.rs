@@ -34,10 +34,10 @@ const SECTIONS: [(&str, Each); 5] = [
 
 /// A service alone.
 pub fn service(service: &mut Node) -> Result<(), Error> {
-    for key in ["environment", "annotations", "sysctls", "storage_opt"] {
-        key_values(service, key)?;
+    key_values(service, "environment")?;
+    for key in ["labels", "annotations", "sysctls", "storage_opt"] {
+        labels(service, key)?;
     }
-    labels(service, "labels")?;
     for key in ["dns", "dns_search", "tmpfs", "label_file"] {
         list(service, key);
     }
@@ -123,7 +123,7 @@ pub fn service(service: &mut Node) -> Result<(), Error> {
 fn build(build: &mut Node) -> Result<(), Error> {
     wrap(build, "context");
     key_values(build, "args")?;
-    key_values(build, "additional_contexts")?;
+    labels(build, "additional_contexts")?;
     labels(build, "labels")?;
     extra_hosts(build)?;
     each(build, "secrets", |item| {
@@ -167,7 +167,7 @@ fn device_request(request: &mut Node) -> Result<(), Error> {
             _ => {}
         }
     }
-    key_values(request, "options")
+    labels(request, "options")
 }
 
 fn device(device: &mut Node) -> Result<(), Error> {
@@ -406,6 +406,7 @@ fn set_of(owner: &mut Node, key: &str, value: impl Fn(&Node) -> Value) -> Result
     Ok(())
 }
 
+/// Pairs of texts: a key alone has an empty one.
 fn labels(owner: &mut Node, key: &str) -> Result<(), Error> {
     key_values(owner, key)?;
     let Some(node) = owner.get_mut(key) else { return Ok(()) };

@@ -208,7 +208,7 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
         no_interpolate: options.no_interpolate,
         no_paths: options.no_paths,
         // Variables stand for values of any type.
-        check: (!options.no_interpolate).then_some(|file| read::read::<Alone>(file, "").map(drop)),
+        check: (!options.no_interpolate).then_some(check),
     };
     let merged = load.run(&place.environment)?;
     let mut tree = merged.tree;
@@ -260,6 +260,11 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
         warnings: merged.warnings,
         raw: Tree::Null,
     })
+}
+
+/// Finds fault with one file, in long forms: attributes that are not there, values of wrong types.
+pub fn check(file: &Node) -> Result<(), Error> {
+    read::read::<Alone>(file, "").map(drop)
 }
 
 /// A file by itself: a project, with what only files have.

@@ -9,8 +9,8 @@ use serde::de::{
 use std::fmt;
 
 /// Attributes that may be `null`.
-const NULLABLE: [&str; 8] =
-    ["command", "entrypoint", "deploy", "develop", "networks", "volumes", "secrets", "configs"];
+const NULLABLE: [&str; 9] =
+    ["command", "entrypoint", "deploy", "develop", "pid", "networks", "volumes", "secrets", "configs"];
 
 /// Reads a value of the given type. `path` names it in errors.
 pub fn read<T: DeserializeOwned>(node: &Node, path: &str) -> Result<T, Error> {
@@ -210,7 +210,10 @@ impl<'de, 'a: 'de> Deserializer<'de> for Reading<'a> {
             if entry.key.starts_with("x-") {
                 extensions.push(entry);
             } else if fields.contains(&entry.key.as_str()) && !entry.key.starts_with('#') {
-                if entry.node.value == Value::Null && !NULLABLE.contains(&entry.key.as_str()) {
+                if entry.node.value == Value::Null {
+                    if NULLABLE.contains(&entry.key.as_str()) {
+                        continue;
+                    }
                     let message = format!("{} must not be empty", self.below(&entry.key));
                     return Err(Fault { at: Some(entry.node.at.clone()), message });
                 }

@@ -369,6 +369,7 @@ impl<'de> Deserialize<'de> for Ulimit {
                     match key.as_str() {
                         "soft" => limit.soft = map.next_value()?,
                         "hard" => limit.hard = map.next_value()?,
+                        key if key.starts_with("x-") => drop(map.next_value::<super::tree::Tree>()?),
                         _ => {
                             let message =
                                 format!("additional properties '{key}' not allowed: there are soft and hard");
