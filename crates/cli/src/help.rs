@@ -65,8 +65,26 @@ pub(crate) fn group(name: &str, group: &str) -> String {
     for (verb, about) in VERBS.iter().filter_map(|verb| Some((verb.within(group)?, verb.about))) {
         let _ = writeln!(text, "  {verb:<NAME_WIDTH$}{about}");
     }
+    if group == "compose" {
+        text.push_str(COMPOSE_OPTIONS);
+    }
     text + "\nRun '" + name + " " + group + " COMMAND --help' for more information on a command.\n"
 }
+
+/// What stands between `compose` and its verb.
+const COMPOSE_OPTIONS: &str = "
+Options, before the command:
+      --all-resources              Keep resources that no service uses
+      --ansi string                Colours and moving progress: never, always or auto
+      --dry-run                    Say what would be done, and do nothing
+      --env-file stringArray       File of variables instead of .env
+  -f, --file stringArray           Compose file; more than one are merged
+      --parallel int               Most calls of the engine at a time
+      --profile stringArray        Profile to turn on
+      --progress string            How steps are shown: auto, tty, plain, json or quiet
+      --project-directory string   Directory that paths are relative to (default: that of the first file)
+  -p, --project-name string        Name of the project
+";
 
 /// The help of a verb, made from its flags.
 pub(crate) fn verb(program: &str, verb: &Verb) -> String {

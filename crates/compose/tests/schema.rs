@@ -2,6 +2,8 @@
 //!
 //! The schema is in the binary of Docker's plugin, where the host has that; without it the test says so and passes.
 
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use wharf_compose::Error;

@@ -37,6 +37,8 @@ pub struct Plan<'a> {
     pub linked: Vec<(String, Observed)>,
     /// Containers whose volumes it has, each with a mode: the service has them without, for its hash.
     pub volumes_from: Vec<String>,
+    /// The engine's socket on its machine, for `use_api_socket`.
+    pub socket: String,
     /// Of `run`: its labels, and no names of the service in networks.
     pub one_off: Option<OneOff>,
     /// Containers of `run` that go by themselves.

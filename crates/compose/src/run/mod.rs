@@ -22,7 +22,7 @@ use crate::plan::Observed;
 use crate::project::Loaded;
 use std::path::Path;
 use std::pin::Pin;
-use wharf_docker_api::client::{Body, Call, Client, Query, segment};
+use wharf_docker_api::client::{Body, Call, Client, Endpoint, Query, segment};
 
 /// Where a build's Dockerfile comes from.
 #[derive(Debug)]
@@ -74,6 +74,14 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// The engine's socket: ours where we speak to one, for that is on its machine.
+    pub(crate) fn socket(&self) -> String {
+        match self.client.endpoint() {
+            Endpoint::Unix(path) => path.display().to_string(),
+            _ => "/var/run/docker.sock".into(),
+        }
+    }
+
     /// One change of the engine's, when it is its turn; nothing of the answer is wanted.
     pub(crate) async fn change(&self, what: &str, call: Call) -> Result<(), Error> {
         if self.dry_run {

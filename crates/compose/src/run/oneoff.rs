@@ -73,6 +73,7 @@ impl Run<'_> {
             inherited: BTreeMap::new(),
             linked: Vec::new(),
             volumes_from: service.volumes_from.clone(),
+            socket: self.socket(),
             one_off: Some(OneOff { slug: options.slug.clone(), aliases: options.aliases }),
             auto_remove: false,
         };

@@ -18,10 +18,13 @@ impl Run<'_> {
         let configs = plan.service.configs.iter().map(|wanted| (wanted, &project.configs, "/"));
         let mut archive = Vec::new();
         for (wanted, known, dir) in secrets.chain(configs) {
-            let Some(file) = known.get(&wanted.source).filter(|file| file.file.is_empty()) else { continue };
+            let Some(file) = known.get(&wanted.source) else { continue };
+            if !file.file.is_empty() && !mounts::is_copied(wanted, file, plan.service.read_only) {
+                continue;
+            }
             let content = self.content(&wanted.source, file)?;
             let target = mounts::target(wanted, dir);
-            entry(&mut archive, target.trim_start_matches('/'), content.as_bytes(), wanted)?;
+            entry(&mut archive, target.trim_start_matches('/'), &content, wanted)?;
         }
         if archive.is_empty() {
             return Ok(());
@@ -33,12 +36,16 @@ impl Run<'_> {
         Ok(self.client.done(call).await?)
     }
 
-    fn content(&self, name: &str, file: &FileObject) -> Result<String, Error> {
+    fn content(&self, name: &str, file: &FileObject) -> Result<Vec<u8>, Error> {
+        if !file.file.is_empty() {
+            let path = std::path::PathBuf::from(&file.file);
+            return std::fs::read(&path).map_err(|source| Error::Read { path, source });
+        }
         if file.environment.is_empty() {
-            return Ok(file.content.clone());
+            return Ok(file.content.clone().into_bytes());
         }
         let value = self.loaded.environment.get(&file.environment);
-        value.map(str::to_owned).ok_or_else(|| {
+        value.map(|value| value.as_bytes().to_vec()).ok_or_else(|| {
             Error::project(format!(
                 "environment variable {:?} required by file {name:?} is not set",
                 file.environment

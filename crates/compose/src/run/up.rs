@@ -336,6 +336,7 @@ impl Run<'_> {
             inherited: BTreeMap::new(),
             linked: linked.clone(),
             volumes_from: volumes_from.to_vec(),
+            socket: self.socket(),
             one_off: None,
             auto_remove: false,
         };

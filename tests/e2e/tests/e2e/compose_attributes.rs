@@ -197,7 +197,7 @@ services:
     stop_signal: SIGKILL
     environment: {A: "1"}
     env_file: [{path: app.env, format: raw}]
-    secrets: [tok, {source: env, target: other, mode: 0400, uid: "33"}]
+    secrets: [tok, {source: tok, target: owned, uid: "33", mode: 0440}, {source: env, target: other, mode: 0400, uid: "33"}]
     configs: [{source: cc, target: /etc/cc}]
     extra_hosts: [far=10.1.2.3]
     tmpfs: /scratch
@@ -220,7 +220,7 @@ configs: {cc: {content: "for ${COMPOSE_PROJECT_NAME}"}}
     let inside = |command: &str| project.ours(&["exec", "-T", "web", "sh", "-c", command]).ok();
     assert_eq!(inside("echo $A $RAW; pwd"), "1 '$x'\n/etc");
     assert_eq!(inside("cat /run/secrets/tok /run/secrets/other /etc/cc"), "from a file\nwhisperfor effects");
-    assert_eq!(inside("stat -c '%a %u' /run/secrets/other"), "400 33");
+    assert_eq!(inside("stat -c '%a %u' /run/secrets/other /run/secrets/owned"), "400 33\n440 33");
     assert_eq!(inside("grep far /etc/hosts; cat /after; ls /img/passwd"), "10.1.2.3\tfar\nhook\n/img/passwd");
     assert!(inside("mount").contains(" on /scratch type tmpfs"));
     assert_eq!(project.shown("effects-after-1", "{{.State.Running}}"), "true");

@@ -81,8 +81,9 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if options.quiet {
         return Ok(0);
     }
-    if options.no_interpolate && options.format.as_deref() != Some("json") {
-        print(yaml::text(&loaded.raw))?;
+    if options.no_interpolate {
+        let is_json = options.format.as_deref() == Some("json");
+        print(if is_json { json::pretty(&loaded.raw) } else { yaml::text(&loaded.raw) })?;
         return Ok(0);
     }
     if options.volumes || options.networks {
@@ -205,14 +206,14 @@ fn variables(loaded: &Loaded) -> Outcome {
 
 /// Puts the digests of registries behind the names of images.
 async fn digests(context: &Context, project: &mut Project) -> Result<(), Failure> {
-    use wharf_docker_api::client::{Call, segment};
+    use wharf_docker_api::client::Call;
     context.engine().await?;
     for service in project
         .services
         .values_mut()
         .filter(|service| !service.image.is_empty() && !service.image.contains('@'))
     {
-        let call = Call::get(format!("/distribution/{}/json", segment(&service.image)));
+        let call = Call::get(crate::verb::image::distribution(&service.image, "/json"));
         let found: serde_json::Value = context.client.json(call).await?;
         let digest = found["Descriptor"]["digest"].as_str().unwrap_or_default();
         service.image = format!("{}@{digest}", service.image);

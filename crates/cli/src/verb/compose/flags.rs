@@ -66,9 +66,8 @@ impl Making {
             recreate,
             recreate_needed: if self.no_recreate { Recreate::Never } else { Recreate::Diverged },
             services: services.to_vec(),
-            remove_orphans: self.remove_orphans,
-            ignore_orphans: std::env::var("COMPOSE_IGNORE_ORPHANS")
-                .is_ok_and(|on| ["1", "true"].contains(&on.as_str())),
+            remove_orphans: self.remove_orphans || is_on("COMPOSE_REMOVE_ORPHANS"),
+            ignore_orphans: is_on("COMPOSE_IGNORE_ORPHANS"),
             yes: self.yes,
             images: Policy {
                 build: self.build || pull == "build",
@@ -100,6 +99,11 @@ pub(crate) fn scale(project: &mut wharf_compose::project::Project, pairs: &[Stri
         }
     }
     Ok(())
+}
+
+/// Whether a variable says yes.
+fn is_on(name: &str) -> bool {
+    std::env::var(name).is_ok_and(|on| ["1", "true"].contains(&on.as_str()))
 }
 
 /// Seconds as a duration.

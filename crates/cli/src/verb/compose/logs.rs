@@ -5,8 +5,12 @@ use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 use crate::format::time::now;
 use crate::parse::duration::timestamp;
-use wharf_compose::plan::Observed;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::BTreeMap;
+use wharf_compose::plan::{Observed, label};
 use wharf_compose::run::logs;
+use wharf_docker_api::client::{Call, Query};
+use wharf_docker_api::types::system::Event;
 
 /// Flags of `compose logs`.
 #[derive(Debug, clap::Args)]
@@ -68,7 +72,58 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         }
         return Ok(0);
     }
-    let followed = futures_util::future::join_all(found.iter().map(|one| run.logs(one, &wanted))).await;
-    followed.into_iter().collect::<Result<(), _>>()?;
-    Ok(0)
+    follow(context, &work, &found, &wanted, &options.services).await
+}
+
+/// Follows what runs, and what is started again or anew meanwhile, until nothing runs any more.
+async fn follow(
+    context: &Context,
+    work: &Work,
+    found: &[Observed],
+    wanted: &logs::Options,
+    services: &[String],
+) -> Outcome {
+    let run = work.run(context);
+    let of = format!("{}={}", label::PROJECT, work.loaded.project.name);
+    let query = Query::new().filters([("type", "container"), ("label", of.as_str())]);
+    let mut events = context.client.stream(Call::get("/events").query(query)).await?.json::<Event>();
+    let one_log = |one: Observed, options: logs::Options| async move { run.logs(&one, &options).await };
+    let mut tasks: FuturesUnordered<_> =
+        found.iter().map(|one| one_log(one.clone(), wanted.clone())).collect();
+    let mut ended: BTreeMap<String, String> = BTreeMap::new();
+    loop {
+        tokio::select! {
+            done = tasks.next() => match done {
+                Some(done) => done?,
+                None => return Ok(0),
+            },
+            event = events.next() => {
+                let Some(event) = event? else { return Ok(0) };
+                let labels = event.actor.attributes;
+                let service = labels.get(label::SERVICE).cloned().unwrap_or_default();
+                if labels.get(label::ONE_OFF).is_some_and(|on| on == "True") || !(services.is_empty() || services.contains(&service)) {
+                    continue;
+                }
+                let id = event.actor.id;
+                match event.action.as_str() {
+                    "die" => {
+                        let at = format!("{}.{:09}", event.time_nano / 1_000_000_000, event.time_nano % 1_000_000_000);
+                        ended.insert(id, at);
+                    }
+                    "start" => {
+                        // All of a new one; of one that was here before, what it writes in its new life.
+                        let known = found.iter().any(|one| one.id == id);
+                        let since = ended.remove(&id);
+                        if known && since.is_none() {
+                            continue;
+                        }
+                        let name = labels.get("name").cloned().unwrap_or_default();
+                        let one = Observed { id, name, labels, ..Observed::default() };
+                        tasks.push(one_log(one, logs::Options { since, tail: "all".into(), ..wanted.clone() }));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
 }

@@ -53,15 +53,16 @@ impl Screen {
     pub(crate) fn new(globals: &super::Globals) -> Self {
         let is_terminal = rustix::termios::isatty(io::stderr());
         let named = globals.progress.clone().or_else(|| std::env::var("COMPOSE_PROGRESS").ok());
+        let ansi = globals.ansi.clone().or_else(|| std::env::var("COMPOSE_ANSI").ok());
         let progress = match named.as_deref() {
             Some("plain") => Progress::Plain,
             Some("tty") => Progress::Terminal,
             Some("json") => Progress::Json,
             Some("quiet") => Progress::Quiet,
-            _ if is_terminal && globals.ansi.as_deref() != Some("never") => Progress::Terminal,
+            _ if is_terminal && ansi.as_deref() != Some("never") => Progress::Terminal,
             _ => Progress::Plain,
         };
-        let colour = match globals.ansi.as_deref() {
+        let colour = match ansi.as_deref() {
             Some("always") => true,
             Some("never") => false,
             _ => terminal::stdout_is_terminal() && std::env::var_os("NO_COLOR").is_none(),

@@ -23,7 +23,7 @@ fn path(image: &str, call: &str) -> String {
 }
 
 /// The path of a call about what a registry has.
-pub(super) fn distribution(image: &str, call: &str) -> String {
+pub(in crate::verb) fn distribution(image: &str, call: &str) -> String {
     format!("/distribution/{}{call}", encoded(image))
 }
 

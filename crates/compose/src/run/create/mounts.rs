@@ -39,11 +39,11 @@ pub(super) fn add(project: &Project, plan: &Plan<'_>, host: &mut HostConfig) -> 
             });
         }
     }
-    files(&plan.service.configs, &project.configs, "/", &mut mounts)?;
-    files(&plan.service.secrets, &project.secrets, "/run/secrets/", &mut mounts)?;
+    let read_only = plan.service.read_only;
+    files(&plan.service.configs, &project.configs, "/", read_only, &mut mounts)?;
+    files(&plan.service.secrets, &project.secrets, "/run/secrets/", read_only, &mut mounts)?;
     if plan.service.use_api_socket {
-        let socket = ["/var/run/docker.sock"; 2].map(str::to_owned);
-        let [source, target] = socket;
+        let (source, target) = (plan.socket.clone(), "/var/run/docker.sock".to_owned());
         mounts.push(Mount {
             kind: "bind".into(),
             source,
@@ -131,6 +131,7 @@ fn files(
     wanted: &[FileReference],
     known: &crate::project::Map<FileObject>,
     dir: &str,
+    read_only: bool,
     mounts: &mut Vec<Mount>,
 ) -> Result<(), Error> {
     // Docker's tool says it of secrets alone, which makes no difference.
@@ -143,7 +144,7 @@ fn files(
                 reference.source
             )));
         }
-        if file.file.is_empty() {
+        if file.file.is_empty() || is_copied(reference, file, read_only) {
             continue;
         }
         mounts.push(Mount {
@@ -156,6 +157,13 @@ fn files(
         });
     }
     Ok(())
+}
+
+/// Whether a file is written into the container like a text. A mount shows the file's own owner and mode, so one that is to have
+/// others is a copy; but not in a container that nothing can be written into.
+pub(crate) fn is_copied(reference: &FileReference, file: &FileObject, read_only: bool) -> bool {
+    let asked = !reference.uid.is_empty() || !reference.gid.is_empty() || reference.mode.is_some();
+    asked && !read_only && std::path::Path::new(&file.file).is_file()
 }
 
 /// Where a secret or config is in the container: beneath the usual directory unless an absolute path is given.
