@@ -61,7 +61,8 @@ async fn project(context: &Context, build: bool) -> Outcome {
 /// Builds the directory's image and runs one container of it, in the place of the one from last time.
 async fn image(context: &Context, here: &Path, dockerfile: &Path) -> Outcome {
     let name = here.file_name().map(|name| names::normalize(&name.to_string_lossy())).unwrap_or_default();
-    let name = if name.is_empty() { "app".to_owned() } else { name };
+    // A container's name has two characters or more.
+    let name = if name.len() < 2 { "app".to_owned() } else { name };
     let path = |path: &Path| path.display().to_string();
     let words = ["--tag", &name, "--file", &path(dockerfile), &path(here)].map(str::to_owned).to_vec();
     let status = delegate::call(context, "build", words).await?;
