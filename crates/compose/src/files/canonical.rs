@@ -226,9 +226,6 @@ fn service_volumes(service: &mut Node) -> Result<(), Error> {
         if let Some(volume) = item.get_mut("volume") {
             labels(volume, "labels")?;
         }
-        if item.get("type").and_then(Node::as_text) == Some("bind") && item.get("bind").is_none() {
-            item.set("bind", Node::map([("create_host_path", Value::Bool(true))], &item.at.clone()));
-        }
         Ok(())
     })
 }

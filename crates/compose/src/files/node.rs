@@ -91,7 +91,7 @@ impl Node {
             Value::Text(text) => Some(text.clone()),
             Value::Bool(on) => Some(on.to_string()),
             Value::Int(number) => Some(number.to_string()),
-            Value::Float(number) => Some(number.to_string()),
+            Value::Float(number) => Some(super::units::go_float(*number)),
             Value::Null | Value::List(_) | Value::Map(_) => None,
         }
     }

@@ -73,7 +73,10 @@ pub fn is_remote(context: &str) -> bool {
 }
 
 fn absolute(node: &mut Node, dir: &Path) {
-    if let Value::Text(text) = &mut node.value {
+    // One that is absolute stays as it is written, as with Docker.
+    if let Value::Text(text) = &mut node.value
+        && !text.starts_with('/')
+    {
         *text = join(dir, text).to_string_lossy().into_owned();
     }
 }

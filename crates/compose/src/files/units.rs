@@ -81,6 +81,19 @@ pub fn go_duration(nanoseconds: i64) -> String {
     format!("{sign}{text}")
 }
 
+/// A number as Go prints it: the shortest digits, with an exponent from a million on and below a ten-thousandth.
+pub fn go_float(number: f64) -> String {
+    let shortest = format!("{number:e}");
+    let Some((digits, exponent)) = shortest.split_once('e') else { return number.to_string() };
+    match exponent.parse::<i32>() {
+        Ok(exponent) if number != 0.0 && !(-4..6).contains(&exponent) && number.is_finite() => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.abs())
+        }
+        _ => number.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,6 +106,12 @@ mod tests {
             assert_eq!(bytes(text), Some(expected), "{text}");
         }
         assert_eq!((bytes("x"), bytes("5q"), bytes("")), (None, None, None));
+    }
+
+    #[test]
+    fn floats() {
+        let shown = [1.5, 1000.0, 1e6, 1.5e-7, 0.25, 123_456_789_012_345_680_000.0, 0.0].map(go_float);
+        assert_eq!(shown.join(" "), "1.5 1000 1e+06 1.5e-07 0.25 1.2345678901234568e+20 0");
     }
 
     #[test]

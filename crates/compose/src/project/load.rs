@@ -246,6 +246,7 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
         validate::validate(&project, &disabled)?;
     }
     resolve::labels(&mut project, &place.environment, &place.dir)?;
+    resolve::inherited(&mut project, &place.environment);
     if !options.no_env_resolution {
         resolve::resolve(&mut project, &place.environment, &place.dir)?;
     }

@@ -7,6 +7,13 @@ use crate::files::{Environment, dotenv};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Gives variables of services that have no value ours.
+pub fn inherited(project: &mut Project, environment: &Environment) {
+    for service in project.services.values_mut() {
+        inherit(&mut service.environment, environment);
+    }
+}
+
 /// Gives services their environment. Paths that are relative are so to `dir`.
 pub fn resolve(project: &mut Project, environment: &Environment, dir: &Path) -> Result<(), Error> {
     for service in project.services.values_mut() {

@@ -95,6 +95,7 @@ fn one(project: &Project, disabled: &Map<Service>, name: &str, service: &Service
             return Err(format!("service {name:?}: invalid mount config: a target is required"));
         }
     }
+    targets(name, service)?;
     if let Some(secret) = service.secrets.iter().find(|secret| !project.secrets.contains_key(&secret.source))
     {
         return Err(undefined("secret", &secret.source, &mut project.secrets.keys()));
@@ -107,6 +108,29 @@ fn one(project: &Project, disabled: &Map<Service>, name: &str, service: &Service
         return Err(undefined("model", model, &mut project.models.keys()));
     }
     twice(service)
+}
+
+/// One place in a container is for one mount.
+fn targets(name: &str, service: &Service) -> Result<(), String> {
+    let volumes = service
+        .volumes
+        .iter()
+        .enumerate()
+        .map(|(at, volume)| (volume.target.as_str(), format!("volumes[{at}]")));
+    let tmpfs = service
+        .tmpfs
+        .iter()
+        .enumerate()
+        .map(|(at, text)| (text.split(':').next().unwrap_or_default(), format!("tmpfs[{at}]")));
+    let mut known: BTreeMap<&str, String> = BTreeMap::new();
+    for (target, what) in volumes.chain(tmpfs) {
+        if let Some(other) = known.insert(target, what.clone()) {
+            return Err(format!(
+                "services.{name}.{what}: target {target} already mounted as services.{name}.{other}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Attributes that say the same thing in two places.

@@ -15,7 +15,7 @@ fn ours(dir: &Path, args: &[&str]) -> Done {
 }
 
 /// Files that are read together.
-const PROJECTS: [&[&str]; 11] = [
+const PROJECTS: [&[&str]; 16] = [
     &["-f", "basics.yaml"],
     &["-f", "small.yaml"],
     &["-f", "profiles.yaml"],
@@ -27,6 +27,11 @@ const PROJECTS: [&[&str]; 11] = [
     &["-f", "json.json"],
     &["-f", "hooks.yaml"],
     &["-f", "merged.yaml"],
+    &["-f", "workers.yaml"],
+    &["-f", "workers.yaml", "--profile", "debug"],
+    &["-f", "named.yaml"],
+    &["-f", "named.yaml", "-f", "named-over.yaml"],
+    &["-f", "scalars.yaml"],
 ];
 
 #[test]
