@@ -96,12 +96,7 @@ impl<'de, 'a: 'de> Deserializer<'de> for Reading<'a> {
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Text(text) => visitor.visit_str(text),
             Value::List(items) => visitor.visit_seq(Items { reading: &self, items: items.iter(), index: 0 }),
-            Value::Map(entries) => visitor.visit_map(Entries {
-                reading: &self,
-                entries: entries.iter(),
-                entry: None,
-                rest: None,
-            }),
+            Value::Map(entries) => visitor.visit_map(Access::of(&self, entries.iter().collect())),
         };
         self.placed(result)
     }
@@ -179,15 +174,12 @@ impl<'de, 'a: 'de> Deserializer<'de> for Reading<'a> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match &self.node.value {
-            Value::Map(entries) => self.placed(visitor.visit_map(Entries {
-                reading: &self,
-                entries: entries.iter(),
-                entry: None,
-                rest: None,
-            })),
+            Value::Map(entries) => {
+                self.placed(visitor.visit_map(Access::of(&self, entries.iter().collect())))
+            }
             // A section or a set of names may be there and empty.
             Value::Null if NULLABLE.iter().any(|name| self.path.ends_with(name)) => {
-                visitor.visit_map(Entries { reading: &self, entries: [].iter(), entry: None, rest: None })
+                visitor.visit_map(Access::of(&self, Vec::new()))
             }
             _ => Err(self.must_be("a mapping")),
         }
@@ -223,8 +215,7 @@ impl<'de, 'a: 'de> Deserializer<'de> for Reading<'a> {
             }
         }
         let rest = (!extensions.is_empty() && fields.contains(&"#x")).then_some(extensions);
-        let result =
-            visitor.visit_map(Attributes { reading: &self, entries: known.into_iter(), entry: None, rest });
+        let result = visitor.visit_map(Access { rest, ..Access::of(&self, known) });
         self.placed(result)
     }
 
@@ -270,18 +261,21 @@ impl<'de, 'a: 'de> SeqAccess<'de> for Items<'_, 'a> {
     }
 }
 
-/// Entries of a mapping whose keys are the user's, or attributes, with the extensions behind them.
-struct Access<'r, 'a, I> {
+/// Entries of a mapping, with the extensions behind them. One type for all mappings: each more would be the code of every struct again.
+struct Access<'r, 'a> {
     reading: &'r Reading<'a>,
-    entries: I,
+    entries: std::vec::IntoIter<&'a Entry>,
     entry: Option<&'a Entry>,
     rest: Option<Vec<&'a Entry>>,
 }
 
-type Entries<'r, 'a> = Access<'r, 'a, std::slice::Iter<'a, Entry>>;
-type Attributes<'r, 'a> = Access<'r, 'a, std::vec::IntoIter<&'a Entry>>;
+impl<'r, 'a> Access<'r, 'a> {
+    fn of(reading: &'r Reading<'a>, entries: Vec<&'a Entry>) -> Self {
+        Self { reading, entries: entries.into_iter(), entry: None, rest: None }
+    }
+}
 
-impl<'de, 'a: 'de, I: Iterator<Item = &'a Entry>> MapAccess<'de> for Access<'_, 'a, I> {
+impl<'de, 'a: 'de> MapAccess<'de> for Access<'_, 'a> {
     type Error = Fault;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
@@ -316,12 +310,7 @@ impl<'de, 'a: 'de> Deserializer<'de> for Extended<'_, 'a> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_map(Attributes {
-            reading: self.reading,
-            entries: self.entries.into_iter(),
-            entry: None,
-            rest: None,
-        })
+        visitor.visit_map(Access::of(self.reading, self.entries))
     }
 
     serde::forward_to_deserialize_any! {
