@@ -4,15 +4,16 @@
 //! it, and containers that have it mounted read the right bytes of what they have not read yet. What the kernel has in
 //! memory of the damaged ones stays with their mount; containers that start later get a new one.
 
-use super::tars::{SIDE, SYNCED, TAR, TarRecord, create, remove_file, sync};
+use super::tars::{SIDE, SYNCED, TAR, TarRecord, remove_file, sync};
 use super::{DiskSnapshots, LayerRecord, make_tree, no_layer};
 use crate::disk::failed;
 use crate::erofs::{self, Content, TarFile};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 use wharf_model::snapshots::Condition;
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::{ChainId, Digest, Hasher};
@@ -20,8 +21,10 @@ use wharf_oci::digest::{ChainId, Digest, Hasher};
 /// Bytes that are compared at once.
 const CHUNK: usize = 1 << 18;
 
-/// The content of sparse files as it should be, made for a comparison.
+/// The content of sparse files as it should be, made for a comparison: its name, with a number, for the moment that it
+/// has one.
 const AGAIN: &str = "side.again";
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl DiskSnapshots {
     fn layer_record(&self, chain: &ChainId) -> Result<LayerRecord> {
@@ -59,11 +62,8 @@ impl DiskSnapshots {
     }
 
     fn is_side_whole(&self, tree: &Path, tar: TarRecord) -> Result<bool> {
-        let again = tree.join(AGAIN);
-        make_side(tree, tar, &again)?;
-        let same = is_same(&again, &tree.join(SIDE));
-        remove_file(&again)?;
-        same.map_err(|e| failed("compare", &again, e))
+        let path = tree.join(SIDE);
+        is_same(&make_side(tree, tar)?, &path).map_err(|e| failed("compare", &path, e))
     }
 
     /// Whether the index that begins with this layer has the bytes that it would be made with now.
@@ -92,13 +92,7 @@ impl DiskSnapshots {
             }
         }
         if let Some(known) = record.tar.filter(|tar| tar.side > 0) {
-            let again = tree.join(AGAIN);
-            make_side(&tree, known, &again)?;
-            let mended = File::open(&again)
-                .map_err(|e| failed("open", &again, e))
-                .and_then(|mut side| overwrite(&tree.join(SIDE), &mut side, None));
-            remove_file(&again)?;
-            mended?;
+            overwrite(&tree.join(SIDE), &mut make_side(&tree, known)?, None)?;
         }
         sync(&tree)?;
         if let Some((_, piece)) = self.piece_of(chain, &record)? {
@@ -148,13 +142,20 @@ fn damage_of(path: &Path, digest: &Digest) -> Option<String> {
     }
 }
 
-fn make_side(tree: &Path, tar: TarRecord, path: &Path) -> Result<()> {
-    let mut make = || create(path);
-    erofs::scan(&mut TarFile::open(&tree.join(TAR))?, tar.root, 0, Content::Copied(&mut make)).map(drop)
+/// The content of sparse files, from its beginning. The file has no name any more: who checks at the same time makes one
+/// of their own, and none is left when the engine dies.
+fn make_side(tree: &Path, tar: TarRecord) -> Result<File> {
+    let path = tree.join(format!("{AGAIN}.{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    let again = File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path);
+    let mut again = again.map_err(|e| failed("make", &path, e))?;
+    remove_file(&path)?;
+    let mut make = || again.try_clone();
+    erofs::scan(&mut TarFile::open(&tree.join(TAR))?, tar.root, 0, Content::Copied(&mut make))?;
+    again.rewind().map_err(|e| failed("read", &path, e))?;
+    Ok(again)
 }
 
-fn is_same(right: &Path, there: &Path) -> io::Result<bool> {
-    let right = File::open(right)?;
+fn is_same(mut right: &File, there: &Path) -> io::Result<bool> {
     // Gone or unreadable is not the same.
     let Ok(there) = File::open(there) else { return Ok(false) };
     if right.metadata()?.len() != there.metadata()?.len() {
@@ -163,7 +164,7 @@ fn is_same(right: &Path, there: &Path) -> io::Result<bool> {
     let (mut want, mut have) = (vec![0; CHUNK], vec![0; CHUNK]);
     let mut at = 0;
     loop {
-        let n = fill(&mut &right, &mut want)?;
+        let n = fill(&mut right, &mut want)?;
         if n == 0 {
             return Ok(true);
         }

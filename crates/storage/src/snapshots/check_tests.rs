@@ -106,6 +106,29 @@ fn content_is_mended_in_place() {
     });
 }
 
+#[test]
+fn many_may_check_and_mend_at_once() {
+    each_mounted(|made| {
+        let side = made.path(&made.bottom, "side");
+        for _ in 0..8 {
+            File::options().write(true).open(&side).unwrap().write_all_at(b"X", 1).unwrap();
+            std::thread::scope(|scope| {
+                for mends in [true, false, true, false] {
+                    let made = &made;
+                    scope.spawn(move || {
+                        made.check(&made.bottom);
+                        mends.then(|| made.mend(&made.bottom, None).unwrap());
+                    });
+                }
+            });
+            assert_eq!(made.check(&made.bottom), Condition::Sound);
+        }
+        let left = std::fs::read_dir(side.parent().unwrap()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert!(left.iter().all(|name| !name.to_string_lossy().contains("again")), "{left:?}");
+    });
+}
+
 fn tars_are_synced(made: &Made) {
     for chain in [&made.bottom, &made.top] {
         tars::sync(made.path(chain, "tar").parent().unwrap()).unwrap();
