@@ -39,7 +39,34 @@ pub struct Demand<'a> {
     /// Annotations that a signature has to have.
     pub annotations: &'a BTreeMap<String, String>,
     /// The repository that the signature has to name, where that matters.
-    pub repository: Option<&'a str>,
+    pub repository: Option<Named<'a>>,
+}
+
+/// A repository, as whoever demands a signature knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named<'a> {
+    /// With its registry: `registry.example/team/app`.
+    Whole(&'a str),
+    /// By its path alone: a registry does not know what names it is reached by.
+    Path(&'a str),
+}
+
+impl Named<'_> {
+    /// Whether a name, with or without a tag or digest, is one in the repository.
+    fn has(self, name: &str) -> bool {
+        name.parse::<wharf_oci::reference::Reference>().is_ok_and(|name| match self {
+            Self::Whole(repository) => name.repository() == repository,
+            Self::Path(path) => name.path() == path,
+        })
+    }
+}
+
+impl std::fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Whole(name) | Self::Path(name) => f.write_str(name),
+        }
+    }
 }
 
 /// A signature that counts.
@@ -129,16 +156,11 @@ fn simple(payload: &[u8], signature: &str, keyless: bool, demand: &Demand<'_>) -
     annotated(&parsed.optional.unwrap_or_default(), demand)?;
     if let Some(repository) = demand.repository {
         let named = &parsed.critical.identity.docker_reference;
-        if !names(named, repository) {
+        if !repository.has(named) {
             return Err(format!("a signature is for {named:?}, not for {repository}"));
         }
     }
     Ok(Verified { payload: value, key })
-}
-
-/// Whether a name, with or without a tag or digest, is one in a repository.
-fn names(name: &str, repository: &str) -> bool {
-    name.parse::<wharf_oci::reference::Reference>().is_ok_and(|name| name.repository() == repository)
 }
 
 fn annotated(there: &BTreeMap<String, Value>, demand: &Demand<'_>) -> Result<(), String> {
@@ -213,15 +235,19 @@ mod tests {
         };
         let (my, their) = (std::slice::from_ref(&my_public), std::slice::from_ref(&their_public));
         let good =
-            verify(&signatures, &demand(&digest, my, &annotations, Some("r.example/team/app"))).unwrap();
+            verify(&signatures, &demand(&digest, my, &annotations, Some(Named::Whole("r.example/team/app"))))
+                .unwrap();
         assert_eq!(good[0].payload["critical"]["image"]["docker-manifest-digest"], digest.as_str());
         assert!(why(verify(&[], &demand(&digest, my, &none, None))).contains("no signatures found"));
         assert!(why(verify(&signatures, &demand(&other, my, &none, None))).contains("another image"));
         assert!(why(verify(&signatures, &demand(&digest, their, &none, None))).contains("none of the keys"));
         assert!(
-            why(verify(&signatures, &demand(&digest, my, &none, Some("r.example/other"))))
+            why(verify(&signatures, &demand(&digest, my, &none, Some(Named::Whole("r.example/other")))))
                 .contains("for \"r.example/team/app\"")
         );
+        let at = |named| verify(&signatures, &demand(&digest, my, &none, Some(named)));
+        assert!(at(Named::Path("team/app")).is_ok(), "a registry knows its repositories by their paths");
+        assert!(at(Named::Whole("team/app")).is_err() && at(Named::Path("app")).is_err());
         let test = BTreeMap::from([("env".to_owned(), "test".to_owned())]);
         assert!(why(verify(&signatures, &demand(&digest, my, &test, None))).contains("env=prod, not test"));
         let Found::Simple { payload, signature, .. } = &signatures[0] else { unreachable!() };

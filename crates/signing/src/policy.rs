@@ -1,6 +1,6 @@
 //! Policies: which repositories take images only with which signatures. The first rule that fits a repository counts.
 
-use crate::check::{Demand, Found, Unverified, Verified, verify};
+use crate::check::{Demand, Found, Named, Unverified, Verified, verify};
 use crate::key::PublicKey;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -78,6 +78,8 @@ pub struct Subject<'a> {
     pub digest: &'a Digest,
     /// What it is asked for by, to be shown.
     pub name: &'a str,
+    /// Whether repositories are named without their registry: in a registry they are.
+    pub in_registry: bool,
 }
 
 impl Policy {
@@ -130,7 +132,10 @@ impl Policy {
             keys: &opened.keys,
             threshold: opened.rule.threshold.unwrap_or(1),
             annotations: &opened.rule.annotations,
-            repository: opened.rule.same_repository.then_some(subject.repository),
+            repository: opened.rule.same_repository.then_some(match subject.in_registry {
+                true => Named::Path(subject.repository),
+                false => Named::Whole(subject.repository),
+            }),
         };
         verify(found, &demand).map_err(|e| opened.refusal(subject, &e))
     }
@@ -202,7 +207,7 @@ mod tests {
         assert!(policy.wants("s/x", At::Pull).unwrap_err().full().contains("rejects s/x"));
         assert!(!Policy::default().wants("x", At::Pull).unwrap());
         let digest = Digest::sha256(b"x");
-        let subject = Subject { repository: "r/x", digest: &digest, name: "r/x:1" };
+        let subject = Subject { repository: "r/x", digest: &digest, name: "r/x:1", in_registry: false };
         let error = policy.judge(&subject, At::Pull, &[]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Forbidden);
         for part in ["r/x@sha256:", "\"r/*\"", "k.pub", "no signatures found"] {

@@ -35,7 +35,7 @@ pub(super) fn judge(
     at: At,
 ) -> Result<()> {
     let found = found(&app.store, repository, digest)?;
-    let subject = Subject { repository, digest, name: &format!("{repository}:{tag}") };
+    let subject = Subject { repository, digest, name: &format!("{repository}:{tag}"), in_registry: true };
     live.signatures.judge(&subject, at, &found).map(drop).map_err(|error| match at {
         At::Pull => error,
         At::Push => Error::new(

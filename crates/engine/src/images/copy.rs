@@ -52,7 +52,7 @@ impl Images {
         };
         let top = route.source.manifest(from.selector()).await.map_err(|e| super::pull::explain(e, &from))?;
         self.admit(&route.source, &from, &top.digest).await?;
-        let needs_signature = to.tag().is_some() && self.needs_signature(&to)?;
+        let needs_signature = self.needs_signature(&to)? && to.tag().is_some();
         let top = match platform {
             Some(_) => super::pull::choose(&route.source, top, platform).await?.0,
             None => top,

@@ -72,7 +72,8 @@ impl Images {
         body: Bytes,
     ) -> Result<Digest> {
         let repository = self.client.repository(reference, credentials);
-        if reference.digest().is_none() && self.needs_signature(reference)? {
+        // Where nothing may be pushed, nothing is by its digest either.
+        if self.needs_signature(reference)? && reference.digest().is_none() {
             let digest = Digest::sha256(&body);
             repository.put_manifest(digest.as_str(), media_type, body.clone()).await?;
             self.may_be_tagged(&repository, reference, &digest).await?;
@@ -92,7 +93,7 @@ impl Images {
             return Ok(());
         }
         let found = repository.signatures(digest).await?;
-        let subject = Subject { repository: &name, digest, name: &reference.familiar() };
+        let subject = Subject { repository: &name, digest, name: &reference.familiar(), in_registry: false };
         let verified = policy.judge(&subject, at, &found)?;
         tracing::info!(image = reference.familiar(), %digest, signatures = verified.len(), "signatures verified");
         Ok(())
