@@ -79,9 +79,7 @@ impl Images {
         credentials: Credentials,
         progress: &Progress,
     ) -> Result<Digest> {
-        for digest in image.blobs() {
-            lease.hold(digest);
-        }
+        let image = &self.hold_image(lease, image)?;
         // Where nothing may be pushed, nothing is sent.
         let needs_signature = self.needs_signature(reference)?;
         progress(Event::PushingTo { repository: reference.repository() });
@@ -175,10 +173,10 @@ impl Images {
         progress: &Progress,
     ) -> Result<Descriptor> {
         let id = short(&layer.diff_id.0);
-        let known = match layer.blob.compression() {
-            Some(Compression::None) => layer.compressed.clone(),
-            _ => Some(layer.blob.clone()),
-        };
+        // Manifests may call plain what is compressed.
+        let plain =
+            layer.blob.compression() == Some(Compression::None) && layer.blob.digest == layer.diff_id.0;
+        let known = if plain { layer.compressed.clone() } else { Some(layer.blob.clone()) };
         if let Some(known) = known {
             if repository.blob_size(&known.digest).await?.is_some() {
                 progress(Event::LayerExists { id });
@@ -191,7 +189,7 @@ impl Images {
                 }
             }
         }
-        if layer.blob.compression() == Some(Compression::None) {
+        if plain {
             return self.push_plain(lease, repository, layer, progress).await;
         }
         let descriptor = layer.blob.clone();

@@ -15,7 +15,7 @@ use wharf_distribution::client::Repository;
 use wharf_model::snapshots::Condition;
 use wharf_model::{Error, Result};
 use wharf_oci::digest::{ChainId, Digest};
-use wharf_oci::manifest::{Compression, Descriptor};
+use wharf_oci::manifest::Descriptor;
 
 impl Images {
     /// Mends one part of an image, and looks whether it is whole then.
@@ -176,12 +176,8 @@ impl Images {
         from: &[Repository],
         layer: &ImageLayer,
     ) -> Result<Content> {
-        let descriptor = match layer.blob.compression() {
-            Some(Compression::None) | None => layer.compressed.as_ref().ok_or_else(|| {
-                Error::not_found("it was made or loaded here and never pushed, so no registry has it")
-            })?,
-            Some(_) => &layer.blob,
-        };
+        // Registries have plain layers, too.
+        let descriptor = layer.compressed.as_ref().unwrap_or(&layer.blob);
         lease.hold(&descriptor.digest);
         self.fetch_again(lease, from, descriptor).await?;
         Ok(Content::of(self, descriptor))

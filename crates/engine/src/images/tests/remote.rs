@@ -128,3 +128,22 @@ async fn copies_are_the_same() {
     one.stop().await;
     two.stop().await;
 }
+
+#[tokio::test]
+async fn a_compressed_layer_that_is_called_plain_is_not_compressed_again() {
+    let (here, registry) = (engine(), registry().await);
+    let target = |name: &str| format!("{}/{name}:1", registry.address);
+    here.import(&target("app"), &[("a", "1")]).await;
+    let anonymous = || Credentials::Anonymous;
+    here.images.push(&name(&target("app")), anonymous(), quiet()).await.unwrap();
+    let there = engine();
+    let image = there.images.pull(&name(&target("app")), None, anonymous(), quiet()).await.unwrap();
+    let mut lying = Image { manifest: None, ..(*image).clone() };
+    lying.layers[0].blob.media_type = wharf_oci::manifest::media::OCI_LAYER.to_owned();
+    there.images.table().put(&*there.images.records, lying, &[name(&target("other"))]).unwrap();
+    there.images.push(&name(&target("other")), anonymous(), quiet()).await.unwrap();
+    let third = engine();
+    let image = third.images.pull(&name(&target("other")), None, anonymous(), quiet()).await.unwrap();
+    assert_eq!(third.content(&image, "/a"), "1");
+    registry.stop().await;
+}
