@@ -168,8 +168,14 @@ impl Images {
         tell: &(impl Fn(Finding) + Send),
     ) -> Result<()> {
         let lease = Arc::new(Lease::new(&self.leases));
-        image.blobs().for_each(|digest| lease.hold(digest));
-        image.chains().iter().for_each(|chain| lease.hold(&chain.0));
+        let image = match self.hold_image(&lease, image) {
+            // Removed since the check began: nothing of it is missing.
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                let images = self.clone();
+                return blocking(move || images.end_lease(lease)).await;
+            }
+            image => &image?,
+        };
         let (images, looked_at, mut taken) = (self.clone(), Arc::clone(image), std::mem::take(seen));
         let working = lease.at_work().await;
         let looked = blocking(move || {

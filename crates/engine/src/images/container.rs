@@ -47,10 +47,7 @@ impl Images {
     }
 
     async fn commit_into(&self, lease: &Arc<Lease>, commit: Commit) -> Result<Arc<Image>> {
-        let base = self.resolve(commit.base.as_str())?;
-        for layer in &base.layers {
-            lease.hold(&layer.blob.digest);
-        }
+        let base = self.hold_image(lease, &self.resolve(commit.base.as_str())?)?;
         let mut layers = base.layers.clone();
         layers.push(self.layer_of_changes(lease, commit.snapshot).await?);
         self.unpack_blobs(lease, &layers).await?;

@@ -87,6 +87,7 @@ impl Images {
         let (fetched, manifest) = choose(repository, top, platform).await?;
         let config = self.config(lease, repository, &manifest, platform, reference).await?;
         let known = self.table().images.get(&manifest.config.digest).cloned();
+        let known = known.and_then(|image| self.hold_image(lease, &image).ok());
         let is_new = known.is_none();
         let image = match known {
             Some(image) if self.is_complete(&image)? => image,
@@ -110,8 +111,11 @@ impl Images {
         }
         let moved = names.iter().any(|name| self.table().names.get(name) != Some(&image.id));
         let image = {
+            let mut table = self.table();
+            // It may be kept in another form by now; one that was removed is here still, held.
+            let image = table.now(&image).unwrap_or(image);
             let image = Image { tagged_ns: super::tag::now_ns(), ..(*image).clone() };
-            self.table().put(&*self.records, image, &names)?
+            table.put(&*self.records, image, &names)?
         };
         progress(Event::Digest(top_digest));
         let what = if is_new || moved { "Downloaded newer image for" } else { "Image is up to date for" };

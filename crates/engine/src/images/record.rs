@@ -150,6 +150,15 @@ impl Table {
         self.images.values().flat_map(|image| image.blobs().cloned().collect::<Vec<_>>()).collect()
     }
 
+    /// An image that was looked up before the table was locked, as it is now.
+    ///
+    /// # Errors
+    /// `NotFound` when it was removed meanwhile.
+    pub(super) fn now(&self, image: &Image) -> Result<Arc<Image>> {
+        let now = self.images.get(&image.id).cloned();
+        now.ok_or_else(|| Error::not_found(format!("No such image: {}", image.id)))
+    }
+
     /// Every layer that an image needs.
     pub(super) fn chains(&self) -> BTreeSet<ChainId> {
         self.images.values().flat_map(|image| image.chains()).collect()

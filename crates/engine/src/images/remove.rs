@@ -42,6 +42,7 @@ impl Images {
     pub fn remove(&self, name: &str, force: bool, in_use: InUse<'_>) -> Result<Vec<Removed>> {
         let image = self.resolve(name)?;
         let mut table = self.table();
+        let image = table.now(&image)?;
         let (tags, digests) = table.names_of(&image.id);
         let reference = name.parse::<Reference>().ok().map(Reference::or_latest);
         let by_name = reference.filter(|reference| tags.contains(reference) || digests.contains(reference));
@@ -236,6 +237,24 @@ impl Images {
             if !removed {
                 return Ok(());
             }
+        }
+    }
+
+    /// Holds all that an image has, and returns it as it is then: what was looked up before may have been removed, or be
+    /// kept in another form.
+    ///
+    /// # Errors
+    /// `NotFound` when it was removed meanwhile.
+    pub(super) fn hold_image(&self, lease: &Lease, image: &Arc<Image>) -> Result<Arc<Image>> {
+        let mut image = Arc::clone(image);
+        loop {
+            image.blobs().for_each(|digest| lease.hold(digest));
+            image.chains().iter().for_each(|chain| lease.hold(&chain.0));
+            let now = self.table().now(&image)?;
+            if now.layers == image.layers && now.manifest == image.manifest {
+                return Ok(now);
+            }
+            image = now;
         }
     }
 

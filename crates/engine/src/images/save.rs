@@ -1,5 +1,6 @@
 //! `docker save`: one archive that is an OCI layout and has Docker's list, too.
 
+use super::lease::Lease;
 use super::load::{IMAGE_NAME, REF_NAME};
 use super::record::Image;
 use super::{Images, io};
@@ -17,9 +18,18 @@ impl Images {
     /// Writes images to a tar. A name that is an id is saved without a name; a repository without a tag means
     /// all its tags. Blocks.
     pub fn save(&self, names: &[String], out: impl Write) -> Result<()> {
+        // What is being written is not removed meanwhile.
+        let lease = Arc::new(Lease::new(&self.leases));
+        let saved = self.save_held(&lease, names, out);
+        self.end_lease(lease)?;
+        saved
+    }
+
+    fn save_held(&self, lease: &Lease, names: &[String], out: impl Write) -> Result<()> {
         let mut images: Vec<(Arc<Image>, Vec<Reference>)> = Vec::new();
         for name in names {
             for (image, reference) in self.selected(name)? {
+                let image = self.hold_image(lease, &image)?;
                 let at = images.iter().position(|(known, _)| known.id == image.id);
                 let at = at.unwrap_or_else(|| {
                     images.push((image, Vec::new()));

@@ -12,9 +12,11 @@ impl Images {
             return Err(Error::invalid("refusing to create a tag with a digest reference"));
         }
         let image = self.resolve(source)?;
-        let tagged = Image { tagged_ns: now_ns(), ..(*image).clone() };
         let target = target.clone().or_latest();
         let mut table = self.table();
+        // As it is now: meanwhile it may have been removed, or be kept in another form.
+        let image = table.now(&image)?;
+        let tagged = Image { tagged_ns: now_ns(), ..(*image).clone() };
         // Who loses the name was used under it until now.
         self.uses.note(&image.id);
         table.names.get(&target).into_iter().for_each(|id| self.uses.note(id));

@@ -401,3 +401,21 @@ async fn old_archives_load() {
     assert_eq!((images[0].layers.len(), images[0].id.clone()), (2, Digest::sha256(config.as_bytes())));
     assert_eq!(engine.content(&engine.images.resolve("old:1").unwrap(), "f"), "1");
 }
+
+#[tokio::test]
+async fn what_was_looked_up_is_held_as_it_is_now() {
+    let here = engine();
+    let old = here.import("mine", &[("a", "1")]).await;
+    let mut other = (*old).clone();
+    other.layers[0].compressed = Some(other.layers[0].blob.clone());
+    let now = here.images.table().put(&*here.images.records, other, &[]).unwrap();
+    let lease = lease::Lease::new(&here.images.leases);
+    assert_eq!(here.images.hold_image(&lease, &old).unwrap(), now);
+    let before = here.blobs.list().unwrap().len();
+    here.images.remove("mine", false, &unused).unwrap();
+    assert_eq!(here.blobs.list().unwrap().len(), before, "all of it is held");
+    assert_eq!(here.images.hold_image(&lease, &old).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(here.images.table().now(&old).unwrap_err().kind(), ErrorKind::NotFound);
+    here.images.end_lease(Arc::new(lease)).unwrap();
+    assert!(here.is_empty());
+}

@@ -77,3 +77,15 @@ async fn a_plain_blob_comes_back_from_what_was_pushed() {
     let (_, found) = check(&here, &[], true).await;
     assert!(matches!(&found[0].state, State::Lost(why) if why.contains("fetch it again")), "{found:?}");
 }
+
+#[tokio::test]
+async fn an_image_that_is_removed_meanwhile_lacks_nothing() {
+    let here = engine();
+    let image = here.import("mine", &[("a", "1")]).await;
+    here.images.remove("mine", false, &|_| None).unwrap();
+    let mut seen = Seen::default();
+    let tell = |finding: Finding| panic!("{finding:?}");
+    here.images.check_image(&mut seen, &image, None, &tell).await.unwrap();
+    assert_eq!(seen.total, Checked::default());
+    assert!(here.images.leases.lock().unwrap().is_empty(), "nothing is held any more");
+}
