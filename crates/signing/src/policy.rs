@@ -97,7 +97,12 @@ impl Policy {
     }
 
     fn of(&self, repository: &str, at: At) -> Option<&Opened> {
-        let opened = self.0.iter().find(|o| o.rule.repositories.iter().any(|p| p.fits(repository)))?;
+        let names = spellings(repository);
+        let fits = |pattern: &Pattern| {
+            let pattern = Pattern(pattern.0.to_ascii_lowercase());
+            names.iter().any(|name| pattern.fits(name))
+        };
+        let opened = self.0.iter().find(|o| o.rule.repositories.iter().any(fits))?;
         (opened.rule.at.is_empty() || opened.rule.at.contains(&at)).then_some(opened)
     }
 
@@ -161,6 +166,14 @@ impl Opened {
     }
 }
 
+/// What a repository is called where it is the same: hosts have no case, and a registry is at port 443 anyway.
+fn spellings(repository: &str) -> Vec<String> {
+    let name = repository.to_ascii_lowercase();
+    let short =
+        name.split_once('/').and_then(|(host, path)| Some(format!("{}/{path}", host.strip_suffix(":443")?)));
+    std::iter::once(name).chain(short).collect()
+}
+
 fn open(rule: &Rule) -> Result<Opened> {
     let of = || rule.repositories.iter().map(|p| p.0.as_str()).collect::<Vec<_>>().join(", ");
     let refuse = |text: &str| Err(Error::invalid(format!("signatures: the rule for {:?}: {text}", of())));
@@ -204,6 +217,10 @@ mod tests {
         .unwrap();
         assert!(!policy.wants("r/open/x", At::Pull).unwrap() && policy.wants("r/x", At::Push).unwrap());
         assert!(policy.wants("r/later", At::Pull).unwrap() && !policy.wants("r/later", At::Push).unwrap());
+        for same in ["R/x", "r:443/x", "R:443/x"] {
+            assert!(policy.wants(same, At::Push).unwrap(), "{same}");
+        }
+        assert!(policy.wants("r:444/x", At::Push).is_err());
         assert!(policy.wants("s/x", At::Pull).unwrap_err().full().contains("rejects s/x"));
         assert!(!Policy::default().wants("x", At::Pull).unwrap());
         let digest = Digest::sha256(b"x");

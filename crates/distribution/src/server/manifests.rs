@@ -168,6 +168,8 @@ fn unsigned(
     tags: &[String],
     digest: &Digest,
 ) -> wharf_model::Result<Option<Refusal>> {
+    // Where all is rejected, what has no tag is, too.
+    live.signatures.wants(name, At::Push)?;
     for tag in tags {
         if signatures::wanted(live, name, tag, At::Push)?
             && let Err(error) = signatures::judge(app, live, name, tag, digest, At::Push)

@@ -22,7 +22,8 @@ use wharf_signing::policy::{At, Subject};
 /// # Errors
 /// `Forbidden` when the policy rejects the repository.
 pub(super) fn wanted(live: &Live, repository: &str, tag: &str, at: At) -> Result<bool> {
-    Ok(!is_attachment(tag) && live.signatures.wants(repository, at)?)
+    // What rejects all rejects these, too.
+    Ok(live.signatures.wants(repository, at)? && !is_attachment(tag))
 }
 
 /// Refuses an image that is not signed as it has to be.

@@ -238,7 +238,9 @@ fn the_registry_tags_and_serves_what_is_signed() {
     let name = format!("{}/team/app", served.address);
     let first = pushed(&served, "team/app", "before", "before");
     let policy = format!(
-        r#"{{"signatures": [{{"repositories": ["later/*"], "keys": ["{0}"], "at": ["pull"]}}, {{"repositories": ["team/*"], "keys": ["{0}"]}}]}}"#,
+        r#"{{"signatures": [{{"repositories": ["later/*"], "keys": ["{0}"], "at": ["pull"]}},
+            {{"repositories": ["shut/*"], "policy": "reject"}},
+            {{"repositories": ["team/*"], "keys": ["{0}"], "same-repository": true}}]}}"#,
         key.display()
     );
     std::fs::write(dir.join("config.json"), policy).unwrap();
@@ -248,6 +250,12 @@ fn the_registry_tags_and_serves_what_is_signed() {
     let (_, said) = served.request("GET", "/v2/team/app/manifests/before", b"");
     assert!(said.contains("DENIED") && said.contains("no signatures found"), "{said}");
     assert_eq!(status("GET", &format!("/v2/team/app/manifests/{first}")), 200, "by its digest");
+    let (_, answer) = served.request("GET", &format!("/v2/team/app/manifests/{first}"), b"");
+    let content = answer.split("\r\n\r\n").nth(1).unwrap();
+    for selector in [first.clone(), format!("{}.sig", first.replace(':', "-")), "1".to_owned()] {
+        let put = served.request("PUT", &format!("/v2/shut/app/manifests/{selector}"), content.as_bytes());
+        assert!(put.0 == 403 && put.1.contains("rejects shut/app"), "{selector}: {put:?}");
+    }
 
     // The client's own words are the registry's; what it sent is kept, to be signed.
     e.run(&["tag", "busybox", &format!("{name}:1")]).ok();
