@@ -287,7 +287,11 @@ pub(super) async fn blob(
     let size = blob_size(upstream, repository, digest).await?;
     let name = format!("mirror-{repository}-{digest}");
     let begun = blocking(app, move |app| {
-        let ingest = app.store.blobs.ingest(&name)?;
+        let mut ingest = app.store.blobs.ingest(&name)?;
+        // More than there is of it was never of it.
+        if ingest.offset() > size {
+            ingest.restart()?;
+        }
         Ok((ingest.reader()?, ingest))
     });
     let (file, ingest) = begun.await?;
