@@ -409,7 +409,7 @@ async fn what_was_looked_up_is_held_as_it_is_now() {
     let mut other = (*old).clone();
     other.layers[0].compressed = Some(other.layers[0].blob.clone());
     let now = here.images.table().put(&*here.images.records, other, &[]).unwrap();
-    let lease = lease::Lease::new(&here.images.leases);
+    let lease = Lease::new(&here.images.leases);
     assert_eq!(here.images.hold_image(&lease, &old).unwrap(), now);
     let before = here.blobs.list().unwrap().len();
     here.images.remove("mine", false, &unused).unwrap();

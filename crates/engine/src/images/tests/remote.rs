@@ -139,7 +139,7 @@ async fn a_compressed_layer_that_is_called_plain_is_not_compressed_again() {
     let there = engine();
     let image = there.images.pull(&name(&target("app")), None, anonymous(), quiet()).await.unwrap();
     let mut lying = Image { manifest: None, ..(*image).clone() };
-    lying.layers[0].blob.media_type = wharf_oci::manifest::media::OCI_LAYER.to_owned();
+    lying.layers[0].blob.media_type = media::OCI_LAYER.to_owned();
     there.images.table().put(&*there.images.records, lying, &[name(&target("other"))]).unwrap();
     there.images.push(&name(&target("other")), anonymous(), quiet()).await.unwrap();
     let third = engine();
