@@ -69,8 +69,9 @@ pub(crate) async fn run_for(context: &Context, work: &Work) -> Result<(), Error>
     say("Watch enabled");
     loop {
         let mut changed: BTreeSet<PathBuf> = changes.next().await.map_err(failed)?;
-        // What belongs to one save comes within a moment; a later change begins the next round.
-        while let Ok(more) = tokio::time::timeout(SETTLE, changes.next()).await {
+        // What belongs to one save comes within a moment, and what never ends is brought over all the same.
+        let until = tokio::time::Instant::now() + SETTLE;
+        while let Ok(more) = tokio::time::timeout_at(until, changes.next()).await {
             changed.extend(more.map_err(failed)?);
         }
         if let Err(error) = apply(&run, &rules, &changed).await {
