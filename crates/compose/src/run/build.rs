@@ -208,14 +208,10 @@ impl Run<'_> {
 
 /// Names what only BuildKit could do.
 fn refuse(build: &Build) -> Result<(), Error> {
-    let contexts = build
-        .additional_contexts
-        .values()
-        .any(|context| !context.starts_with("service:") && !context.starts_with("docker-image://"));
     let asked = [
         (!build.secrets.is_empty(), "secrets"),
         (!build.ssh.0.is_empty(), "ssh"),
-        (contexts, "additional_contexts"),
+        (!build.additional_contexts.is_empty(), "additional_contexts"),
         (!build.cache_to.is_empty(), "cache_to"),
         (!build.entitlements.is_empty(), "entitlements"),
         (build.platforms.len() > 1, "several platforms"),
