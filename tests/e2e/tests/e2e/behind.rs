@@ -6,7 +6,8 @@ use wharf_e2e::{Engine, eventually};
 
 /// A container that writes, listens on a published port, and ends politely.
 fn served(e: &Engine) -> String {
-    let script = "mkdir -p /w; echo page > /w/index.html; httpd -h /w; echo up; trap 'exit 5' TERM; \
+    // The page is there only after the trap is.
+    let script = "trap 'exit 5' TERM; mkdir -p /w; echo page > /w/index.html; httpd -h /w; echo up; \
                   while true; do usleep 10000; done";
     e.run(&["run", "-d", "--name", "web", "-p", "80", "-v", "vol:/vol", "busybox", "sh", "-c", script]).ok();
     address(e)
