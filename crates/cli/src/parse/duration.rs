@@ -1,5 +1,8 @@
 //! Durations as Go writes them: `1m30s`, `1.5h`, `300ms`.
 
+use crate::failure::Failure;
+use crate::format::time::now;
+
 /// Nanoseconds.
 pub(crate) fn nanos(text: &str) -> Result<i64, String> {
     let invalid = || format!("time: invalid duration \"{text}\"");
@@ -34,6 +37,11 @@ pub(crate) fn nanos(text: &str) -> Result<i64, String> {
         rest = &rest[unit_end..];
     }
     Ok((sign * total).round() as i64)
+}
+
+/// The value of `--since` or `--until`, as the API takes it.
+pub(crate) fn moment(text: &Option<String>) -> Result<Option<String>, Failure> {
+    text.as_ref().map(|text| timestamp(text, now())).transpose().map_err(Failure::new)
 }
 
 /// A point in time for `--since` and `--until`: a duration before now, seconds since 1970, or a date;

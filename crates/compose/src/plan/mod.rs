@@ -47,6 +47,9 @@ pub struct Observed {
     pub created: i64,
 }
 
+/// The states of containers that can be stopped or killed.
+pub const ALIVE: [&str; 3] = ["running", "restarting", "paused"];
+
 impl Observed {
     fn label(&self, name: &str) -> &str {
         self.labels.get(name).map_or("", String::as_str)
@@ -65,6 +68,11 @@ impl Observed {
     /// Whether `run` made it.
     pub fn is_one_off(&self) -> bool {
         self.label(label::ONE_OFF) == "True"
+    }
+
+    /// Whether it has processes, or is about to: what can be stopped.
+    pub fn is_alive(&self) -> bool {
+        ALIVE.contains(&self.state.as_str())
     }
 
     /// Whether it runs.

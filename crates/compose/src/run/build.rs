@@ -29,42 +29,16 @@ pub struct Options {
 }
 
 impl Run<'_> {
-    /// Makes the images of some services, those that others are made from first.
+    /// Makes the images of some services, each once.
     pub async fn build_services(&self, names: &[&str], options: &Options) -> Result<(), Error> {
-        let mut done: BTreeSet<String> = BTreeSet::new();
+        let mut done = BTreeSet::new();
         for name in names {
-            self.build_after(name, options, &mut done, &mut Vec::new()).await?;
+            if let Some(build) = &self.loaded.project.service(name)?.build
+                && done.insert(*name)
+            {
+                self.build_one(name, build, options).await?;
+            }
         }
-        Ok(())
-    }
-
-    async fn build_after(
-        &self,
-        name: &str,
-        options: &Options,
-        done: &mut BTreeSet<String>,
-        way: &mut Vec<String>,
-    ) -> Result<(), Error> {
-        if done.contains(name) {
-            return Ok(());
-        }
-        if way.iter().any(|known| known == name) {
-            return Err(Error::project(format!(
-                "builds wait for each other: {} -> {name}",
-                way.join(" -> ")
-            )));
-        }
-        way.push(name.to_owned());
-        let service = self.loaded.project.service(name)?;
-        let Some(build) = &service.build else { return Ok(()) };
-        let others =
-            build.additional_contexts.values().filter_map(|context| context.strip_prefix("service:"));
-        for other in others {
-            Box::pin(self.build_after(other, options, done, way)).await?;
-        }
-        way.pop();
-        self.build_one(name, build, options).await?;
-        done.insert(name.to_owned());
         Ok(())
     }
 

@@ -1,7 +1,6 @@
 //! Stopping, killing, removing: one container, services, or all of a project.
 
 use super::networks::futures;
-use super::report::Status;
 use super::{Run, all_done, container, state, stop_call};
 use crate::error::Error;
 use crate::plan::{Observed, label, order};
@@ -144,7 +143,6 @@ impl Run<'_> {
     /// Stops containers, each when those that need it are stopped, and removes each while others still stop.
     async fn take_away(&self, all: &[Observed], timeout: Option<i64>) -> Result<(), Error> {
         let project = &self.loaded.project;
-        let running = |one: &Observed| ["running", "restarting", "paused"].contains(&one.state.as_str());
         let mut left: BTreeMap<&str, watch::Sender<usize>> = BTreeMap::new();
         for one in all {
             left.entry(one.service())
@@ -158,7 +156,7 @@ impl Run<'_> {
                     let _ = count.subscribe().wait_for(|count| *count == 0).await;
                 }
             }
-            let stopped = if running(one) { self.stop(one, timeout).await } else { Ok(()) };
+            let stopped = if one.is_alive() { self.stop(one, timeout).await } else { Ok(()) };
             if let Some(count) = left.get(one.service()) {
                 count.send_modify(|count| *count -= 1);
             }
@@ -203,21 +201,8 @@ impl Run<'_> {
         names.sort();
         names.dedup();
         for name in names {
-            let what = format!("Image {name}");
-            self.report.step(&what, "Removing", Status::Working);
-            match self
-                .change("", Call::delete(format!("/images/{}", super::images::encoded_image(&name))))
-                .await
-            {
-                Ok(()) => self.report.step(&what, "Removed", Status::Done),
-                Err(Error::Engine { source, .. }) if source.is_not_found() => {
-                    self.report.step(&what, "Warning: No resource found to remove", Status::Warning);
-                }
-                Err(Error::Engine { source, .. }) if source.status() == Some(409) => {
-                    self.report.step(&what, "Resource is still in use", Status::Warning);
-                }
-                Err(error) => return Err(error),
-            }
+            let path = format!("/images/{}", super::images::encoded_image(&name));
+            self.remove_named(&format!("Image {name}"), path).await?;
         }
         Ok(())
     }

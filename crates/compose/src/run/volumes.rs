@@ -107,15 +107,19 @@ impl Run<'_> {
     }
 
     pub(super) async fn remove_volume(&self, name: &str) -> Result<(), Error> {
-        let what = format!("Volume {name}");
-        self.report.step(&what, "Removing", Status::Working);
-        match self.change("", Call::delete(format!("/volumes/{}", segment(name)))).await {
-            Ok(()) => self.report.step(&what, "Removed", Status::Done),
+        self.remove_named(&format!("Volume {name}"), format!("/volumes/{}", segment(name))).await
+    }
+
+    /// Removes what may be gone already, or in use: both are told, and no failure.
+    pub(super) async fn remove_named(&self, what: &str, path: String) -> Result<(), Error> {
+        self.report.step(what, "Removing", Status::Working);
+        match self.change("", Call::delete(path)).await {
+            Ok(()) => self.report.step(what, "Removed", Status::Done),
             Err(Error::Engine { source, .. }) if source.is_not_found() => {
-                self.report.step(&what, "Warning: No resource found to remove", Status::Warning);
+                self.report.step(what, "Warning: No resource found to remove", Status::Warning);
             }
             Err(Error::Engine { source, .. }) if source.status() == Some(409) => {
-                self.report.step(&what, "Resource is still in use", Status::Warning);
+                self.report.step(what, "Resource is still in use", Status::Warning);
             }
             Err(error) => return Err(error),
         }

@@ -281,10 +281,7 @@ impl<'a> Going<'a> {
     /// Stops what runs; a second Ctrl-C kills it. The last output is shown.
     async fn stop_all(&mut self, interrupts: &mut tokio::signal::unix::Signal) -> Result<(), Failure> {
         let found = self.run.of_services(&[]).await?;
-        let running: Vec<Observed> = found
-            .into_iter()
-            .filter(|one| ["running", "restarting", "paused"].contains(&one.state.as_str()))
-            .collect();
+        let running: Vec<Observed> = found.into_iter().filter(Observed::is_alive).collect();
         let run = self.run;
         {
             let mut stop = Box::pin(run.stop_services(&running, self.how.timeout));

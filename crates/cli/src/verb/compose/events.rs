@@ -2,9 +2,9 @@
 
 use super::work::Work;
 use crate::context::{Context, line};
-use crate::failure::{Failure, Outcome};
-use crate::format::time::{now, rfc3339_nanos};
-use crate::parse::duration::timestamp;
+use crate::failure::Outcome;
+use crate::format::time::rfc3339_nanos;
+use crate::parse::duration::moment;
 use serde_json::json;
 use wharf_compose::plan::label;
 use wharf_docker_api::client::{Call, Query};
@@ -27,15 +27,12 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    let when = |text: &Option<String>| {
-        text.as_ref().map(|text| timestamp(text, now())).transpose().map_err(Failure::new)
-    };
     let work = Work::known(context).await?;
     work.check(&options.services)?;
     let of = format!("{}={}", label::PROJECT, work.loaded.project.name);
     let query = Query::new()
-        .maybe("since", when(&options.since)?)
-        .maybe("until", when(&options.until)?)
+        .maybe("since", moment(&options.since)?)
+        .maybe("until", moment(&options.until)?)
         .filters([("type", "container"), ("label", of.as_str())]);
     let mut events = context.client.stream(Call::get("/events").query(query)).await?.json::<Event>();
     while let Some(event) = events.next().await? {

@@ -4,7 +4,7 @@ use super::lifecycle::each;
 use super::work::Work;
 use crate::context::Context;
 use crate::failure::Outcome;
-use wharf_compose::plan::Observed;
+use wharf_compose::plan::{ALIVE, Observed};
 use wharf_compose::run::container;
 use wharf_docker_api::client::{Call, Query};
 
@@ -26,8 +26,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let call = |one: &Observed| {
         Call::post(container(&one.id, "/kill")).query(Query::new().with("signal", &options.signal))
     };
-    let states = ["running", "restarting", "paused"];
-    if each(&work, context, &options.services, &states, ("Killing", "Killed"), call).await? == 0 {
+    if each(&work, context, &options.services, &ALIVE, ("Killing", "Killed"), call).await? == 0 {
         crate::context::note("no container to kill");
     }
     if options.remove_orphans {

@@ -3,8 +3,7 @@
 use super::work::Work;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
-use crate::format::time::now;
-use crate::parse::duration::timestamp;
+use crate::parse::duration::moment;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
 use wharf_compose::plan::{Observed, label};
@@ -44,9 +43,6 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    let when = |text: &Option<String>| {
-        text.as_ref().map(|text| timestamp(text, now())).transpose().map_err(Failure::new)
-    };
     if options.index > 0 && options.services.len() != 1 {
         return Err(Failure::new("--index requires one service to be selected"));
     }
@@ -61,8 +57,8 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let wanted = logs::Options {
         follow: options.follow,
         tail: options.tail.clone(),
-        since: when(&options.since)?,
-        until: when(&options.until)?,
+        since: moment(&options.since)?,
+        until: moment(&options.until)?,
         timestamps: options.timestamps,
     };
     if !options.follow {

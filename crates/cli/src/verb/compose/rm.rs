@@ -29,12 +29,11 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     work.check(&options.services)?;
     let run = work.run(context);
     let mut found: Vec<Observed> = run.of_services(&options.services).await?;
-    let runs = |one: &Observed| ["running", "restarting", "paused"].contains(&one.state.as_str());
     if options.stop {
-        let running: Vec<Observed> = found.iter().filter(|one| runs(one)).cloned().collect();
+        let running: Vec<Observed> = found.iter().filter(|one| one.is_alive()).cloned().collect();
         run.stop_services(&running, None).await?;
     } else {
-        found.retain(|one| !runs(one));
+        found.retain(|one| !one.is_alive());
     }
     if found.is_empty() {
         note("No stopped containers");

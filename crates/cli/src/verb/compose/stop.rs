@@ -3,6 +3,7 @@
 use super::work::Work;
 use crate::context::Context;
 use crate::failure::Outcome;
+use wharf_compose::plan::Observed;
 
 /// Flags of `compose stop`.
 #[derive(Debug, clap::Args)]
@@ -19,7 +20,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     work.check(&options.services)?;
     let run = work.run(context);
     let mut found = run.of_services(&options.services).await?;
-    found.retain(|one| ["running", "restarting", "paused"].contains(&one.state.as_str()));
+    found.retain(Observed::is_alive);
     run.stop_services(&found, options.timeout).await?;
     Ok(0)
 }

@@ -2,9 +2,8 @@
 
 use super::path;
 use crate::context::Context;
-use crate::failure::{Failure, Outcome};
-use crate::format::time::now;
-use crate::parse::duration::timestamp;
+use crate::failure::Outcome;
+use crate::parse::duration::moment;
 use crate::stream::output::Output;
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::container::Inspect;
@@ -35,17 +34,14 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    let when = |text: &Option<String>| {
-        text.as_ref().map(|text| timestamp(text, now())).transpose().map_err(Failure::new)
-    };
     let query = Query::new()
         .with("stdout", 1)
         .with("stderr", 1)
         .flag("details", options.details)
         .flag("follow", options.follow)
         .flag("timestamps", options.timestamps)
-        .maybe("since", when(&options.since)?)
-        .maybe("until", when(&options.until)?)
+        .maybe("since", moment(&options.since)?)
+        .maybe("until", moment(&options.until)?)
         .with("tail", &options.tail);
     let stream = context.client.stream(Call::get(path(&options.container, "/logs")).query(query)).await?;
     let multiplexed = match stream.multiplexed() {

@@ -3,8 +3,8 @@
 use crate::context::{Context, line};
 use crate::failure::{Failure, Outcome};
 use crate::format::list::{pairs, unescape};
-use crate::format::time::{now, rfc3339_nanos};
-use crate::parse::duration::timestamp;
+use crate::format::time::rfc3339_nanos;
+use crate::parse::duration::moment;
 use crate::template::Template;
 use serde_json::Value;
 use wharf_docker_api::client::{Call, Query};
@@ -28,12 +28,9 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    let when = |text: &Option<String>| {
-        text.as_ref().map(|text| timestamp(text, now())).transpose().map_err(Failure::new)
-    };
     let query = Query::new()
-        .maybe("since", when(&options.since)?)
-        .maybe("until", when(&options.until)?)
+        .maybe("since", moment(&options.since)?)
+        .maybe("until", moment(&options.until)?)
         .filters(pairs(&options.filter)?);
     let template = match options.format.as_deref() {
         None | Some("") => None,

@@ -9,7 +9,7 @@ use crate::images::record::ImageLayer;
 use crate::images::{Image, Images, blocking, io};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Cursor, Read};
 use std::sync::Arc;
 use wharf_distribution::client::Repository;
 use wharf_model::snapshots::Condition;
@@ -61,20 +61,25 @@ impl Images {
                 None => repository.manifest(digest.as_str()).await.map(|fetched| fetched.body),
             };
             match fetched {
-                Ok(bytes) => return self.replace(digest, &bytes).await,
+                Ok(bytes) => return self.replace(digest, move || Ok(Cursor::new(bytes))).await,
                 Err(e) => refused.note(e),
             }
         }
         Err(refused.error())
     }
 
-    async fn replace(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
+    /// Writes a blob anew, whatever is there under its name.
+    async fn replace<R: Read>(
+        &self,
+        digest: &Digest,
+        open: impl FnOnce() -> Result<R> + Send + 'static,
+    ) -> Result<()> {
         let _flight = self.flights.join(digest).await;
-        let (blobs, digest, bytes) = (Arc::clone(&self.blobs), digest.clone(), bytes.to_vec());
+        let (blobs, digest) = (Arc::clone(&self.blobs), digest.clone());
         blocking(move || {
             let mut ingest = blobs.ingest(&format!("mend-{digest}"))?;
             ingest.restart()?;
-            ingest.write_all(&bytes).map_err(io("write a blob"))?;
+            std::io::copy(&mut open()?, &mut ingest).map_err(io("write a blob"))?;
             ingest.commit(Some(&digest)).map(drop)
         })
         .await
@@ -103,14 +108,7 @@ impl Images {
             // An unpacked layer has no tar: the blob is made of what a registry has.
             None => {
                 let content = self.fetched_content(lease, from, layer).await?;
-                let (blobs, digest) = (Arc::clone(&self.blobs), layer.blob.digest.clone());
-                blocking(move || {
-                    let mut ingest = blobs.ingest(&format!("mend-{digest}"))?;
-                    ingest.restart()?;
-                    std::io::copy(&mut content.open()?, &mut ingest).map_err(io("write a blob"))?;
-                    ingest.commit(Some(&digest)).map(drop)
-                })
-                .await
+                self.replace(&layer.blob.digest, move || content.open()).await
             }
         }
     }
