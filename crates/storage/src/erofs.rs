@@ -10,6 +10,7 @@
 //!
 //! On-disk format: Linux, fs/erofs/erofs_fs.h and Documentation/filesystems/erofs.rst.
 
+mod compare;
 mod merge;
 mod scan;
 mod tree;
@@ -18,6 +19,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compare::Compared;
 pub(crate) use merge::merge;
 pub(crate) use scan::{Content, TarFile, scan};
 pub(crate) use tree::{MAX_INODES, Root, Tree};

@@ -1,6 +1,7 @@
 //! Reading a layer's tar into a tree.
 
 use super::BLOCK;
+use super::compare::Compared;
 use super::tree::{Extent, Root, Tree};
 use crate::disk;
 use crate::snapshots::extract::{MAX_HOLES, archive_error, failed};
@@ -30,11 +31,13 @@ pub(crate) struct Layer {
 }
 
 /// What is done with the content of sparse files.
-pub(crate) enum Content<'a> {
+pub(crate) enum Content<'a, 'file> {
     /// It is copied into the second device, which the call makes.
     Copied(&'a mut dyn FnMut() -> io::Result<File>),
     /// It is there already.
     There,
+    /// It is there, perhaps with another content.
+    Compared(&'a mut Compared<'file>),
 }
 
 /// Reads a whole tar. Its devices are `device` and, for sparse files, the next number.
@@ -42,7 +45,7 @@ pub(crate) fn scan<R: Read>(
     reader: &mut Reader<R>,
     root: Root,
     device: u16,
-    mut content: Content<'_>,
+    mut content: Content<'_, '_>,
 ) -> Result<Layer> {
     let mut layer = Layer { tree: Tree::new(root), size: 0, side: 0 };
     let mut side = None;
@@ -53,14 +56,15 @@ pub(crate) fn scan<R: Read>(
                 holes += entry.size - map.iter().map(|s| s.length).sum::<u64>();
                 let at = check_holes(holes).and_then(|()| extent(device + 1, layer.side));
                 let at = at.map_err(|e| failed(&entry, e))?;
-                if let Content::Copied(make) = &mut content {
-                    let file = match &mut side {
-                        Some(file) => file,
-                        None => side.insert(make().map_err(|e| failed(&entry, e))?),
-                    };
-                    copy(reader, file, layer.side, &entry, map).map_err(|e| failed(&entry, e))?;
-                }
-                layer.side += entry.size.next_multiple_of(ALIGNMENT);
+                let done = match &mut content {
+                    Content::There => Ok(()),
+                    Content::Compared(compared) => compared.entry(reader, layer.side, &entry, map),
+                    Content::Copied(make) => {
+                        opened(&mut side, make).and_then(|file| copy(reader, file, layer.side, &entry, map))
+                    }
+                };
+                done.map_err(|e| failed(&entry, e))?;
+                layer.side += padded(entry.size);
                 Some(at)
             }
             None if entry.size > 0 => Some(extent(device, reader.position()).map_err(|e| failed(&entry, e))?),
@@ -76,6 +80,21 @@ pub(crate) fn scan<R: Read>(
         layer.tree.put(&entry, extent.filter(|_| entry.size > 0))?;
     }
     Ok(layer)
+}
+
+fn opened<'a>(
+    side: &'a mut Option<File>,
+    make: &mut dyn FnMut() -> io::Result<File>,
+) -> io::Result<&'a File> {
+    match side {
+        Some(file) => Ok(file),
+        None => Ok(side.insert(make()?)),
+    }
+}
+
+/// The bytes that a file of so many has in the second device.
+pub(super) fn padded(size: u64) -> u64 {
+    size.next_multiple_of(ALIGNMENT)
 }
 
 fn check_holes(holes: u64) -> io::Result<()> {
@@ -109,7 +128,7 @@ fn copy(content: &mut dyn Read, file: &File, at: u64, entry: &Entry, map: &[Segm
             left -= n as u64;
         }
     }
-    file.set_len(at + entry.size.next_multiple_of(ALIGNMENT))
+    file.set_len(at + padded(entry.size))
 }
 
 /// A tar on the disk of which only the headers are read.

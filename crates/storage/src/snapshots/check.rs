@@ -7,24 +7,18 @@
 use super::tars::{SIDE, SYNCED, TAR, TarRecord, remove_file, sync};
 use super::{DiskSnapshots, LayerRecord, make_tree, no_layer};
 use crate::disk::failed;
-use crate::erofs::{self, Content, TarFile};
+use crate::erofs::{self, Compared, Content, TarFile};
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
 use wharf_model::snapshots::Condition;
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::{ChainId, Digest, Hasher};
 
 /// Bytes that are compared at once.
 const CHUNK: usize = 1 << 18;
-
-/// The content of sparse files as it should be, made for a comparison: its name, with a number, for the moment that it
-/// has one.
-const AGAIN: &str = "side.again";
-static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl DiskSnapshots {
     fn layer_record(&self, chain: &ChainId) -> Result<LayerRecord> {
@@ -52,18 +46,13 @@ impl DiskSnapshots {
         if let Some(damage) = damage_of(&tree.join(TAR), &record.diff_id.0) {
             return Ok(Condition::Content(format!("its tar {damage}")));
         }
-        if tar.side > 0 && !self.is_side_whole(&tree, tar)? {
+        if tar.side > 0 && !is_side_whole(&tree, tar)? {
             return Ok(Condition::Derived("the content of its sparse files is damaged".to_owned()));
         }
         if !self.is_index_whole(chain, &record)? {
             return Ok(Condition::Derived("its index is damaged".to_owned()));
         }
         Ok(Condition::Sound)
-    }
-
-    fn is_side_whole(&self, tree: &Path, tar: TarRecord) -> Result<bool> {
-        let path = tree.join(SIDE);
-        is_same(&make_side(tree, tar)?, &path).map_err(|e| failed("compare", &path, e))
     }
 
     /// Whether the index that begins with this layer has the bytes that it would be made with now.
@@ -92,7 +81,7 @@ impl DiskSnapshots {
             }
         }
         if let Some(known) = record.tar.filter(|tar| tar.side > 0) {
-            overwrite(&tree.join(SIDE), &mut make_side(&tree, known)?, None)?;
+            mend_side(&tree, known)?;
         }
         sync(&tree)?;
         if let Some((_, piece)) = self.piece_of(chain, &record)? {
@@ -142,41 +131,34 @@ fn damage_of(path: &Path, digest: &Digest) -> Option<String> {
     }
 }
 
-/// The content of sparse files, from its beginning. The file has no name any more: who checks at the same time makes one
-/// of their own, and none is left when the engine dies.
-fn make_side(tree: &Path, tar: TarRecord) -> Result<File> {
-    let path = tree.join(format!("{AGAIN}.{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-    let again = File::options().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path);
-    let mut again = again.map_err(|e| failed("make", &path, e))?;
-    remove_file(&path)?;
-    let mut make = || again.try_clone();
-    erofs::scan(&mut TarFile::open(&tree.join(TAR))?, tar.root, 0, Content::Copied(&mut make))?;
-    again.rewind().map_err(|e| failed("read", &path, e))?;
-    Ok(again)
-}
-
-fn is_same(mut right: &File, there: &Path) -> io::Result<bool> {
-    // Gone or unreadable is not the same.
-    let Ok(there) = File::open(there) else { return Ok(false) };
-    if right.metadata()?.len() != there.metadata()?.len() {
+/// Whether the content of sparse files is what the tar has.
+fn is_side_whole(tree: &Path, tar: TarRecord) -> Result<bool> {
+    // Gone or unreadable is not whole.
+    let Ok(file) = File::open(tree.join(SIDE)) else { return Ok(false) };
+    if !file.metadata().is_ok_and(|m| m.len() == tar.side) {
         return Ok(false);
     }
-    let (mut want, mut have) = (vec![0; CHUNK], vec![0; CHUNK]);
-    let mut at = 0;
-    loop {
-        let n = fill(&mut right, &mut want)?;
-        if n == 0 {
-            return Ok(true);
-        }
-        if there.read_exact_at(&mut have[..n], at).is_err() || have[..n] != want[..n] {
-            return Ok(false);
-        }
-        at += n as u64;
-    }
+    let mut compared = Compared::new(&file, false);
+    compare(tree, tar, &mut compared)?;
+    Ok(compared.is_same())
+}
+
+/// Writes the content of sparse files anew where it is not what the tar has.
+fn mend_side(tree: &Path, tar: TarRecord) -> Result<()> {
+    let path = tree.join(SIDE);
+    let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(|e| failed("open", &path, e))?;
+    compare(tree, tar, &mut Compared::new(&file, true))?;
+    file.set_len(tar.side).and_then(|()| file.sync_all()).map_err(|e| failed("mend", &path, e))
+}
+
+fn compare(tree: &Path, tar: TarRecord, compared: &mut Compared<'_>) -> Result<()> {
+    let mut reader = TarFile::open(&tree.join(TAR))?;
+    erofs::scan(&mut reader, tar.root, 0, Content::Compared(compared)).map(drop)
 }
 
 /// Reads until the buffer is full or the stream ends.
-fn fill(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+fn fill(stream: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut n = 0;
     while n < buffer.len() {
         match stream.read(&mut buffer[n..])? {
@@ -187,16 +169,12 @@ fn fill(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(n)
 }
 
-fn rewrite(path: &Path, mut tar: &mut dyn Read, digest: &Digest) -> Result<()> {
-    overwrite(path, &mut tar, Some(digest))
-}
-
 /// Makes a file have what the stream gives, and writes only where it differs.
-fn overwrite(path: &Path, stream: &mut impl Read, digest: Option<&Digest>) -> Result<()> {
+fn rewrite(path: &Path, stream: &mut dyn Read, digest: &Digest) -> Result<()> {
     let written = |e| failed("mend", path, e);
     let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
     let file = file.map_err(written)?;
-    let mut hash = digest.map(Hasher::like);
+    let mut hash = Hasher::like(digest);
     let (mut want, mut have) = (vec![0; CHUNK], vec![0; CHUNK]);
     let mut at = 0;
     loop {
@@ -204,19 +182,13 @@ fn overwrite(path: &Path, stream: &mut impl Read, digest: Option<&Digest>) -> Re
         if n == 0 {
             break;
         }
-        if let Some(hash) = &mut hash {
-            hash.update(&want[..n]);
-        }
+        hash.update(&want[..n]);
         if file.read_exact_at(&mut have[..n], at).is_err() || have[..n] != want[..n] {
             file.write_all_at(&want[..n], at).map_err(written)?;
         }
         at += n as u64;
     }
     file.set_len(at).and_then(|()| file.sync_all()).map_err(written)?;
-    match (hash.map(Hasher::finish), digest) {
-        (Some(real), Some(promised)) if real != *promised => {
-            Err(wharf_model::blobs::mismatch(promised, &real))
-        }
-        _ => Ok(()),
-    }
+    let real = hash.finish();
+    if real == *digest { Ok(()) } else { Err(wharf_model::blobs::mismatch(digest, &real)) }
 }
