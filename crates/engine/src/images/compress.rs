@@ -1,5 +1,6 @@
 //! Layers in and out of their wrapping.
 
+use super::ahead::ReadAhead;
 use flate2::bufread::MultiGzDecoder;
 use libdeflater::{CompressionLvl, Compressor};
 use ring::digest::{Context, SHA256};
@@ -11,16 +12,17 @@ use wharf_oci::digest::Digest;
 use wharf_oci::manifest::Compression;
 
 /// Bytes handed from one thread to the next.
-const CHUNK: usize = 1 << 18;
-/// Chunks in flight between two threads.
-const QUEUE: usize = 8;
+pub(super) const CHUNK: usize = 1 << 18;
 /// Bytes compressed as one gzip member. Members are independent, so they are made side by side, and the result
-/// does not depend on how many threads there are.
-const MEMBER: usize = 1 << 20;
+/// does not depend on how many threads there are; and they are inflated side by side.
+const MEMBER: usize = 1 << 19;
 /// libdeflate's level: as small as zlib's third in half the time. Another level gives other digests.
 const LEVEL: i32 = 1;
-/// A member's header and trailer, what level or system made it left out (RFC 1952).
-const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// A member's header, what level or system made it left out (RFC 1952), with an extra field for the bytes of its deflated
+/// data, four of which follow: see `ahead`.
+pub(super) const HEAD: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'M', b'Z', 4, 0];
+/// A member's checksum and size, after its deflated data.
+pub(super) const TRAILER: usize = 8;
 
 /// Bytes that any archive may expand to, however small it is.
 const FREE_EXPANSION: u64 = 4 << 30;
@@ -33,12 +35,23 @@ const MAX_ZSTD_WINDOW: u32 = 27;
 
 /// A reader of what is wrapped; the wrapping is told by the first bytes.
 pub(super) fn unwrap<R: Read + Send + 'static>(inner: R) -> io::Result<(Compression, Box<dyn Read + Send>)> {
-    let packed = Arc::new(AtomicU64::new(0));
-    let inner = Counted { inner, read: Arc::clone(&packed) };
-    let mut reader = BufReader::with_capacity(CHUNK, inner);
-    let compression = Compression::detect(reader.fill_buf()?);
-    let inner = unwrap_as(compression, reader)?;
+    let (compression, reader, packed) = detect(inner)?;
+    let inner = decoder(compression, reader)?;
     Ok((compression, Box::new(InProportion { inner, packed, plain: 0, free: FREE_EXPANSION })))
+}
+
+/// The same, read ahead on threads of its own.
+pub(super) fn unwrap_ahead<R: Read + Send + 'static>(inner: R) -> io::Result<impl Read> {
+    let (compression, reader, packed) = detect(inner)?;
+    let inner = ReadAhead::new(compression, reader)?;
+    Ok(InProportion { inner, packed, plain: 0, free: FREE_EXPANSION })
+}
+
+/// The wrapping, what is wrapped from its beginning, and how much of it will have been read.
+fn detect<R: Read>(inner: R) -> io::Result<(Compression, BufReader<Counted<R>>, Arc<AtomicU64>)> {
+    let packed = Arc::new(AtomicU64::new(0));
+    let mut reader = BufReader::with_capacity(CHUNK, Counted { inner, read: Arc::clone(&packed) });
+    Ok((Compression::detect(reader.fill_buf()?), reader, packed))
 }
 
 /// Counts what is read.
@@ -84,10 +97,10 @@ pub fn plain<R: Read + Send + 'static>(inner: R) -> io::Result<Box<dyn Read + Se
     Ok(unwrap(inner)?.1)
 }
 
-fn unwrap_as<R: BufRead + Send + 'static>(
+pub(super) fn decoder<'a, R: BufRead + Send + 'a>(
     compression: Compression,
     inner: R,
-) -> io::Result<Box<dyn Read + Send>> {
+) -> io::Result<Box<dyn Read + Send + 'a>> {
     Ok(match compression {
         Compression::None => Box::new(inner),
         Compression::Gzip => Box::new(MultiGzDecoder::new(inner)),
@@ -97,49 +110,6 @@ fn unwrap_as<R: BufRead + Send + 'static>(
             Box::new(decoder)
         }
     })
-}
-
-/// Reads ahead on a thread of its own, so that inflating and unpacking go side by side.
-pub(super) struct ReadAhead {
-    chunks: Receiver<io::Result<Vec<u8>>>,
-    current: Vec<u8>,
-    at: usize,
-    ended: bool,
-}
-
-impl ReadAhead {
-    pub(super) fn new(mut inner: Box<dyn Read + Send>) -> io::Result<Self> {
-        let (sender, chunks) = sync_channel(QUEUE);
-        std::thread::Builder::new().name("inflate".into()).spawn(move || pump(&mut inner, &sender))?;
-        Ok(Self { chunks, current: Vec::new(), at: 0, ended: false })
-    }
-}
-
-/// Ends when the other side is gone: then nobody wants the rest, nor its errors.
-fn pump(inner: &mut dyn Read, sender: &SyncSender<io::Result<Vec<u8>>>) {
-    loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        let result = inner.take(CHUNK as u64).read_to_end(&mut chunk);
-        let last = !matches!(result, Ok(n) if n > 0);
-        if sender.send(result.map(|_| chunk)).is_err() || last {
-            return;
-        }
-    }
-}
-
-impl Read for ReadAhead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.current.len() && !self.ended {
-            self.current =
-                self.chunks.recv().map_err(|_| io::Error::other("the inflating thread ended"))??;
-            self.at = 0;
-            self.ended = self.current.is_empty();
-        }
-        let n = buffer.len().min(self.current.len() - self.at);
-        buffer[..n].copy_from_slice(&self.current[self.at..self.at + n]);
-        self.at += n;
-        Ok(n)
-    }
 }
 
 /// Compresses as gzip; the same content gives the same bytes on every machine.
@@ -192,10 +162,12 @@ pub(super) fn gzip(mut content: impl Read + Send, out: &mut dyn Write) -> io::Re
 }
 
 fn member(compressor: &mut Compressor, chunk: &[u8]) -> io::Result<Vec<u8>> {
-    let mut out = vec![0; HEAD.len() + compressor.deflate_compress_bound(chunk.len()) + 8];
+    let body = HEAD.len() + 4;
+    let mut out = vec![0; body + compressor.deflate_compress_bound(chunk.len()) + TRAILER];
     out[..HEAD.len()].copy_from_slice(&HEAD);
-    let length = compressor.deflate_compress(chunk, &mut out[HEAD.len()..]).map_err(io::Error::other)?;
-    out.truncate(HEAD.len() + length);
+    let length = compressor.deflate_compress(chunk, &mut out[body..]).map_err(io::Error::other)?;
+    out[HEAD.len()..body].copy_from_slice(&(length as u32).to_le_bytes());
+    out.truncate(body + length);
     out.extend_from_slice(&libdeflater::crc32(chunk).to_le_bytes());
     out.extend_from_slice(&(chunk.len() as u32).to_le_bytes());
     Ok(out)
@@ -236,9 +208,11 @@ mod tests {
     use super::*;
 
     fn inflate(bytes: &[u8]) -> (Compression, Vec<u8>) {
-        let (kind, reader) = unwrap(io::Cursor::new(bytes.to_vec())).unwrap();
-        let mut all = Vec::new();
-        ReadAhead::new(reader).unwrap().read_to_end(&mut all).unwrap();
+        let (kind, mut reader) = unwrap(io::Cursor::new(bytes.to_vec())).unwrap();
+        let (mut all, mut ahead) = (Vec::new(), Vec::new());
+        reader.read_to_end(&mut all).unwrap();
+        unwrap_ahead(io::Cursor::new(bytes.to_vec())).unwrap().read_to_end(&mut ahead).unwrap();
+        assert!(all == ahead, "the two readers differ");
         (kind, all)
     }
 
@@ -262,7 +236,7 @@ mod tests {
         let expand = |packed: Vec<u8>, free| {
             let count = Arc::new(AtomicU64::new(0));
             let counted = Counted { inner: io::Cursor::new(packed), read: Arc::clone(&count) };
-            let inner = unwrap_as(Compression::Zstd, BufReader::new(counted)).unwrap();
+            let inner = decoder(Compression::Zstd, BufReader::new(counted)).unwrap();
             io::copy(&mut InProportion { inner, packed: count, plain: 0, free }, &mut io::sink())
         };
         let bomb = zstd::encode_all(&vec![0; 8 << 20][..], 3).unwrap();
@@ -289,7 +263,6 @@ mod tests {
         let mut packed = Vec::new();
         gzip(&b"content"[..], &mut packed).unwrap();
         packed.truncate(packed.len() - 4);
-        let (_, reader) = unwrap(io::Cursor::new(packed)).unwrap();
-        assert!(ReadAhead::new(reader).unwrap().read_to_end(&mut Vec::new()).is_err());
+        assert!(unwrap_ahead(io::Cursor::new(packed)).unwrap().read_to_end(&mut Vec::new()).is_err());
     }
 }

@@ -2,7 +2,7 @@
 //! layers before those below them are there.
 
 use super::Images;
-use super::compress::{ReadAhead, unwrap};
+use super::compress::unwrap_ahead;
 use super::follow::{EndGuard, Follow};
 use super::lease::Lease;
 use super::progress::{Event, Progress, Throttle, short};
@@ -245,8 +245,7 @@ impl Images {
         let working = lease.at_work().await;
         transfer(move || {
             let _working = working;
-            let (_, tar) = unwrap(open()?).map_err(io("read a layer"))?;
-            let mut tar = ReadAhead::new(tar).map_err(io("start a thread"))?;
+            let mut tar = unwrap_ahead(open()?).map_err(io("read a layer"))?;
             received(snapshots.receive(&diff_id, &mut tar)?)
         })
         .await

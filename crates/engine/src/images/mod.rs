@@ -9,6 +9,7 @@
 //! An image is visible when its record is; everything it needs is there before. Blobs and layers that no
 //! image names are garbage, except while a task holds them by a [`Lease`].
 
+mod ahead;
 mod check;
 mod commit;
 mod compress;

@@ -1,6 +1,6 @@
 //! Layers from blobs.
 
-use super::compress::{ReadAhead, unwrap};
+use super::compress::unwrap_ahead;
 use super::lease::Lease;
 use super::{Images, blocking, io, transfer};
 use std::io::Read;
@@ -33,8 +33,7 @@ impl Images {
             if let (Some(layer), true) = (&there, is_known) {
                 return Ok(layer.clone());
             }
-            let (_, tar) = unwrap(open()?).map_err(io("read a layer"))?;
-            let mut tar = ReadAhead::new(tar).map_err(io("start a thread"))?;
+            let mut tar = unwrap_ahead(open()?).map_err(io("read a layer"))?;
             match there {
                 None => snapshots.unpack(parent.as_ref(), &diff_id, &mut tar),
                 Some(layer) => verified(tar, &diff_id).map(|()| layer),
