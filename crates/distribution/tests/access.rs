@@ -145,6 +145,32 @@ fn tokens_of_its_own() {
 }
 
 #[test]
+fn a_mount_asks_for_a_token_of_both_repositories() {
+    let registry = with_users(&format!(r#"{{"auth": {{"htpasswd": "DIR/users"}}, {RULES}}}"#));
+    let (nobody, writer, admin) =
+        (registry.http(), registry.as_user("writer", "writer"), registry.as_user("admin", "admin"));
+    let (blob, hidden) = (admin.push_blob("team/b", b"blob"), admin.push_blob("hidden", b"hidden"));
+    let mount = |http: &Http, blob: &Digest, from: &str| {
+        http.send("POST", &format!("/v2/team/a/blobs/uploads/?mount={blob}{from}"), &[], b"")
+    };
+    let both = r#"scope="repository:team/a:pull,push repository:team/b:pull""#;
+    let narrow = bearer(&nobody, &token(&writer, "&scope=repository:team/a:pull,push"));
+    for http in [&nobody, &narrow] {
+        let refused = mount(http, &blob, "&from=team/b").expect(401);
+        let challenge = refused.header("www-authenticate");
+        assert!(challenge.ends_with(both), "{challenge}");
+    }
+    let wide = token(&writer, "&scope=repository:team/a:pull,push%20repository:team/b:pull");
+    mount(&bearer(&nobody, &wide), &blob, "&from=team/b").expect(201);
+    // What no token would allow, what no name is said of, and what is no name: the blob is sent.
+    for from in ["&from=hidden", "", "&from=x%22,y", "&from=team/a"] {
+        mount(&narrow, &hidden, from).expect(202);
+    }
+    let quoted = mount(&nobody, &blob, "&from=x%22,y").expect(401);
+    assert!(quoted.header("www-authenticate").ends_with(r#"scope="repository:team/a:pull,push""#));
+}
+
+#[test]
 fn our_client_gets_tokens_of_our_server() {
     let registry = with_users(&format!(r#"{{"auth": {{"htpasswd": "DIR/users"}}, {RULES}}}"#));
     tokio::runtime::Runtime::new().unwrap().block_on(async {

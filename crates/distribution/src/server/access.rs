@@ -95,6 +95,14 @@ impl Access {
         }
     }
 
+    /// Whether a new token of this registry's own would let its bearer do what this one does not.
+    pub(super) fn another_token_allows(&self, who: &Identity, repository: &str, action: Action) -> bool {
+        let bears_ours = who.grants.is_some() && !who.foreign;
+        bears_ours
+            && self.rules_allow(who.user.as_deref(), repository, action)
+            && self.judge(who, repository, action) == Verdict::Unauthorised
+    }
+
     /// Whether an identity may read everything, and so see what is said of the whole registry.
     pub(super) fn sees_all(&self, who: &Identity) -> bool {
         let everywhere = |rule: &&Rule| rule.repositories.iter().any(|p| p.0 == "*");
@@ -157,7 +165,12 @@ mod tests {
         assert_eq!(access.judge(&who, "a", Action::Pull), Verdict::Allowed);
         assert_eq!(access.judge(&who, "a", Action::Push), Verdict::Unauthorised, "a new token may allow it");
         assert_eq!(access.judge(&who, "b", Action::Pull), Verdict::Unauthorised);
+        let another =
+            |who: &Identity, repository: &str| access.another_token_allows(who, repository, Action::Pull);
+        assert!(another(&who, "b") && !another(&who, "a") && !another(&user("me"), "b"));
+        assert!(!another(&Identity { user: None, ..who.clone() }, "b"), "nobody may nothing");
         who = Identity { user: None, foreign: true, ..who };
         assert_eq!(access.judge(&who, "a", Action::Pull), Verdict::Allowed, "a trusted server said so");
+        assert!(!access.another_token_allows(&who, "b", Action::Pull), "and another time it may say more");
     }
 }

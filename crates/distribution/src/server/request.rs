@@ -165,8 +165,15 @@ async fn handle(
         };
     }
     let route = route::parse(path).map_err(unrouted)?;
-    let verdict = judge(&context, &route, request.method());
-    let scope = scope(&route, request.method());
+    let source = mounted_from(&route, &request);
+    let verdict = match judge(&context, &route, request.method()) {
+        // Mounting is worth another token: without it the client would send all that is here already.
+        Verdict::Allowed if source.as_deref().is_some_and(|source| worth_another_token(&context, source)) => {
+            Verdict::Unauthorised
+        }
+        verdict => verdict,
+    };
+    let scope = scope(&route, request.method(), source.as_deref());
     seen.route = Some(route.clone());
     match verdict {
         Verdict::Allowed => {}
@@ -206,8 +213,23 @@ fn judge(context: &Context, route: &Route, method: &Method) -> Verdict {
     }
 }
 
-/// What a token has to allow for a request.
-fn scope(route: &Route, method: &Method) -> Option<String> {
+/// The repository that a request takes a blob from.
+fn mounted_from(route: &Route, request: &Request) -> Option<String> {
+    let query = request.uri().query();
+    let mounts = matches!(route, Route::Uploads(_)) && route::parameter(query, "mount").is_some();
+    let source = route::parameter(query, "from").filter(|_| mounts)?;
+    let valid =
+        source.len() <= wharf_oci::reference::MAX_PATH_LENGTH && wharf_oci::reference::is_path(&source);
+    valid.then_some(source)
+}
+
+fn worth_another_token(context: &Context, source: &str) -> bool {
+    let issues = context.live.auth.issues();
+    issues && context.live.access.another_token_allows(&context.who, source, Action::Pull)
+}
+
+/// What a token has to allow for a request, which may take a blob from a second repository.
+fn scope(route: &Route, method: &Method, source: Option<&str>) -> Option<String> {
     let Some(repository) = route.repository() else {
         return matches!(route, Route::Catalog).then(|| "registry:catalog:*".into());
     };
@@ -217,7 +239,11 @@ fn scope(route: &Route, method: &Method) -> Option<String> {
         Action::Push => "pull,push",
         Action::Delete => "delete",
     };
-    Some(format!("repository:{repository}:{actions}"))
+    let scope = format!("repository:{repository}:{actions}");
+    Some(match source {
+        Some(source) if source != repository => format!("{scope} repository:{source}:pull"),
+        _ => scope,
+    })
 }
 
 fn unrouted(why: Unrouted) -> Refusal {
