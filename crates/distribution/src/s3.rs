@@ -14,7 +14,7 @@ pub(crate) use upload::Whole;
 
 use crate::client::{ClientConfig, RequestBody, Transport};
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HOST, LAST_MODIFIED, RANGE};
+use http::header::{CONTENT_LENGTH, DATE, HOST, LAST_MODIFIED, RANGE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -59,7 +59,8 @@ pub(crate) struct Bucket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) size: u64,
-    pub(crate) modified: Option<SystemTime>,
+    /// How long ago it was written, by the store's own clock.
+    pub(crate) age: Option<Duration>,
 }
 
 /// A part of a list.
@@ -270,10 +271,14 @@ impl Bucket {
     pub(crate) async fn head(&self, key: &str) -> Result<Option<Head>> {
         let answer = self.send(&Ask::new(Method::HEAD, key)).await?;
         let text = |name| answer.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+        let time = |name| text(name).and_then(|t| httpdate::parse_http_date(t).ok());
         match answer.status() {
             StatusCode::OK => Ok(Some(Head {
                 size: text(CONTENT_LENGTH).and_then(|t| t.parse().ok()).unwrap_or(0),
-                modified: text(LAST_MODIFIED).and_then(|t| httpdate::parse_http_date(t).ok()),
+                age: time(LAST_MODIFIED).map(|written| {
+                    let now = time(DATE).unwrap_or_else(SystemTime::now);
+                    now.duration_since(written).unwrap_or_default()
+                }),
             })),
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(self.failure(answer, &format!("look for {key}")).await),

@@ -18,6 +18,7 @@ mod live;
 mod manifests;
 mod metrics;
 mod mirrors;
+mod owner;
 mod pages;
 mod remote;
 mod replicas;
@@ -49,6 +50,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use live::Live;
 use metrics::Metrics;
+use owner::Owner;
 use remote::Remote;
 use reply::Refusal;
 use request::Peer;
@@ -127,6 +129,8 @@ struct App {
     fetches: mirrors::Fetches,
     notes: replicas::Notes,
     live: RwLock<Arc<Live>>,
+    /// With a bucket: whose its prefix is.
+    owner: Option<Owner>,
     /// Locked as long as the registry is open.
     _lock: File,
 }
@@ -135,15 +139,15 @@ impl App {
     fn open(config: Registry) -> Result<Self> {
         entries::fs::make_dir(&config.root)?;
         let lock = lock(&config.root)?;
-        let (entries, contents): (Box<dyn Entries>, Arc<dyn Contents>) =
-            match config.settings.storage.as_ref().map(|storage| Remote::open(&storage.s3)) {
-                None => (Box::new(FileEntries::open(&config.root)?), Arc::new(Here(config.blobs))),
-                Some(remote) => {
-                    let remote = remote?;
-                    let stored = contents::s3::Stored::open(remote.clone(), config.blobs)?;
-                    (Box::new(BucketEntries(remote)), Arc::new(stored))
-                }
-            };
+        let remote = config.settings.storage.as_ref().map(|storage| Remote::open(&storage.s3)).transpose()?;
+        let owner = remote.as_ref().map(|remote| Owner::take(remote, &config.root)).transpose()?;
+        let (entries, contents): (Box<dyn Entries>, Arc<dyn Contents>) = match remote {
+            None => (Box::new(FileEntries::open(&config.root)?), Arc::new(Here(config.blobs))),
+            Some(remote) => {
+                let stored = contents::s3::Stored::open(remote.clone(), config.blobs)?;
+                (Box::new(BucketEntries(remote)), Arc::new(stored))
+            }
+        };
         let live = Live::open(config.settings, &config.root, true)?;
         Ok(Self {
             uploads: Uploads::open(&config.root, Arc::clone(&contents))?,
@@ -154,8 +158,21 @@ impl App {
             notes: replicas::Notes::open(&config.root)?,
             live: RwLock::new(Arc::new(live)),
             root: config.root,
+            owner,
             _lock: lock,
         })
+    }
+
+    /// Refuses to change a bucket that another registry has.
+    fn check_owner(&self) -> Result<()> {
+        self.owner.as_ref().map_or(Ok(()), Owner::check)
+    }
+
+    /// Gives the bucket back. Blocks.
+    fn leave(&self) {
+        if let Some(Err(error)) = self.owner.as_ref().map(Owner::leave) {
+            tracing::warn!(error = error.full(), "the bucket stays marked for a minute");
+        }
     }
 
     fn live(&self) -> Arc<Live> {
@@ -190,6 +207,7 @@ impl App {
     }
 
     fn collect(&self, dry_run: bool) -> Result<Collected> {
+        self.check_owner()?;
         let live = self.live();
         let collected = gc::collect(&self.store, &live.settings, dry_run)?;
         if !dry_run {
@@ -240,7 +258,10 @@ pub fn check(settings: Settings, root: &Path) -> Result<()> {
 /// # Errors
 /// `Conflict` when it is.
 pub fn collect(config: Registry, dry_run: bool) -> Result<Collected> {
-    App::open(config)?.collect(dry_run)
+    let app = App::open(config)?;
+    let collected = app.collect(dry_run);
+    app.leave();
+    collected
 }
 
 /// A registry that is bound to an address and not yet served.
@@ -342,6 +363,10 @@ impl Server {
             tracing::warn!("some registry requests were cut off");
         }
         self.app.uploads.keep_all().await;
+        let app = self.app;
+        if let Err(error) = tokio::task::spawn_blocking(move || app.leave()).await {
+            tracing::warn!(%error, "the bucket stays marked for a minute");
+        }
     }
 }
 

@@ -191,6 +191,11 @@ async fn handle(
         let text = "the registry is read-only";
         return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", text));
     }
+    if !route::is_read(request.method())
+        && let Err(error) = app.check_owner()
+    {
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", error.full()));
+    }
     if let Some(name) = route.repository()
         && route.action(request.method()) == Action::Push
         && mirrors::of(live, name).is_some()

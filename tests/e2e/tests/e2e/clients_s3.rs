@@ -109,9 +109,17 @@ fn images_in_a_store() {
     let (status, tags) = served.request("GET", "/v2/me/app/tags/list", b"");
     assert!(status == 200 && tags.contains(r#"["1"]"#), "{tags}");
 
+    // A second registry, of another root, is told whose the bucket is.
+    let config = dir.join("config.json").display().to_string();
+    let other = dir.join("other").display().to_string();
+    let second = registry(&["serve", "--listen", "127.0.0.1:0", "--root", &other, "--config", &config]);
+    assert!(second.code == 1 && second.err.contains("in use by another registry, on "), "{second:?}");
+    assert!(
+        registry(&["gc", "--root", &other, "--config", &config]).err.contains("in use by another registry")
+    );
+
     // Collected by the command, as the bucket is to be in one place at a time.
     assert_eq!(served.request("DELETE", "/v2/me/app/manifests/1", b"").0, 202);
-    let config = dir.join("config.json").display().to_string();
     let root = dir.join("root").display().to_string();
     assert!(registry(&["gc", "--config", &config, "--root", &root]).err.contains("in use"));
     served.kill();

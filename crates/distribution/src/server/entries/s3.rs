@@ -5,7 +5,7 @@ use super::super::remote::Remote;
 use super::{Entries, Folder};
 use crate::s3::Query;
 use bytes::Bytes;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use wharf_model::{Error, Result};
 
 /// Bytes of a value: a descriptor with its annotations.
@@ -55,8 +55,7 @@ impl Entries for BucketEntries {
 
     fn age(&self, folder: Folder<'_>, name: &str) -> Result<Option<Duration>> {
         let Some(head) = self.0.wait(self.0.bucket.head(&self.key(folder, name)))? else { return Ok(None) };
-        let modified = head.modified.ok_or_else(|| Error::internal("the store tells no times of objects"))?;
-        Ok(Some(SystemTime::now().duration_since(modified).unwrap_or_default()))
+        head.age.map(Some).ok_or_else(|| Error::internal("the store tells no times of objects"))
     }
 
     fn renew(&self, folder: Folder<'_>, name: &str) -> Result<()> {
