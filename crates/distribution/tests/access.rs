@@ -399,7 +399,8 @@ fn the_audit_log_says_who_did_what() {
 #[test]
 fn a_refusal_is_read_also_by_those_who_send_first() {
     let registry = with_users(r#"{"auth": {"htpasswd": "DIR/users"}}"#);
-    let content = common::bytes(1, 900_000);
+    // A manifest may have 4 MiB.
+    let content = common::bytes(1, 4_000_000);
     for _ in 0..20 {
         registry
             .http()

@@ -7,9 +7,11 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use wharf_oci::manifest::MAX_MANIFEST_SIZE;
 
-/// Bytes that are read for nothing: a manifest or a small layer. A client with more loses its connection.
-const MAX_UNWANTED: usize = 1 << 20;
+/// Bytes that are read for nothing: those of the largest manifest, as who has no token yet may begin with one. A client
+/// with more loses its connection.
+const MAX_UNWANTED: u64 = MAX_MANIFEST_SIZE;
 /// How long they may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -51,7 +53,7 @@ impl Drop for RequestBody {
     fn drop(&mut self) {
         let unread = self.0.take().filter(|body| !body.is_end_stream());
         // More than will be read is not begun with.
-        let unread = unread.filter(|body| body.size_hint().lower() <= MAX_UNWANTED as u64);
+        let unread = unread.filter(|body| body.size_hint().lower() <= MAX_UNWANTED);
         if let (Some(body), Ok(runtime)) = (unread, tokio::runtime::Handle::try_current()) {
             runtime.spawn(tokio::time::timeout(PATIENCE, drain(body)));
         }
@@ -62,7 +64,7 @@ async fn drain(mut body: Incoming) {
     let mut left = MAX_UNWANTED;
     while let Some(Ok(frame)) = body.frame().await {
         let size = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(size) {
+        match left.checked_sub(size as u64) {
             Some(less) => left = less,
             None => return,
         }
