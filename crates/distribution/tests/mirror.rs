@@ -158,24 +158,30 @@ fn what_is_mirrored_has_to_be_signed_where_that_is_wanted() {
     std::fs::write(dir.path().join("key.pub"), &pair.public).unwrap();
     let far = serve("{}");
     let settings = format!(
-        r#"{{"mirrors": [{{"upstream": "{}", "refresh": "0s"}}], "signatures": [{{"repositories": ["team/*"], "keys": ["DIR/key.pub"]}}]}}"#,
+        r#"{{"mirrors": [{{"prefix": "far", "upstream": "{}", "refresh": "0s"}}], "signatures": [
+            {{"repositories": ["far/team/*"], "keys": ["DIR/key.pub"], "same-repository": true}}]}}"#,
         far.address
     );
     let near = serve_in(dir, MemoryBlobs::default(), &settings);
     let http = far.http();
     let (digest, _) = http.push_image("team/app", "v1", b"layer");
     http.push_image("open/app", "v1", b"layer");
-    near.http().get("/v2/open/app/manifests/v1").expect(200);
-    let refused = near.http().get("/v2/team/app/manifests/v1").expect_code(403, "DENIED");
+    near.http().get("/v2/far/open/app/manifests/v1").expect(200);
+    let refused = near.http().get("/v2/far/team/app/manifests/v1").expect_code(403, "DENIED");
     assert!(refused.text().contains("no signatures found"), "{}", refused.text());
     let private = key::PrivateKey::from_pem(&pair.private, || Ok(Vec::new())).unwrap();
-    let signed = format::sign(&private, "x/team/app", &digest, &Default::default()).unwrap();
-    let (manifest, config) = format::manifest_with(None, &signed, None);
-    http.push_blob("team/app", &signed.payload);
-    http.push_blob("team/app", &config);
-    let manifest = serde_json::to_vec(&manifest).unwrap();
-    http.put_manifest("team/app", &format::tag_of(&digest), OCI_MANIFEST, &manifest).expect(201);
-    near.http().get("/v2/team/app/manifests/v1").expect(200);
+    // For another repository, for what it is called here, and for what it is called where it comes from.
+    for (name, status) in
+        [("r.example/other", 403), ("r.example/far/team/app", 403), ("r.example/team/app", 200)]
+    {
+        let signed = format::sign(&private, name, &digest, &Default::default()).unwrap();
+        let (manifest, config) = format::manifest_with(None, &signed, None);
+        http.push_blob("team/app", &signed.payload);
+        http.push_blob("team/app", &config);
+        let manifest = serde_json::to_vec(&manifest).unwrap();
+        http.put_manifest("team/app", &format::tag_of(&digest), OCI_MANIFEST, &manifest).expect(201);
+        near.http().get("/v2/far/team/app/manifests/v1").expect(status);
+    }
 }
 
 /// A registry with one blob, of which it sends half, and the rest when it is told to.

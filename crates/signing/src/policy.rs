@@ -78,8 +78,8 @@ pub struct Subject<'a> {
     pub digest: &'a Digest,
     /// What it is asked for by, to be shown.
     pub name: &'a str,
-    /// Whether repositories are named without their registry: in a registry they are.
-    pub in_registry: bool,
+    /// The repository as signatures name it, where a rule wants them to.
+    pub signed_as: Named<'a>,
 }
 
 impl Policy {
@@ -137,10 +137,7 @@ impl Policy {
             keys: &opened.keys,
             threshold: opened.rule.threshold.unwrap_or(1),
             annotations: &opened.rule.annotations,
-            repository: opened.rule.same_repository.then_some(match subject.in_registry {
-                true => Named::Path(subject.repository),
-                false => Named::Whole(subject.repository),
-            }),
+            repository: opened.rule.same_repository.then_some(subject.signed_as),
         };
         verify(found, &demand).map_err(|e| opened.refusal(subject, &e))
     }
@@ -224,7 +221,8 @@ mod tests {
         assert!(policy.wants("s/x", At::Pull).unwrap_err().full().contains("rejects s/x"));
         assert!(!Policy::default().wants("x", At::Pull).unwrap());
         let digest = Digest::sha256(b"x");
-        let subject = Subject { repository: "r/x", digest: &digest, name: "r/x:1", in_registry: false };
+        let signed_as = Named::Whole("r/x");
+        let subject = Subject { repository: "r/x", digest: &digest, name: "r/x:1", signed_as };
         let error = policy.judge(&subject, At::Pull, &[]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Forbidden);
         for part in ["r/x@sha256:", "\"r/*\"", "k.pub", "no signatures found"] {

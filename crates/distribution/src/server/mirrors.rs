@@ -53,7 +53,7 @@ impl Upstream {
         Ok(Self { mirror: mirror.clone(), far })
     }
 
-    /// What a repository is called there; `None` when it does not come from there.
+    /// A repository's path there; `None` when it does not come from there.
     fn path<'a>(&self, repository: &'a str) -> Option<&'a str> {
         match self.mirror.prefix.as_str() {
             "" => Some(repository),
@@ -61,8 +61,13 @@ impl Upstream {
         }
     }
 
+    /// What a repository is called there.
+    pub(super) fn called<'a>(&self, repository: &'a str) -> &'a str {
+        self.path(repository).unwrap_or(repository)
+    }
+
     fn repository(&self, name: &str) -> Result<Repository> {
-        self.far.repository(self.path(name).unwrap_or(name))
+        self.far.repository(self.called(name))
     }
 }
 

@@ -5,15 +5,15 @@
 //! what is meant, and the parts of an index are fetched so. Tags that belong to a digest (signatures, attestations)
 //! need no signature.
 
-use super::App;
 use super::entries::Folder;
 use super::live::Live;
 use super::route::Selector;
 use super::store::Store;
+use super::{App, mirrors};
 use wharf_model::{Error, Result};
 use wharf_oci::digest::Digest;
 use wharf_oci::manifest::{Descriptor, Document};
-use wharf_signing::check::Found;
+use wharf_signing::check::{Found, Named};
 use wharf_signing::format::{Holds, MAX_BUNDLE, MAX_SIGNATURES, is_attachment, is_signature, tag_of};
 use wharf_signing::policy::{At, Subject};
 
@@ -36,7 +36,10 @@ pub(super) fn judge(
     at: At,
 ) -> Result<()> {
     let found = found(&app.store, repository, digest)?;
-    let subject = Subject { repository, digest, name: &format!("{repository}:{tag}"), in_registry: true };
+    // Who signs knows a mirrored repository by what it is called where it comes from.
+    let signed_as =
+        Named::Path(mirrors::of(live, repository).map_or(repository, |from| from.called(repository)));
+    let subject = Subject { repository, digest, name: &format!("{repository}:{tag}"), signed_as };
     live.signatures.judge(&subject, at, &found).map(drop).map_err(|error| match at {
         At::Pull => error,
         At::Push => Error::new(

@@ -11,6 +11,7 @@ use wharf_distribution::client::{Credentials, Repository};
 use wharf_model::{Error, Result};
 use wharf_oci::digest::Digest;
 use wharf_oci::reference::Reference;
+use wharf_signing::check::Named;
 use wharf_signing::policy::{At, Policy, Subject};
 
 /// The policy in force, of all clones of the service.
@@ -93,7 +94,12 @@ impl Images {
             return Ok(());
         }
         let found = repository.signatures(digest).await?;
-        let subject = Subject { repository: &name, digest, name: &reference.familiar(), in_registry: false };
+        let subject = Subject {
+            repository: &name,
+            digest,
+            name: &reference.familiar(),
+            signed_as: Named::Whole(&name),
+        };
         let verified = policy.judge(&subject, at, &found)?;
         tracing::info!(image = reference.familiar(), %digest, signatures = verified.len(), "signatures verified");
         Ok(())
