@@ -318,7 +318,18 @@ impl Write for Pieces {
 
 pub(super) fn explain(error: Error, reference: &Reference) -> Error {
     match error.kind() {
-        ErrorKind::Unauthorised | ErrorKind::Forbidden => Error::new(
+        // The registry knows who it is and says why: another login need not help against an unsigned image or a full
+        // quota.
+        ErrorKind::Forbidden => Error::new(
+            error.kind(),
+            format!(
+                "push access denied for {}: {} refuses it: {}",
+                reference.familiar_name(),
+                reference.domain(),
+                error.full()
+            ),
+        ),
+        ErrorKind::Unauthorised => Error::new(
             error.kind(),
             format!(
                 "push access denied for {}, log in with `login {}` as somebody who may: {}",

@@ -261,6 +261,7 @@ fn the_registry_tags_and_serves_what_is_signed() {
     e.run(&["tag", "busybox", &format!("{name}:1")]).ok();
     let refused = e.run(&["push", &format!("{name}:1")]);
     assert!(refused.code != 0 && refused.err.contains("without the tag 1"), "{}", refused.err);
+    assert!(!refused.err.contains("log in"), "no login helps: {}", refused.err);
     let there = format!("{name}@{}", digest(&refused.err));
     assert_eq!(status("HEAD", "/v2/team/app/manifests/1"), 404);
     wharf(dir, "secret", &["sign", "--key", "other.key", &there]).ok();
