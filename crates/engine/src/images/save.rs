@@ -29,7 +29,10 @@ impl Images {
         let mut images: Vec<(Arc<Image>, Vec<Reference>)> = Vec::new();
         for name in names {
             for (image, reference) in self.selected(name)? {
-                let image = self.hold_image(lease, &image)?;
+                let image = self.hold_image(lease, &image).map_err(|e| match e.kind() {
+                    ErrorKind::NotFound => Error::not_found(format!("No such image: {name}")),
+                    _ => e,
+                })?;
                 let at = images.iter().position(|(known, _)| known.id == image.id);
                 let at = at.unwrap_or_else(|| {
                     images.push((image, Vec::new()));

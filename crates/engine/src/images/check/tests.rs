@@ -89,3 +89,27 @@ async fn an_image_that_is_removed_meanwhile_lacks_nothing() {
     assert_eq!(seen.total, Checked::default());
     assert!(here.images.leases.lock().unwrap().is_empty(), "nothing is held any more");
 }
+
+#[tokio::test]
+async fn an_image_that_is_removed_while_it_is_mended_has_lost_nothing() {
+    let (here, registry) = (engine(), registry().await);
+    let target = format!("{}/app:1", registry.address);
+    here.import(&target, &[("a", "1")]).await;
+    here.images.push(&name(&target), Credentials::Anonymous, quiet()).await.unwrap();
+    let there = engine();
+    let image = there.images.pull(&name(&target), None, Credentials::Anonymous, quiet()).await.unwrap();
+    image.blobs().for_each(|digest| spoil(&there, digest));
+    // The first thing is mended, as it was known then where from; it is removed while that is asked.
+    let (images, named) = (there.images.clone(), target.clone());
+    let log_in: LogIn = Arc::new(move |_| {
+        images.remove(&named, false, &|_| None).unwrap();
+        Credentials::Anonymous
+    });
+    let found = Mutex::new(Vec::new());
+    let tell = |finding| found.lock().unwrap().push(finding);
+    let checked = there.images.check(&[target], Some(log_in), tell).await.unwrap();
+    let found = found.into_inner().unwrap();
+    assert_eq!((checked.damaged, checked.mended), (1, 1), "{found:?}");
+    assert!(there.is_empty(), "nothing is held any more");
+    registry.stop().await;
+}
