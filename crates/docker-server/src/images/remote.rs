@@ -25,6 +25,14 @@ struct DistributionInspect {
     platforms: Vec<Platform>,
 }
 
+/// `GET /distribution/{name}/tags`, beyond Docker's API: all tags of the repository, in the registry's order.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DistributionTags {
+    name: String,
+    tags: Vec<String>,
+}
+
 /// Bytes an image's configuration may have.
 const MAX_CONFIG: u64 = 8 << 20;
 /// Results without a limit of the client's; and the most there are.
@@ -34,7 +42,7 @@ const MAX_RESULTS: u32 = 100;
 /// The name before the last part, and that: a name has slashes of its own.
 fn split(rest: &str) -> ApiResult<(Reference, &str)> {
     let (name, verb) = rest.rsplit_once('/').unwrap_or((rest, ""));
-    let known = matches!(verb, "json" | "manifest" | "copy");
+    let known = matches!(verb, "json" | "manifest" | "copy" | "tags");
     if !known {
         let message = format!("/distribution/{rest} is not served by this engine");
         return Err(ApiError::new(StatusCode::NOT_FOUND, message));
@@ -45,7 +53,7 @@ fn split(rest: &str) -> ApiResult<(Reference, &str)> {
     Ok((reference.or_latest(), verb))
 }
 
-/// `GET /distribution/{name}/json|manifest`.
+/// `GET /distribution/{name}/json|manifest|tags`.
 pub(crate) async fn distribution(
     State(api): State<Api>,
     Path(rest): Path<String>,
@@ -54,6 +62,7 @@ pub(crate) async fn distribution(
     match split(&rest)? {
         (name, "json") => inspect(&api, &name, &headers).await,
         (name, "manifest") => super::copy::manifest(&api, &name, &headers).await,
+        (name, "tags") => tags(&api, &name, &headers).await,
         _ => Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "a copy is asked for by POST")),
     }
 }
@@ -100,6 +109,12 @@ async fn inspect(api: &Api, reference: &Reference, headers: &HeaderMap) -> ApiRe
     };
     let descriptor = Descriptor::new(fetched.media_type, fetched.digest, fetched.body.len() as u64);
     Ok(Json(DistributionInspect { descriptor, platforms }).into_response())
+}
+
+async fn tags(api: &Api, reference: &Reference, headers: &HeaderMap) -> ApiResult {
+    let repository = api.images.client().repository(reference, auth::credentials(headers)?);
+    let (name, tags) = (reference.familiar_name(), repository.tags().await?);
+    Ok(Json(DistributionTags { name, tags }).into_response())
 }
 
 /// `term`, or `registry/term`: Docker Hub is searched by its own search, other registries' catalogues by name.

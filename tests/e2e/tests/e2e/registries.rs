@@ -21,6 +21,14 @@ fn all_tags_at_once() {
     let pushed = e.run(&["push", "--all-tags", &name]).ok();
     assert_eq!(pushed.matches(": digest: sha256:").count(), 3, "{pushed}");
     e.run(&["rmi", &format!("{name}:1"), &format!("{name}:2"), &format!("{name}:x")]).ok();
+    let list =
+        |more: &[&str]| e.run(&[&["search", "--list-tags", &name, "--format", "{{.Tag}}"], more].concat());
+    assert_eq!(list(&[]).ok(), "1\n2\nx");
+    assert_eq!(list(&["--limit", "2"]).ok(), "1\n2");
+    let table = e.run(&["search", "--list-tags", &format!("{name}:ignored")]).ok();
+    assert!(table.starts_with("NAME") && table.lines().nth(1).unwrap().starts_with(&name), "{table}");
+    let absent = e.run(&["search", "--list-tags", &format!("{}/no/such", registry.address())]);
+    assert!(absent.code == 1 && absent.err.contains("not"), "{}", absent.err);
     let refused = e.run(&["pull", "-a", &format!("{name}:1")]);
     assert!(refused.err.contains("tag can't be used with --all-tags/-a"), "{}", refused.err);
     e.run(&["pull", "-a", &name]).ok();

@@ -1,5 +1,6 @@
 //! `search`.
 
+use super::distribution;
 use crate::config::registry_auth;
 use crate::context::{Context, print};
 use crate::failure::Outcome;
@@ -19,6 +20,9 @@ pub(crate) struct Options {
     /// How many results at most
     #[arg(long, value_name = "int")]
     limit: Option<u32>,
+    /// Show the tags of the repository that TERM names
+    #[arg(long, conflicts_with = "filter")]
+    list_tags: bool,
     /// Show everything in full
     #[arg(long)]
     no_trunc: bool,
@@ -40,7 +44,30 @@ const LISTING: Listing = Listing {
 /// Characters of a description that are shown.
 const DESCRIPTION_WIDTH: usize = 45;
 
+const TAGS: Listing = Listing { columns: &[("Name", "NAME"), ("Tag", "TAG")], table: &["Name", "Tag"] };
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tags {
+    name: String,
+    tags: Vec<String>,
+}
+
+async fn list_tags(context: &Context, options: &Options) -> Outcome {
+    let auth = registry_auth(&context.config()?, &options.term)?;
+    let call = Call::get(distribution(&options.term, "/tags")).header("x-registry-auth", &auth)?;
+    let found: Tags = context.client.json(call).await?;
+    let most = options.limit.map_or(usize::MAX, |limit| limit as usize);
+    let row = |tag: &String| Row::new([("Name", found.name.as_str().into()), ("Tag", tag.as_str().into())]);
+    let rows: Vec<Row> = found.tags.iter().take(most).map(row).collect();
+    print(TAGS.show(&rows, options.format.as_deref())?)?;
+    Ok(0)
+}
+
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    if options.list_tags {
+        return list_tags(context, &options).await;
+    }
     let query = Query::new()
         .with("term", &options.term)
         .maybe("limit", options.limit)
