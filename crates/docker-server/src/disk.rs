@@ -57,12 +57,13 @@ async fn containers_of(api: &Api) -> ApiResult<Vec<ContainerSummary>> {
         }
     });
     let measured: Vec<_> = measured.buffered(AT_ONCE).try_collect().await?;
+    let mut ids = containers::endpoints::NetworkIds::of(api);
     let of = |(record, size): (Arc<ContainerRecord>, u64)| {
         let image = api.images.resolve(record.image.as_str()).map_or(0, |image| image.size);
         ContainerSummary {
             size_rw: Some(size as i64),
             size_root_fs: Some((size + image) as i64),
-            ..containers::list::summary(api, &record)
+            ..containers::list::summary(&mut ids, &record)
         }
     };
     Ok(measured.into_iter().flatten().map(of).collect())

@@ -1,7 +1,8 @@
 //! `GET /containers/{id}/json`.
 
+use super::endpoints::{NetworkIds, networks};
 use crate::Api;
-use crate::convert::{health_config, mac_text};
+use crate::convert::health_config;
 use crate::error::ApiResult;
 use crate::params::Params;
 use axum::Json;
@@ -14,12 +15,9 @@ use wharf_docker_api::types::container::{
     NetworkSettings, PortBinding, State as WireState,
 };
 use wharf_docker_api::types::host_config::HostConfig;
-use wharf_docker_api::types::network::{EndpointIpam, EndpointSettings};
 use wharf_engine::clock::rfc3339;
-use wharf_engine::networks::endpoint_id;
 use wharf_model::container::{ContainerRecord, Link, NetworkMode};
 use wharf_model::health::Health;
-use wharf_model::network::Endpoint;
 use wharf_model::state::Status;
 
 pub(crate) async fn inspect(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
@@ -212,75 +210,8 @@ fn propagation(options: &[String]) -> &str {
     options.iter().map(String::as_str).find(is_one).unwrap_or("rprivate")
 }
 
-fn endpoint(record: &ContainerRecord, name: &str, e: &Endpoint) -> EndpointSettings {
-    EndpointSettings {
-        mac_address: if e.mac == [0; 6] { String::new() } else { mac_text(e.mac) },
-        network_id: e.network.to_string(),
-        endpoint_id: endpoint_id(e),
-        gateway: e.gateway4.filter(|g| !g.is_unspecified()).map(|g| g.to_string()).unwrap_or_default(),
-        ip_address: e.ipv4.map(|(a, _)| a.to_string()).unwrap_or_default(),
-        ip_prefix_len: e.ipv4.map_or(0, |(_, p)| p.into()),
-        ipv6_gateway: e.gateway6.filter(|g| !g.is_unspecified()).map(|g| g.to_string()).unwrap_or_default(),
-        global_ipv6_address: e.ipv6.map(|(a, _)| a.to_string()).unwrap_or_default(),
-        global_ipv6_prefix_len: e.ipv6.map_or(0, |(_, p)| p.into()),
-        dns_names: Some(e.names.clone()),
-        ..wished(record, name)
-    }
-}
-
-/// What was asked of a network.
-fn wished(record: &ContainerRecord, name: &str) -> EndpointSettings {
-    let Some(wish) = record.spec.endpoints.get(name) else { return EndpointSettings::default() };
-    let text = |address: Option<String>| address.unwrap_or_default();
-    let has_address = wish.ipv4.is_some() || wish.ipv6.is_some() || !wish.link_local.is_empty();
-    let list = |items: Vec<String>| Some(items).filter(|items| !items.is_empty());
-    EndpointSettings {
-        aliases: Some(wish.aliases.clone()).filter(|a| !a.is_empty()),
-        ipam_config: has_address.then(|| EndpointIpam {
-            ipv4_address: text(wish.ipv4.map(|a| a.to_string())),
-            ipv6_address: text(wish.ipv6.map(|a| a.to_string())),
-            link_local_ips: list(wish.link_local.iter().map(ToString::to_string).collect()),
-        }),
-        links: list(wish.links.iter().map(|l| format!("{}:{}", l.container, l.alias)).collect()),
-        driver_opts: Some(wish.driver_options.clone()).filter(|options| !options.is_empty()),
-        mac_address: wish.mac.map(mac_text).unwrap_or_default(),
-        gw_priority: wish.gw_priority,
-        ..EndpointSettings::default()
-    }
-}
-
-/// The networks of a container, with what it has there while it runs.
-pub(super) fn networks(api: &Api, record: &ContainerRecord) -> BTreeMap<String, EndpointSettings> {
-    let shared = |name: &str| BTreeMap::from([(name.to_owned(), without_interface(record, name))]);
-    let mut networks: BTreeMap<String, EndpointSettings> = match &record.spec.network {
-        NetworkMode::Host => shared("host"),
-        NetworkMode::None if !record.spec.left.contains("none") => shared("none"),
-        _ if record.endpoints.is_empty() => record
-            .spec
-            .network_names()
-            .into_iter()
-            .map(|name| (name.clone(), wished(record, &name)))
-            .collect(),
-        _ => record.endpoints.iter().map(|(name, e)| (name.clone(), endpoint(record, name, e))).collect(),
-    };
-    // Docker names a network from the first start on.
-    for (name, settings) in networks.iter_mut().filter(|_| record.started_ns > 0) {
-        if settings.network_id.is_empty() {
-            settings.network_id = api.networks.find(name).map(|n| n.spec.id.to_string()).unwrap_or_default();
-        }
-    }
-    networks
-}
-
-/// In the networks `host` and `none` there is nothing but an id.
-fn without_interface(record: &ContainerRecord, name: &str) -> EndpointSettings {
-    let id = wharf_oci::digest::Digest::sha256(format!("{} {name}", record.id).as_bytes());
-    let endpoint_id = if record.status.is_running() { id.hex().to_owned() } else { String::new() };
-    EndpointSettings { endpoint_id, ..EndpointSettings::default() }
-}
-
 fn network_settings(api: &Api, record: &ContainerRecord) -> NetworkSettings {
-    let networks = networks(api, record);
+    let networks = networks(record, &mut NetworkIds::of(api));
     let first = networks.get("bridge").cloned().unwrap_or_default();
     let sandbox_key = if record.pid > 0 { format!("/proc/{}/ns/net", record.pid) } else { String::new() };
     NetworkSettings {

@@ -1,5 +1,6 @@
 //! `GET /containers/json`.
 
+use super::endpoints::{self, NetworkIds};
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::params::{Filters, Params};
@@ -46,15 +47,17 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
         || !filters.values("status").is_empty()
         || !filters.values("exited").is_empty();
     let bounds = Bounds::find(&api, &filters)?;
+    let networks = named_networks(&api, &filters);
+    let mut ids = NetworkIds::of(&api);
     let mut summaries = Vec::new();
     for record in api.containers.list().iter().map(|h| h.record()) {
         if !all && !record.status.is_running() && record.status != Status::Restarting {
             continue;
         }
-        if !bounds.allow(&record) || !matches(&api, &record, &filters, &names) {
+        if !bounds.allow(&record) || !matches(&record, &filters, &names, &networks) {
             continue;
         }
-        let mut summary = summary(&api, &record);
+        let mut summary = summary(&mut ids, &record);
         if params.flag("size") {
             let (own, whole) = super::inspect::sizes(&api, &record).await?;
             (summary.size_rw, summary.size_root_fs) = (Some(own), Some(whole));
@@ -103,11 +106,17 @@ impl Bounds {
     }
 }
 
-fn matches(api: &Api, record: &Arc<ContainerRecord>, filters: &Filters, names: &[Regex]) -> bool {
+/// The networks that are asked for, by any of their names.
+fn named_networks(api: &Api, filters: &Filters) -> Vec<String> {
+    let name = |v: &String| api.networks.find(v).map_or_else(|_| v.clone(), |n| n.spec.name);
+    filters.values("network").iter().map(name).collect()
+}
+
+fn matches(record: &Arc<ContainerRecord>, filters: &Filters, names: &[Regex], networks: &[String]) -> bool {
     let ended = matches!(record.status, Status::Exited);
-    let network = |v: &String| {
-        let name = api.networks.find(v).map_or_else(|_| v.clone(), |n| n.spec.name);
-        super::inspect::networks(api, record).contains_key(&name)
+    let in_network = || {
+        let of = endpoints::names(record);
+        networks.iter().any(|name| of.contains(name))
     };
     filters.allows("id", |v| record.id.as_str().starts_with(v.as_str()))
         && (names.is_empty() || names.iter().any(|pattern| name_matches(pattern, &record.name)))
@@ -122,7 +131,7 @@ fn matches(api: &Api, record: &Arc<ContainerRecord>, filters: &Filters, names: &
         && filters.allows("volume", |v| {
             record.mounts.iter().any(|m| m.name == *v || m.target == *v || m.source.to_str() == Some(v))
         })
-        && filters.allows("network", network)
+        && (networks.is_empty() || in_network())
         && filters.allows("publish", |v| port_matches(v, record.published.iter().map(published)))
         && filters.allows("expose", |v| port_matches(v, record.spec.exposed.iter().copied()))
         && filters.allows("health", |v| v == record.health.as_ref().map_or("none", |h| h.status.as_str()))
@@ -138,7 +147,7 @@ fn port_matches(wanted: &str, mut ports: impl Iterator<Item = ContainerPort>) ->
     wanted.parse::<ContainerPort>().is_ok_and(|w| ports.any(|p| p == w))
 }
 
-pub(crate) fn summary(api: &Api, record: &Arc<ContainerRecord>) -> Summary {
+pub(crate) fn summary(ids: &mut NetworkIds<'_>, record: &Arc<ContainerRecord>) -> Summary {
     let network_mode = super::inspect::network_mode(record);
     Summary {
         id: record.id.to_string(),
@@ -154,7 +163,7 @@ pub(crate) fn summary(api: &Api, record: &Arc<ContainerRecord>) -> Summary {
         state: record.status.as_str().to_owned(),
         status: status_text(record, now_ns()),
         host_config: SummaryHostConfig { network_mode, annotations: None },
-        network_settings: SummaryNetworkSettings { networks: super::inspect::networks(api, record) },
+        network_settings: SummaryNetworkSettings { networks: endpoints::networks(record, ids) },
         mounts: super::inspect::mounts(record),
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod archive;
 pub(crate) mod attach;
 pub(crate) mod commit;
 pub(crate) mod create;
+pub(crate) mod endpoints;
 pub(crate) mod exec;
 pub(crate) mod inspect;
 pub(crate) mod lifecycle;
