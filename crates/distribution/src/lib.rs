@@ -3,5 +3,6 @@
 
 pub mod client;
 pub mod server;
+pub mod transfer;
 
 mod s3;

@@ -328,7 +328,8 @@ async fn fetch_blob(
     let start = ingest.offset();
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<Bytes>(QUEUE);
     let written = told.clone();
-    let writer = tokio::task::spawn_blocking(move || {
+    // It takes as long as the other registry does.
+    let writer = tokio::spawn(crate::transfer::run(move || {
         let mut result = Ok(());
         while let Some(piece) = receiver.blocking_recv() {
             result = ingest.write_all(&piece);
@@ -338,11 +339,11 @@ async fn fetch_blob(
             written.send_replace(State::Coming(ingest.offset()));
         }
         (ingest, result)
-    });
+    }));
     let blob = Descriptor::new(media::OCI_LAYER, digest.clone(), size);
     let downloaded = from.download(&blob, start, &sender).await;
     drop(sender);
-    let (ingest, written) = writer.await.map_err(super::uploads::joined)?;
+    let (ingest, written) = writer.await.map_err(super::uploads::joined)??;
     written.map_err(|e| Error::wrap(ErrorKind::Internal, "write a mirrored blob", e))?;
     if let Err(error) = downloaded {
         // What arrived is where the next attempt goes on.

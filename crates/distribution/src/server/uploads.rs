@@ -7,6 +7,7 @@ use super::contents::Contents;
 use super::entries::fs as files;
 use super::incoming::RequestBody;
 use super::reply::Refusal;
+use crate::transfer;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Body;
@@ -186,13 +187,14 @@ impl Upload {
             return Err(full());
         }
         let (sender, mut receiver) = tokio::sync::mpsc::channel::<Bytes>(QUEUE);
-        let writer = tokio::task::spawn_blocking(move || -> std::io::Result<u64> {
+        // It takes as long as the client does.
+        let writer = tokio::spawn(transfer::run(move || -> std::io::Result<u64> {
             let Some(ingest) = guard.as_mut() else { return Ok(0) };
             while let Some(piece) = receiver.blocking_recv() {
                 ingest.write_all(&piece)?;
             }
             Ok(ingest.offset())
-        });
+        }));
         let (mut broken, mut too_much) = (None, false);
         loop {
             match tokio::time::timeout(STALLED, body.frame()).await {
@@ -225,7 +227,7 @@ impl Upload {
             }
         }
         drop(sender);
-        let written = writer.await.map_err(joined)?;
+        let written = writer.await.map_err(joined)??;
         let offset = written.map_err(|e| Error::wrap(ErrorKind::Internal, "write an upload", e))?;
         if too_much {
             return Err(full());

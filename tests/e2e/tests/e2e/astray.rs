@@ -252,3 +252,39 @@ fn a_pull_that_breaks_or_is_given_up_goes_on() {
         e.run(&["rmi", &registry.name()]).ok();
     }
 }
+
+#[test]
+fn registries_that_stall_hold_up_nothing_else() {
+    /// More than the daemon has threads for work that ends by itself.
+    const STALLED: u8 = 80;
+    let Some(e) = Engine::start() else { return };
+    e.run(&["run", "--rm", "busybox", "true"]).ok();
+    let mut clients = Vec::new();
+    for number in 0..STALLED {
+        let registry = Registry::start();
+        let layer = vec![number; 4096];
+        registry.image(&layer, &digest(&layer), |body| Answer::Stall(body, 1024));
+        let mut client = std::os::unix::net::UnixStream::connect(e.path("s.sock")).unwrap();
+        let name = format!("{}/app", registry.address);
+        write!(
+            client,
+            "POST /images/create?fromImage={name}&tag=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+        )
+        .unwrap();
+        clients.push((client, registry));
+    }
+    // A part of each lies on the disk: their writers wait for more.
+    let parts = || {
+        let begun = e.files_below("data/content/ingest");
+        begun.iter().filter(|f| std::fs::metadata(f).is_ok_and(|m| m.len() == 1024)).count()
+    };
+    eventually("all of them stall", || parts() == usize::from(STALLED));
+    assert_eq!(e.run(&["run", "--rm", "-v", "v1:/v", "busybox", "echo", "on"]).ok(), "on");
+    let (tar, registry) = (tree(&e), Registry::start());
+    registry.image(&piped("gzip", &["-1"], &tar), &digest(&tar), |body| {
+        Answer::Body("application/octet-stream", body)
+    });
+    e.run(&["pull", &registry.name()]).ok();
+    drop(clients);
+    eventually("they are given up", || e.run(&["rmi", &registry.name()]).code == 0);
+}

@@ -1,6 +1,6 @@
 //! The registry inside the daemon, by its configuration file.
 
-use super::registry_serve::{Served, request};
+use super::registry_serve::{Served, request, send};
 use std::collections::HashSet;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
@@ -78,4 +78,37 @@ fn images_are_stored_once() {
     e.launch();
     assert_eq!(request(&own, "GET", "/v2/me/app/manifests/1", b"").0, 200);
     assert_eq!(request(&own, "POST", "/v2/me/app/blobs/uploads/", b"").0, 202);
+}
+
+#[test]
+fn pushes_that_stall_hold_up_no_container() {
+    /// More than the daemon has threads for work that ends by itself.
+    const STALLED: usize = 80;
+    let home = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let own = format!("127.0.0.1:{port}");
+    let file = home.path().join("daemon.json");
+    std::fs::write(&file, format!(r#"{{"registry": {{"listen": "{own}"}}}}"#)).unwrap();
+    let Some(e) = Engine::start_with(&["--config-file", file.to_str().unwrap()]) else { return };
+    let beginning = std::time::Instant::now();
+    let stalled: Vec<_> = (0..STALLED)
+        .map(|_| {
+            let (status, answer) = request(&own, "POST", "/v2/me/app/blobs/uploads/", b"");
+            assert_eq!(status, 202, "{answer}");
+            let place = answer.lines().find_map(|line| {
+                let (name, value) = line.split_once(": ")?;
+                name.eq_ignore_ascii_case("location").then_some(value)
+            });
+            send(&own, "PATCH", place.unwrap(), 1000, b"a part of it")
+        })
+        .collect();
+    let begun = || {
+        let files = e.files_below("data/registry/content/ingest");
+        files.iter().filter(|f| std::fs::metadata(f).is_ok_and(|m| m.len() > 0)).count()
+    };
+    eventually("all of them stall", || begun() == STALLED);
+    assert_eq!(e.run(&["run", "--rm", "-v", "v1:/v", "busybox", "echo", "on"]).ok(), "on");
+    // The registry's own patience ends after a minute.
+    assert!(beginning.elapsed().as_secs() < 30, "{:?}", beginning.elapsed());
+    drop(stalled);
 }

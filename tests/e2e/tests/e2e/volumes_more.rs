@@ -1,5 +1,6 @@
 //! Volumes beyond Docker's: rename, clone, export, import, owners.
 
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use wharf_e2e::{Engine, eventually};
@@ -169,6 +170,38 @@ fn a_clone_that_a_crash_breaks_off_leaves_nothing() {
     assert!(!data(&e, "v2").parent().unwrap().exists());
     e.run(&["volume", "clone", "v1", "v2"]).ok();
     assert_eq!(std::fs::read_dir(data(&e, "v2")).unwrap().count(), many);
+}
+
+#[test]
+fn an_import_that_a_crash_breaks_off_can_be_begun_again() {
+    let Some(mut e) = Engine::start() else { return };
+    e.run(&["volume", "create", "v1"]).ok();
+    let tree = e.path("tree");
+    std::fs::create_dir(&tree).unwrap();
+    for number in 0..1000 {
+        std::fs::write(tree.join(number.to_string()), "x").unwrap();
+    }
+    let packed = std::process::Command::new("tar").arg("-C").arg(&tree).args(["-cf", "-", "."]).output();
+    let tar = packed.unwrap().stdout;
+    let mut import =
+        e.wharf().args(["volume", "import", "v1", "-"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    // Half of it has come when the engine dies.
+    let mut pipe = import.stdin.take().unwrap();
+    pipe.write_all(&tar[..tar.len() / 2]).unwrap();
+    let count = |e: &Engine| std::fs::read_dir(data(e, "v1")).unwrap().count();
+    eventually("the first files", || count(&e) > 100);
+    assert!(e.run(&["volume", "rm", "v1"]).err.contains("volume is in use"));
+    e.kill();
+    drop(pipe);
+    import.wait().unwrap();
+    e.launch();
+    // The volume was there before, and stays; what came is not taken for the whole.
+    assert_eq!(e.run(&["volume", "ls", "-q"]).ok(), "v1");
+    let file = e.path("tree.tar");
+    std::fs::write(&file, &tar).unwrap();
+    e.run(&["volume", "import", "v1", &file.display().to_string()]).ok();
+    assert_eq!(count(&e), 1000);
+    e.run(&["volume", "rm", "v1"]).ok();
 }
 
 #[test]
