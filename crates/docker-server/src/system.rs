@@ -12,9 +12,10 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use wharf_distribution::client::{Proxy, Settings};
 use wharf_docker_api::types::system::{
-    Component, IndexConfig, Info, Platform, Plugins, RegistryConfig, Runtime, Version,
+    Component, DiscoveredDevice, IndexConfig, Info, Platform, Plugins, RegistryConfig, Runtime, Version,
 };
 use wharf_engine::clock::{now_ns, rfc3339};
+use wharf_engine::containers::spec::cdi;
 use wharf_model::state::Status;
 
 pub(crate) async fn ping() -> Response {
@@ -69,6 +70,7 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
     let registries = api.images.client().settings();
     let proxy = |proxy: &Option<Proxy>| proxy.as_ref().map(Proxy::shown).unwrap_or_default();
     let names = |list: &[&str]| Some(list.iter().map(ToString::to_string).collect());
+    let (devices, warnings) = devices(&api).await?;
     let info = Info {
         id: api.about.id.clone(),
         containers: statuses.len() as i64,
@@ -122,6 +124,8 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
         init_binary: "wharf".to_owned(),
         security_options: security_options(api.about.remaps_users),
         cdi_spec_dirs: api.about.cdi_spec_dirs.iter().map(|d| d.display().to_string()).collect(),
+        discovered_devices: devices,
+        warnings: Some(warnings).filter(|warnings| !warnings.is_empty()),
         swarm: wharf_docker_api::types::system::Swarm {
             local_node_state: "inactive".to_owned(),
             ..Default::default()
@@ -129,6 +133,17 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
         ..Info::default()
     };
     Ok(Json(info).into_response())
+}
+
+/// Devices that can be had by name, and what is wrong with their specifications.
+async fn devices(api: &Api) -> ApiResult<(Vec<DiscoveredDevice>, Vec<String>)> {
+    let directories = api.about.cdi_spec_dirs.clone();
+    let read = tokio::task::spawn_blocking(move || cdi::discovered(&directories)).await;
+    let (names, unread) =
+        read.map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))?;
+    let device = |id| DiscoveredDevice { source: "cdi".to_owned(), id };
+    let warning = |why| format!("CDI: {why}");
+    Ok((names.into_iter().map(device).collect(), unread.into_iter().map(warning).collect()))
 }
 
 /// Mirrors of other registries than Docker Hub are with the registry.

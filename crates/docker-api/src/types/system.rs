@@ -105,10 +105,21 @@ wire! { "PascalCase":
         pub firewall_backend: Option<FirewallInfo>,
         #[serde(rename = "CDISpecDirs")]
         pub cdi_spec_dirs: Vec<String>,
+        /// Devices by name, from 1.50 on.
+        #[serde(skip_serializing_if = "is_default")]
+        pub discovered_devices: Vec<DiscoveredDevice>,
         pub warnings: Option<Vec<String>>,
         /// Beyond Docker's API.
         #[serde(skip_serializing_if = "Option::is_none")]
         pub garbage_collection: Option<GarbageCollection>,
+    }
+
+    /// A device that a container can be given by its name.
+    pub struct DiscoveredDevice {
+        /// `cdi`.
+        pub source: String,
+        #[serde(rename = "ID")]
+        pub id: String,
     }
 
     /// What is removed by itself.

@@ -102,6 +102,15 @@ fn gpus_with_hooks() {
     };
     let script = "cat /usr/lib/x86_64-linux-gnu/libcuda.so.1 /params/here; echo $NVIDIA_VISIBLE_DEVICES; ls /dev | grep nvidia";
     let run = |flags: &[&str]| e.run(&[&["run", "--rm"], flags, &["busybox", "sh", "-c", script]].concat());
+    std::fs::write(directory.path().join("wrong.json"), "{}").unwrap();
+    let info: serde_json::Value = serde_json::from_str(&e.get("/v1.51/info")).unwrap();
+    assert_eq!(info["DiscoveredDevices"][0], serde_json::json!({"Source": "cdi", "ID": "nvidia.com/gpu=0"}));
+    assert!(info["Warnings"][0].as_str().is_some_and(|w| w.contains("wrong.json")), "{info}");
+    let shown = e.run(&["info"]);
+    assert!(shown.err.contains("wrong.json"), "{}", shown.err);
+    let devices = "Discovered Devices: cdi: nvidia.com/gpu=0, cdi: nvidia.com/gpu=1, cdi: nvidia.com/gpu=all";
+    assert!(shown.ok().contains(devices));
+    std::fs::remove_file(directory.path().join("wrong.json")).unwrap();
     // What an engine makes with its first container it keeps.
     e.run(&["run", "--rm", "busybox", "true"]).ok();
     let before = e.holdings();

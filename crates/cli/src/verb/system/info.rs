@@ -64,6 +64,9 @@ fn show(version: &str, info: &Info) -> String {
     {
         add(name, &words(list));
     }
+    add("CDI spec directories", &info.cdi_spec_dirs.join(" "));
+    let devices = info.discovered_devices.iter().map(|d| format!("{}: {}", d.source, d.id));
+    add("Discovered Devices", &devices.collect::<Vec<_>>().join(", "));
     add("Swarm", &info.swarm.local_node_state);
     add("Runtimes", &info.runtimes.keys().cloned().collect::<Vec<_>>().join(" "));
     add("Default Runtime", &info.default_runtime);

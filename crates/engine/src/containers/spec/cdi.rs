@@ -16,6 +16,16 @@ pub fn devices_of_kind(kind: &str, directories: &[PathBuf]) -> Vec<String> {
     files.flat_map(|file| file.devices.into_iter().map(|d| d.name)).collect()
 }
 
+/// All devices that are described, by their names, and what of the specifications cannot be used.
+pub fn discovered(directories: &[PathBuf]) -> (std::collections::BTreeSet<String>, Vec<String>) {
+    let (files, unread) = read_all(directories);
+    let names = |file: &File| {
+        let name = |device: &file::Named| format!("{}={}", file.kind, device.name);
+        file.devices.iter().map(name).collect::<Vec<_>>()
+    };
+    (files.iter().flat_map(names).collect(), unread)
+}
+
 /// Gives a container the devices named, `vendor.com/class=name`.
 ///
 /// # Errors
@@ -187,6 +197,20 @@ devices:
         let message =
             injected_from(&[("v.yaml", &YAML.replace("major", "manor"), 0o644)], &["vendor.com/gpu=0"]);
         assert!(message.unwrap_err().full().contains("manor"));
+    }
+
+    #[test]
+    fn all_devices_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in [("v.json", JSON), ("w.yaml", YAML), ("x.yml", "a: b")] {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let (found, unread) = discovered(&[directory.path().to_owned()]);
+        let names = ["vendor.com/gpu=0", "vendor.com/gpu=bad", "vendor.com/net=one", "vendor.com/net=rdt"];
+        assert!(found.iter().eq(names.iter()), "{found:?}");
+        assert!(unread.len() == 1 && unread[0].contains("x.yml"), "{unread:?}");
     }
 
     #[test]
