@@ -4,7 +4,7 @@ use crate::config::ConfigFile;
 use crate::config::contexts::{DEFAULT, Store};
 use crate::context::{Context, Hooks, note, print};
 use crate::failure::{ENGINE_FAILED, FAILED, Failure, Outcome};
-use crate::verb::{GROUPS, Verb, find};
+use crate::verb::{GROUPS, Verb, absent, find};
 use crate::{flags, help};
 use clap::error::ErrorKind;
 use std::ffi::OsString;
@@ -119,12 +119,19 @@ fn run(program: &str, arguments: Vec<OsString>, hooks: Hooks) -> Outcome {
     }
     if GROUPS.iter().any(|(group, _)| group == first) {
         return match names.get(1) {
-            None | Some(&"--help" | &"-h") => {
+            None => {
+                note(help::group(program, first).trim_end());
+                Ok(0)
+            }
+            Some(&"--help" | &"-h") => {
                 print(help::group(program, first))?;
                 Ok(0)
             }
             Some(second) => Err(unknown(program, &format!("{first} {second}"), &format!("{first} "))),
         };
+    }
+    if let Some(why) = absent::why(first) {
+        return Err(Failure::new(format!("{program} {first}: {why}")));
     }
     Err(unknown(program, first, ""))
 }
@@ -208,6 +215,9 @@ fn usage(program: &str, verb: &Verb, error: &clap::Error) -> Outcome {
         (ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument | ErrorKind::TooFewValues, _) => {
             (FAILED, format!("{program}: '{program} {path}' {}", arity(&(verb.command)())))
         }
+        (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(flag)) => {
+            (ENGINE_FAILED, invalid_value(&(verb.command)(), &flag, error).unwrap_or(first))
+        }
         _ => (ENGINE_FAILED, first),
     };
     let see = if said.contains("requires at least") && !said.contains("at most") { "See" } else { "Run" };
@@ -218,6 +228,17 @@ fn usage(program: &str, verb: &Verb, error: &clap::Error) -> Outcome {
             format!("{program} {path} {}", verb.usage).trim_end()
         ),
     ))
+}
+
+/// What is wrong with a flag's value.
+fn invalid_value(command: &clap::Command, named: &str, error: &clap::Error) -> Option<String> {
+    use std::error::Error;
+    let long = named.strip_prefix("--")?.split([' ', '[', '=']).next()?;
+    let flag = command.get_arguments().find(|argument| argument.get_long() == Some(long))?;
+    let short = flag.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
+    let value = error.get(clap::error::ContextKind::InvalidValue)?;
+    let why = error.source()?;
+    Some(format!("invalid argument {:?} for \"{short}--{long}\" flag: {why}", value.to_string()))
 }
 
 /// How many arguments a verb takes, in words.

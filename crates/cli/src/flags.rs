@@ -23,13 +23,13 @@ pub(crate) fn normalise(command: &Command, arguments: Vec<OsString>) -> Vec<OsSt
                 Some((name, value)) => (name, Some(value)),
                 None => (long, None),
             };
-            match (is_switch(command, |a| has_long(a, name)), value) {
-                (Some(true), Some(value)) => match crate::parse::boolean(value) {
+            match (kind(command, |a| has_long(a, name)), value) {
+                (Some(Kind::Switch), Some(value)) => match crate::parse::boolean(value) {
                     Ok(true) => out.push(format!("--{name}").into()),
                     Ok(false) => {}
                     Err(_) => out.push(argument),
                 },
-                (Some(false), None) => {
+                (Some(Kind::Valued), None) => {
                     out.push(argument);
                     out.extend(arguments.next());
                 }
@@ -60,8 +60,12 @@ fn short(command: &Command, cluster: &str, out: &mut Vec<OsString>) -> bool {
     let mut rest = cluster;
     while let Some(letter) = rest.chars().next() {
         let after = &rest[letter.len_utf8()..];
-        match is_switch(command, |a| a.get_short() == Some(letter) || has_short_alias(a, letter)) {
-            Some(true) => match after.strip_prefix('=').map(crate::parse::boolean) {
+        match kind(command, |a| a.get_short() == Some(letter) || has_short_alias(a, letter)) {
+            Some(Kind::Joined) if after.starts_with('=') => {
+                out.push(format!("-{rest}").into());
+                return false;
+            }
+            Some(Kind::Switch | Kind::Joined) => match after.strip_prefix('=').map(crate::parse::boolean) {
                 Some(Ok(on)) => {
                     if on {
                         out.push(format!("-{letter}").into());
@@ -73,7 +77,7 @@ fn short(command: &Command, cluster: &str, out: &mut Vec<OsString>) -> bool {
                     rest = after;
                 }
             },
-            Some(false) => {
+            Some(Kind::Valued) => {
                 out.push(format!("-{rest}").into());
                 return after.is_empty();
             }
@@ -87,13 +91,31 @@ fn short(command: &Command, cluster: &str, out: &mut Vec<OsString>) -> bool {
     false
 }
 
-/// Whether the flag takes no value; `None` when there is no such flag.
-fn is_switch(command: &Command, is_it: impl Fn(&clap::Arg) -> bool) -> Option<bool> {
+/// How a flag takes its value.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// It has none.
+    Switch,
+    /// With `=` alone: a switch that is on by default, `--flag=false`.
+    Joined,
+    /// With `=`, or as the next word.
+    Valued,
+}
+
+/// `None` when there is no such flag.
+fn kind(command: &Command, is_it: impl Fn(&clap::Arg) -> bool) -> Option<Kind> {
     let argument = command.get_arguments().find(|argument| is_it(argument))?;
-    Some(matches!(
-        argument.get_action(),
-        ArgAction::SetTrue | ArgAction::SetFalse | ArgAction::Count | ArgAction::Help | ArgAction::Version
-    ))
+    if argument.is_require_equals_set() {
+        return Some(Kind::Joined);
+    }
+    Some(match argument.get_action() {
+        ArgAction::SetTrue
+        | ArgAction::SetFalse
+        | ArgAction::Count
+        | ArgAction::Help
+        | ArgAction::Version => Kind::Switch,
+        _ => Kind::Valued,
+    })
 }
 
 fn has_long(argument: &clap::Arg, name: &str) -> bool {
@@ -113,11 +135,25 @@ mod tests {
         let command = Command::new("x")
             .arg(Arg::new("tty").short('t').long("tty").action(ArgAction::SetTrue))
             .arg(Arg::new("rm").long("rm").action(ArgAction::SetTrue))
+            .arg(
+                Arg::new("human")
+                    .short('H')
+                    .long("human")
+                    .action(ArgAction::SetTrue)
+                    .default_value("true")
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .value_parser(crate::parse::boolean),
+            )
             .arg(Arg::new("env").short('e').long("env").action(ArgAction::Append))
             .arg(Arg::new("image"))
             .arg(Arg::new("args").num_args(0..).trailing_var_arg(true).allow_hyphen_values(true));
         let words = words.split(' ').map(OsString::from).collect();
         let found = normalise(&command, words);
+        let understood = command.no_binary_name(true).try_get_matches_from(&found);
+        if let Ok(matches) = understood {
+            assert_eq!(matches.get_flag("human"), !expected.contains("=false"), "{expected}");
+        }
         let found: Vec<&str> = found.iter().filter_map(|word| word.to_str()).collect();
         assert_eq!(found.join(" "), expected);
     }
@@ -129,5 +165,9 @@ mod tests {
         check("-eA=1 --env B=2 --env=C=3 img", "-eA=1 --env B=2 --env=C=3 -- img");
         check("--nope img", "--nope -- img");
         check("-- img -x", "-- img -x");
+        check("--human=false img", "--human=false -- img");
+        check("-tH=false img -x", "-t -H=false -- img -x");
+        check("--human --rm=true img -x", "--human --rm -- img -x");
+        check("-Ht img", "-H -t -- img");
     }
 }

@@ -29,6 +29,9 @@ pub(crate) struct NamedEngine {
 pub(crate) struct Metadata {
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) description: String,
+    /// What other tools keep there.
+    #[serde(flatten)]
+    pub(crate) other: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +50,10 @@ pub(crate) struct Address {
 }
 
 /// The files of TLS, by the names they have in the store.
-const TLS_FILES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
+pub(crate) const TLS_FILES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
+
+/// What these files have in them, in the order of their names: authority, certificate and key.
+pub(crate) type Tls = [Option<Vec<u8>>; 3];
 
 /// The contexts below a configuration directory.
 #[derive(Debug)]
@@ -107,32 +113,53 @@ impl Store {
         Some(TlsFiles { authority: verified.then_some(authority), identity })
     }
 
-    /// Stores a context with copies of its certificates, in the order of authority, certificate and key.
-    pub(crate) fn keep(&self, engine: &NamedEngine, files: [Option<&Path>; 3]) -> Result<(), Failure> {
-        let tls = self.tls(&engine.name).join("docker");
-        for (name, source) in TLS_FILES.iter().zip(files) {
-            let Some(source) = source else { continue };
-            private_directory(&tls)?;
-            let bytes = fs::read(source).map_err(|e| Failure::file("read", source, &e))?;
-            super::replace(&tls.join(name), &bytes)?;
+    /// What a context knows of TLS.
+    pub(crate) fn tls_of(&self, name: &str) -> Result<Tls, Failure> {
+        let mut all = Tls::default();
+        for (file, content) in TLS_FILES.iter().zip(&mut all) {
+            let path = self.tls(name).join("docker").join(file);
+            *content = match fs::read(&path) {
+                Err(e) if e.kind() == ErrorKind::NotFound => None,
+                read => Some(read.map_err(|e| Failure::file("read", &path, &e))?),
+            };
         }
+        Ok(all)
+    }
+
+    /// Stores a context, with these certificates and no others.
+    pub(crate) fn keep(&self, engine: &NamedEngine, tls: &Tls) -> Result<(), Failure> {
+        remove_tree(&self.tls(&engine.name))?;
+        let directory = self.tls(&engine.name).join("docker");
+        for (file, content) in TLS_FILES.iter().zip(tls) {
+            let Some(content) = content else { continue };
+            private_directory(&directory)?;
+            super::replace(&directory.join(file), content)?;
+        }
+        self.keep_meta(engine)
+    }
+
+    /// Stores what is said of a context. Its certificates stay as they are.
+    pub(crate) fn keep_meta(&self, engine: &NamedEngine) -> Result<(), Failure> {
         let meta = self.meta(&engine.name);
         private_directory(&meta)?;
-        let json =
-            serde_json::to_vec(engine).map_err(|e| Failure::new(format!("encode the context: {e}")))?;
-        super::replace(&meta.join("meta.json"), &json)
+        super::replace(&meta.join("meta.json"), &encode(engine)?)
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<(), Failure> {
-        for directory in [self.meta(name), self.tls(name)] {
-            match fs::remove_dir_all(&directory) {
-                Err(e) if e.kind() != ErrorKind::NotFound => {
-                    return Err(Failure::file("remove", &directory, &e));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        remove_tree(&self.meta(name))?;
+        remove_tree(&self.tls(name))
+    }
+}
+
+/// `meta.json` of a context.
+pub(crate) fn encode(engine: &NamedEngine) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(engine).map_err(|e| Failure::new(format!("encode the context: {e}")))
+}
+
+fn remove_tree(directory: &Path) -> Result<(), Failure> {
+    match fs::remove_dir_all(directory) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Failure::file("remove", directory, &e)),
+        _ => Ok(()),
     }
 }
 
@@ -194,17 +221,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::of(directory.path());
         assert!(store.list().unwrap().0.is_empty() && store.find("far").is_err());
-        let ca = directory.path().join("my-ca.pem");
-        fs::write(&ca, "x").unwrap();
         let docker = Address { host: "tcp://far:2376".into(), skip_tls_verify: false };
         let engine =
             NamedEngine { name: "far".into(), endpoints: Endpoints { docker }, ..Default::default() };
-        store.keep(&engine, [Some(&ca), None, None]).unwrap();
+        store.keep(&engine, &[Some(b"x".to_vec()), None, None]).unwrap();
         assert_eq!(store.list().unwrap().0, std::slice::from_ref(&engine));
         // The SHA-256 of the name.
         let name = "512eea46ceb3921dff4363c7069d89d4964d1d9fccaa0f411851a7aa60a5c868";
         assert!(directory.path().join("contexts/meta").join(name).join("meta.json").exists());
         assert!(store.tls_files(&engine).unwrap().authority.is_some());
+        store.keep_meta(&engine).unwrap();
+        assert_eq!(store.tls_of("far").unwrap(), [Some(b"x".to_vec()), None, None]);
+        store.keep(&engine, &Tls::default()).unwrap();
+        assert!(store.tls_files(&engine).is_none());
         store.remove("far").unwrap();
         assert!(store.list().unwrap().0.is_empty() && store.tls_files(&engine).is_none());
     }

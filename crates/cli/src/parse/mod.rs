@@ -5,6 +5,7 @@ pub(crate) mod duration;
 pub(crate) mod env;
 pub(crate) mod mount;
 pub(crate) mod network;
+pub(crate) mod platform;
 pub(crate) mod ports;
 pub(crate) mod size;
 pub(crate) mod ulimit;

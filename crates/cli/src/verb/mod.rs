@@ -1,5 +1,6 @@
 //! All verbs: what they are called, what they take, what they do.
 
+pub(crate) mod absent;
 pub(crate) mod compose;
 mod container;
 mod context;
@@ -156,14 +157,18 @@ verbs! {
     volume::prune("[OPTIONS]", "Remove volumes that no container uses") "volume prune";
     volume::rename("VOLUME NEW_NAME", "Give a volume another name") "volume rename";
     volume::rm("[OPTIONS] VOLUME [VOLUME...]", "Remove volumes") "volume rm" "volume remove";
+    volume::update("[OPTIONS] VOLUME", "Change a volume of a swarm, which there is none of") "volume update";
     system::df("[OPTIONS]", "Show what takes up the disk") "system df";
     system::prune("[OPTIONS]", "Remove all that nothing uses") "system prune";
     context::create("[OPTIONS] CONTEXT", "Keep an engine under a name", no_engine) "context create";
+    context::export("CONTEXT [FILE|-]", "Write a context with its certificates to a tar", no_engine) "context export";
+    context::import("CONTEXT FILE|-", "Take a context from a tar", no_engine) "context import";
     context::inspect("[OPTIONS] [CONTEXT] [CONTEXT...]", "Show all that is known of contexts", no_engine) "context inspect";
     context::ls("[OPTIONS]", "Show the engines that have names", no_engine) "context ls" "context list";
     context::rm("CONTEXT [CONTEXT...]", "Forget contexts", no_engine) "context rm" "context remove";
     context::show("", "Print the name of the context in use", no_engine) "context show";
     context::switch("CONTEXT", "Use a context from now on", no_engine) "context use";
+    context::update("[OPTIONS] CONTEXT", "Change a context", no_engine) "context update";
     compose::attach("[OPTIONS] SERVICE", "Join the streams of a service's container") "compose attach";
     compose::build("[OPTIONS] [SERVICE...]", "Make the images of services") "compose build";
     compose::commit("[OPTIONS] SERVICE [REPOSITORY[:TAG]]", "Make an image from a service's container") "compose commit";

@@ -49,6 +49,7 @@ mod registry_serve;
 mod run;
 mod security;
 mod signatures;
+mod surface;
 mod survive;
 mod syslog_tls;
 mod tcp;

@@ -31,13 +31,13 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let client = &context.client;
     let container: Inspect = client.json(Call::get(path(&options.container, "/json"))).await?;
     if !container.state.running {
-        return Err(Failure::new("cannot attach to a stopped container, start it first"));
+        return Err(Failure::new("You cannot attach to a stopped container, start it first"));
     }
     if container.state.paused {
-        return Err(Failure::new("cannot attach to a paused container, unpause it first"));
+        return Err(Failure::new("You cannot attach to a paused container, unpause it first"));
     }
     if container.state.restarting {
-        return Err(Failure::new("cannot attach to a restarting container, wait until it is running"));
+        return Err(Failure::new("You cannot attach to a restarting container, wait until it is running"));
     }
     let tty = container.config.tty;
     let stdin = !options.no_stdin && container.config.open_stdin;

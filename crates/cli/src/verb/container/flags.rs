@@ -157,6 +157,9 @@ pub(crate) struct ContainerFlags {
     /// IPC namespace: private, shareable, host, none or container:NAME
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) ipc: String,
+    /// Without effect: kernels have no such limit any more
+    #[arg(long, value_name = "bytes", value_parser = bytes)]
+    pub(crate) kernel_memory: Option<i64>,
     /// Without effect on Linux
     #[arg(long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) isolation: String,
@@ -283,6 +286,9 @@ pub(crate) struct ContainerFlags {
     /// Limit of a process, as name=soft[:hard]
     #[arg(long, value_name = "ulimit")]
     pub(crate) ulimit: Vec<String>,
+    /// Give it the engine's socket and your credentials for registries
+    #[arg(long)]
+    pub(crate) use_api_socket: bool,
     /// Who runs it: name or uid, and :group or :gid
     #[arg(short = 'u', long, value_name = "string", default_value = "", hide_default_value = true)]
     pub(crate) user: String,

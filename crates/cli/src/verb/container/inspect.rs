@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::verb::system::inspect::{Kind, show};
+use wharf_docker_api::client::Query;
 
 /// Flags of `container inspect`.
 #[derive(Debug, clap::Args)]
@@ -18,5 +19,12 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    show(context, &[Kind::Container], &options.containers, options.format.as_deref(), options.size).await
+    show(
+        context,
+        &[Kind::Container],
+        &options.containers,
+        options.format.as_deref(),
+        &Query::new().flag("size", options.size),
+    )
+    .await
 }

@@ -72,7 +72,11 @@ const COMMAND_WIDTH: usize = 20;
 const MOUNT_WIDTH: usize = 15;
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let last = if options.latest { 1 } else { options.last };
-    let wants_size = options.size || options.format.as_ref().is_some_and(|format| format.contains(".Size"));
+    let wants_size = options.size
+        || options
+            .format
+            .as_ref()
+            .is_some_and(|format| format.contains(".Size") || format.contains("json ."));
     let query = Query::new()
         .flag("all", options.all)
         .maybe("limit", (last > 0).then_some(last))

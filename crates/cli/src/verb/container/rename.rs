@@ -19,6 +19,9 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         return Err(Failure::new("new name cannot be blank"));
     }
     let query = Query::new().with("name", &options.name);
-    context.client.done(Call::post(path(&options.container, "/rename")).query(query)).await?;
+    let renamed = context.client.done(Call::post(path(&options.container, "/rename")).query(query)).await;
+    renamed.map_err(|e| {
+        Failure::new(format!("{e}\nError: failed to rename container named {}", options.container))
+    })?;
     Ok(0)
 }

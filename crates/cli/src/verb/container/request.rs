@@ -74,7 +74,7 @@ pub(super) fn build(flags: &ContainerFlags) -> Parsed<CreateRequest> {
         dns: Some(flags.dns.clone()),
         dns_options: Some(flags.dns_option.clone()),
         dns_search: Some(flags.dns_search.clone()),
-        extra_hosts: some(flags.add_host.iter().map(|text| add_host(text)).collect::<Parsed<_>>()?),
+        extra_hosts: some(each("--add-host", &flags.add_host, add_host)?),
         group_add: some(flags.group_add.clone()),
         ipc_mode: flags.ipc.clone(),
         links: some(flags.link.clone()),
@@ -92,7 +92,7 @@ pub(super) fn build(flags: &ContainerFlags) -> Parsed<CreateRequest> {
         sysctls: some(pairs(&flags.sysctl)),
         runtime: flags.runtime.clone(),
         isolation: flags.isolation.clone(),
-        mounts: some(flags.mount.iter().map(|text| mount::mount(text, &current_dir)).collect::<Parsed<_>>()?),
+        mounts: some(each("--mount", &flags.mount, |text| mount::mount(text, &current_dir))?),
         init: flags.init.then_some(true),
         resources: resources(flags)?,
         ..HostConfig::default()
@@ -135,8 +135,19 @@ fn check(flags: &ContainerFlags) -> Parsed<()> {
     }
     for stream in &flags.attach {
         if !matches!(stream.to_lowercase().as_str(), "stdin" | "stdout" | "stderr") {
-            return Err("valid streams are STDIN, STDOUT and STDERR".into());
+            return flagged("-a, --attach", stream, Err("valid streams are STDIN, STDOUT and STDERR".into()));
         }
+    }
+    for server in &flags.dns {
+        if server.parse::<std::net::IpAddr>().is_err() {
+            return flagged("--dns", server, Err(format!("IP address is not correctly formatted: {server}")));
+        }
+    }
+    if let Some(text) = flags.sysctl.iter().find(|text| !text.contains('=')) {
+        return flagged("--sysctl", text, Err(format!("sysctl '{text}' is not allowed")));
+    }
+    if !flags.mac_address.is_empty() && !is_mac(&flags.mac_address) {
+        return Err(format!("{} is not a valid mac address", flags.mac_address));
     }
     match flags.pull.as_str() {
         "always" | "missing" | "never" => Ok(()),
@@ -144,6 +155,22 @@ fn check(flags: &ContainerFlags) -> Parsed<()> {
             "invalid pull option: '{other}': must be one of \"always\", \"missing\" or \"never\""
         )),
     }
+}
+
+/// What is wrong with the value of a flag, with the flag named.
+fn flagged<T>(flag: &str, text: &str, parsed: Parsed<T>) -> Parsed<T> {
+    parsed.map_err(|why| format!("invalid argument {text:?} for \"{flag}\" flag: {why}"))
+}
+
+/// The values of a flag, parsed.
+fn each<T>(flag: &str, texts: &[String], parse: impl Fn(&str) -> Parsed<T>) -> Parsed<Vec<T>> {
+    texts.iter().map(|text| flagged(flag, text, parse(text))).collect()
+}
+
+/// Six bytes in hexadecimal, with colons or dashes.
+fn is_mac(text: &str) -> bool {
+    let byte = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    [':', '-'].iter().any(|by| text.split(*by).count() == 6 && text.split(*by).all(byte))
 }
 
 fn resources(flags: &ContainerFlags) -> Parsed<Resources> {
@@ -193,7 +220,7 @@ fn resources(flags: &ContainerFlags) -> Parsed<Resources> {
         memory_swappiness: flags.memory_swappiness.filter(|value| *value >= 0),
         oom_kill_disable: flags.oom_kill_disable.then_some(true),
         pids_limit: flags.pids_limit,
-        ulimits: some(flags.ulimit.iter().map(|text| ulimit::ulimit(text)).collect::<Parsed<_>>()?),
+        ulimits: some(each("--ulimit", &flags.ulimit, ulimit::ulimit)?),
         ..Resources::default()
     })
 }

@@ -32,6 +32,7 @@ pub(crate) struct Options {
 }
 
 const NOT_A_TTY: &str = "the input device is not a TTY";
+const BOTH: &str = "conflicting options: cannot specify both --attach and --detach";
 
 /// Which of our streams are joined.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +44,8 @@ struct Attached {
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let failed = |failure: Failure| match failure.message.as_str() {
-        NOT_A_TTY => failure,
-        _ => told(&failure),
+        NOT_A_TTY | BOTH => failure,
+        _ => told(&failure, "run"),
     };
     let flags = &options.container;
     let mut request = request::build(flags).map_err(|why| failed(Failure::new(why)))?;
@@ -53,7 +54,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if attached.is_some() && options.wait.is_wanted() {
         return Err(failed(Failure::new("--wait is for containers in the background: add --detach")));
     }
-    let id = create(context, flags, &request).await.map_err(failed)?;
+    let id = create(context, flags, request).await.map_err(failed)?;
     let Some(attached) = attached else {
         context.client.done(Call::post(path(&id, "/start"))).await.map_err(|e| failed(e.into()))?;
         line(&id)?;
@@ -66,12 +67,12 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
 }
 
 /// The failure as `run` tells it, with its own exit statuses.
-fn told(failure: &Failure) -> Failure {
+pub(super) fn told(failure: &Failure, verb: &str) -> Failure {
     Failure {
         status: status_of(&failure.message, failure.status),
         message: match failure.message.as_str() {
             "" => String::new(),
-            said => format!("wharf: {said}\n\nRun 'wharf run --help' for more information"),
+            said => format!("wharf: {said}\n\nRun 'wharf {verb} --help' for more information"),
         },
     }
 }
@@ -81,7 +82,7 @@ fn attached(options: &Options, request: &mut CreateRequest) -> Result<Option<Att
     let flags = &options.container;
     if options.detach {
         if !flags.attach.is_empty() {
-            return Err(Failure::new("conflicting options: cannot specify both --attach and --detach"));
+            return Err(Failure::new(BOTH));
         }
         return Ok(None);
     }

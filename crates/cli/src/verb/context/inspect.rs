@@ -1,7 +1,7 @@
 //! `context inspect`.
 
-use super::ls::default_host;
-use crate::config::contexts::{Address, DEFAULT, Endpoints, NamedEngine, Store, harmless};
+use super::known;
+use crate::config::contexts::{DEFAULT, Store, TLS_FILES, harmless};
 use crate::context::{Context, print};
 use crate::failure::{Failure, Outcome};
 use crate::format::list::unescape;
@@ -54,18 +54,16 @@ fn harmless_lines(text: &str) -> String {
 }
 
 fn shown(store: &Store, name: &str) -> Result<Value, Failure> {
-    let engine = if name == DEFAULT {
-        let docker = Address { host: default_host(), skip_tls_verify: false };
-        NamedEngine { name: name.to_owned(), endpoints: Endpoints { docker }, ..NamedEngine::default() }
-    } else {
-        store.find(name)?
-    };
+    let engine = known(store, name)?;
     let is_stored = name != DEFAULT;
     let place =
         |path: std::path::PathBuf| if is_stored { path.display().to_string() } else { "<IN MEMORY>".into() };
+    let tls = TLS_FILES.iter().zip(store.tls_of(name)?);
+    let files: Vec<&str> = tls.filter_map(|(file, content)| content.map(|_| *file)).collect();
+    let material = if files.is_empty() { json!({}) } else { json!({"docker": files}) };
     let storage = json!({"MetadataPath": place(store.meta(name)), "TLSPath": place(store.tls(name))});
     Ok(json!({
-        "Name": engine.name, "Metadata": engine.metadata, "Endpoints": engine.endpoints, "TLSMaterial": {},
+        "Name": engine.name, "Metadata": engine.metadata, "Endpoints": engine.endpoints, "TLSMaterial": material,
         "Storage": storage,
     }))
 }

@@ -1,6 +1,6 @@
 //! `context ls`.
 
-use crate::app::DEFAULT_SOCKET;
+use super::default_host;
 use crate::config::contexts::{DEFAULT, Store, harmless};
 use crate::context::{Context, note, print};
 use crate::failure::Outcome;
@@ -27,12 +27,6 @@ const LISTING: Listing = Listing {
     ],
     table: &["Name", "Description", "DockerEndpoint", "Error"],
 };
-
-/// The engine that flags and variables name, else this host's.
-pub(super) fn default_host() -> String {
-    let named = ["WHARF_HOST", "DOCKER_HOST"].into_iter().find_map(|v| std::env::var(v).ok());
-    named.filter(|host| !host.is_empty()).unwrap_or_else(|| format!("unix://{DEFAULT_SOCKET}"))
-}
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let mut all =

@@ -7,7 +7,7 @@ use crate::format::list::{Listing, Row};
 use crate::format::size::decimal;
 use crate::format::time::{ago, rfc3339_nanos};
 use crate::verb::system::inspect::short_id;
-use wharf_docker_api::client::Call;
+use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::image::History;
 
 /// Flags of `history`.
@@ -22,6 +22,9 @@ pub(crate) struct Options {
     /// Show everything in full
     #[arg(long)]
     no_trunc: bool,
+    /// Only if it is for this platform, such as linux/amd64
+    #[arg(long, value_name = "string", value_parser = crate::parse::platform::platform)]
+    platform: Option<String>,
     /// Show ids alone
     #[arg(short = 'q', long)]
     quiet: bool,
@@ -45,7 +48,9 @@ const LISTING: Listing = Listing {
 const COMMAND_WIDTH: usize = 45;
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    let history: Vec<History> = context.client.json(Call::get(path(&options.image, "/history"))).await?;
+    let query = Query::new().maybe("platform", options.platform.as_ref());
+    let call = Call::get(path(&options.image, "/history")).query(query);
+    let history: Vec<History> = context.client.json(call).await?;
     let id = |layer: &History| if options.no_trunc { layer.id.clone() } else { short_id(&layer.id) };
     if options.quiet {
         print(history.iter().map(|layer| id(layer) + "\n").collect::<String>())?;

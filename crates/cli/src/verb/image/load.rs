@@ -15,7 +15,7 @@ pub(crate) struct Options {
     #[arg(short = 'i', long, value_name = "string")]
     input: Option<String>,
     /// Only this platform of the image
-    #[arg(long, value_name = "list")]
+    #[arg(long, value_name = "list", value_parser = crate::parse::platform::platform)]
     platform: Vec<String>,
     /// Do not show the progress
     #[arg(short = 'q', long)]

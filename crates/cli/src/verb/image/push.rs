@@ -18,7 +18,7 @@ pub(crate) struct Options {
     #[arg(long, hide = true)]
     disable_content_trust: bool,
     /// Only this platform of the image
-    #[arg(long, value_name = "string")]
+    #[arg(long, value_name = "string", value_parser = crate::parse::platform::platform)]
     platform: Option<String>,
     /// Print nothing but the name
     #[arg(short = 'q', long)]

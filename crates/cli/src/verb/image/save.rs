@@ -14,7 +14,7 @@ pub(crate) struct Options {
     #[arg(short = 'o', long, value_name = "string")]
     output: Option<String>,
     /// Only this platform of the image
-    #[arg(long, value_name = "list")]
+    #[arg(long, value_name = "list", value_parser = crate::parse::platform::platform)]
     platform: Vec<String>,
     #[arg(value_name = "IMAGE", required = true, hide = true)]
     images: Vec<String>,

@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::verb::system::inspect::{Kind, show};
+use wharf_docker_api::client::Query;
 
 /// Flags of `network inspect`.
 #[derive(Debug, clap::Args)]
@@ -18,5 +19,5 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    show(context, &[Kind::Network], &options.networks, options.format.as_deref(), false).await
+    show(context, &[Kind::Network], &options.networks, options.format.as_deref(), &Query::new()).await
 }

@@ -61,31 +61,33 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
             )));
         }
     };
-    show(context, kinds, &options.names, options.format.as_deref(), options.size).await
+    show(context, kinds, &options.names, options.format.as_deref(), &Query::new().flag("size", options.size))
+        .await
 }
 
-/// Shows things; each name is looked for in the kinds in turn.
+/// Shows things; each name is looked for in the kinds in turn, with a query that means nothing to those it is not for.
 pub(crate) async fn show(
     context: &Context,
     kinds: &[Kind],
     names: &[String],
     format: Option<&str>,
-    size: bool,
+    query: &Query,
 ) -> Outcome {
     let template = match format {
         None | Some("") => None,
-        Some("json") => Some(Template::parse("{{json .}}")?),
+        Some("json") => None,
         Some(format) => Some(Template::parse(&unescape(format))?),
     };
     let mut found = Vec::new();
     let mut failures = Vec::new();
     for name in names {
-        match find(context, kinds, name, size).await {
+        match find(context, kinds, name, query).await {
             Ok(text) => found.push(text),
             Err(failure) => failures.push(failure),
         }
     }
     match template {
+        None if format == Some("json") => print(format!("[{}]\n", found.join(",").replace('\n', "")))?,
         None => {
             let items: Vec<String> = found.iter().map(|text| indent(text, 1)).collect();
             let list =
@@ -104,10 +106,9 @@ pub(crate) async fn show(
     Ok(if failures.is_empty() { 0 } else { FAILED })
 }
 
-async fn find(context: &Context, kinds: &[Kind], name: &str, size: bool) -> Result<String, Failure> {
+async fn find(context: &Context, kinds: &[Kind], name: &str, query: &Query) -> Result<String, Failure> {
     for kind in kinds {
-        let query = Query::new().flag("size", size && *kind == Kind::Container);
-        match context.client.bytes(Call::get(kind.path(name)).query(query)).await {
+        match context.client.bytes(Call::get(kind.path(name)).query(query.clone())).await {
             Ok(bytes) => {
                 return String::from_utf8(bytes.into())
                     .map_err(|_| Failure::new("the engine's answer is not UTF-8"));

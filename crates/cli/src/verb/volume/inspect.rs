@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::failure::Outcome;
 use crate::verb::system::inspect::{Kind, show};
+use wharf_docker_api::client::Query;
 
 /// Flags of `volume inspect`.
 #[derive(Debug, clap::Args)]
@@ -15,5 +16,5 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    show(context, &[Kind::Volume], &options.volumes, options.format.as_deref(), false).await
+    show(context, &[Kind::Volume], &options.volumes, options.format.as_deref(), &Query::new()).await
 }

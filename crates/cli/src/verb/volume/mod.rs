@@ -9,6 +9,7 @@ pub(super) mod ls;
 pub(super) mod prune;
 pub(super) mod rename;
 pub(super) mod rm;
+pub(super) mod update;
 
 use wharf_docker_api::client::segment;
 
