@@ -39,7 +39,7 @@ fn wire(api: &Api, record: &NetworkRecord, with_containers: bool) -> Inspect {
         name: record.spec.name.clone(),
         id: record.spec.id.to_string(),
         created: rfc3339(record.created_ns),
-        scope: "local".to_owned(),
+        scope: scope(record).to_owned(),
         driver: driver_name(&record.spec.driver).to_owned(),
         enable_ipv4: !record.without_ipv4,
         enable_ipv6: if record.config_only {
@@ -49,7 +49,7 @@ fn wire(api: &Api, record: &NetworkRecord, with_containers: bool) -> Inspect {
         },
         ipam: Ipam {
             driver: "default".to_owned(),
-            options: None,
+            options: record.ipam_options.clone(),
             // As Docker: networks without addresses have none, not an empty list.
             config: Some(config.collect::<Vec<_>>()).filter(|config| !config.is_empty()),
         },
@@ -108,12 +108,17 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
         filters.allows("name", |v| r.spec.name.contains(v.as_str()))
             && filters.allows("id", |v| r.spec.id.as_str().starts_with(v.as_str()))
             && filters.allows("driver", |v| driver_name(&r.spec.driver) == v)
-            && filters.allows("scope", |v| v == "local")
+            && filters.allows("scope", |v| v == scope(r))
             && filters.allows("type", |v| (v == "builtin") == is_predefined(&r.spec.name))
             && filters.allows("dangling", |v| matches!(v.as_str(), "1" | "true") == is_dangling(&api, r))
             && filters.labels(&r.labels)
     });
     Ok(Json(wanted.map(|r| wire(&api, &r, false)).collect::<Vec<_>>()).into_response())
+}
+
+/// Any word that was asked for is kept, as by Docker, and means nothing.
+fn scope(record: &NetworkRecord) -> &str {
+    if record.scope.is_empty() { "local" } else { &record.scope }
 }
 
 fn is_predefined(name: &str) -> bool {
@@ -168,6 +173,8 @@ pub(crate) async fn create(State(api): State<Api>, body: Body) -> ApiResult {
         chosen_gateways,
         config_only: request.config_only,
         config_from: request.config_from.unwrap_or_default().network,
+        scope: request.scope,
+        ipam_options: ipam.options,
     };
     let networks = api.networks.clone();
     let made = tokio::task::spawn_blocking(move || networks.create(wish)).await;
@@ -182,6 +189,9 @@ fn check(request: &CreateRequest) -> ApiResult<()> {
     let refused = |status, text: &str| Err(ApiError::new(status, text));
     if request.config_only && (request.ingress || !request.scope.is_empty()) {
         return refused(StatusCode::FORBIDDEN, OPERATOR_FIELDS);
+    }
+    if request.ingress {
+        return refused(StatusCode::FORBIDDEN, "Ingress network can only be global scope network");
     }
     if request.scope == "swarm" {
         return refused(

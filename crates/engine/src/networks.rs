@@ -51,6 +51,12 @@ pub struct NetworkRecord {
     /// Name of the network whose configuration it took.
     #[serde(default)]
     pub config_from: String,
+    /// What was asked for; only shown. Empty is `local`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scope: String,
+    /// Options of who gives out addresses; only shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipam_options: Option<BTreeMap<String, String>>,
 }
 
 /// A wish for a network.
@@ -82,6 +88,10 @@ pub struct NewNetwork {
     pub config_only: bool,
     /// Name of the network to take the configuration from.
     pub config_from: String,
+    /// Only shown.
+    pub scope: String,
+    /// Only shown.
+    pub ipam_options: Option<BTreeMap<String, String>>,
 }
 
 /// The engine's own bridge.
@@ -175,6 +185,8 @@ impl Networks {
             chosen_gateways: BTreeSet::new(),
             config_only: false,
             config_from: String::new(),
+            scope: String::new(),
+            ipam_options: None,
         };
         if existing.as_ref() == Some(&record) { Ok(()) } else { self.keep(record) }
     }
@@ -501,6 +513,8 @@ fn recorded(wish: NewNetwork, spec: NetworkSpec) -> NetworkRecord {
         chosen_gateways: wish.chosen_gateways,
         config_only: wish.config_only,
         config_from: wish.config_from,
+        scope: wish.scope,
+        ipam_options: wish.ipam_options,
     }
 }
 

@@ -128,3 +128,31 @@ fn what_contradicts_it_is_refused_in_dockers_words() {
     let answer = e.ask("POST", "/v1.47/networks/k1/connect", r#"{"Container":"c2"}"#);
     assert_eq!(answer, (403, serde_json::json!({"message": text}).to_string()));
 }
+
+#[test]
+fn scopes_are_kept_and_mean_nothing() {
+    let Some(e) = Engine::start() else { return };
+    answers(
+        &e,
+        &[
+            (
+                r#"{"Name": "n", "Scope": "swarm"}"#,
+                403,
+                "cannot create a swarm scoped network when swarm is not active",
+            ),
+            (r#"{"Name": "n", "Ingress": true}"#, 403, "Ingress network can only be global scope network"),
+            (
+                r#"{"Name": "n", "Ingress": true, "Scope": "global"}"#,
+                403,
+                "Ingress network can only be global scope network",
+            ),
+        ],
+    );
+    e.run(&["network", "create", "--scope", "global", "--attachable", "wide"]).ok();
+    let format = "{{.Scope}} {{.Attachable}} {{json .IPAM.Options}}";
+    assert_eq!(e.run(&["network", "inspect", "-f", format, "wide"]).ok(), "global true {}");
+    let named = |filter: &str| e.run(&["network", "ls", "-f", filter, "--format", "{{.Name}}"]).ok();
+    assert_eq!(named("scope=global"), "wide");
+    assert_eq!(named("scope=local"), "bridge\nhost\nnone");
+    assert_eq!(e.run(&["run", "--rm", "--network", "wide", "busybox", "echo", "on"]).ok(), "on");
+}
