@@ -46,6 +46,10 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
         || limit.is_some()
         || !filters.values("status").is_empty()
         || !filters.values("exited").is_empty();
+    // Tasks are a swarm's.
+    if filters.flag("is-task")? == Some(true) {
+        return Ok(Json(Vec::<Summary>::new()).into_response());
+    }
     let bounds = Bounds::find(&api, &filters)?;
     let networks = named_networks(&api, &filters);
     let mut ids = NetworkIds::of(&api);
@@ -79,7 +83,7 @@ fn verify(filters: &Filters) -> ApiResult<Vec<Regex>> {
         return Err(ApiError::bad_request(format!("invalid filter 'exited={code}': a number is expected")));
     }
     for name in ["publish", "expose"] {
-        if let Some(port) = filters.values(name).iter().find(|v| v.parse::<ContainerPort>().is_err()) {
+        if let Some(port) = filters.values(name).iter().find(|v| port_range(v).is_none()) {
             return Err(ApiError::bad_request(format!("error while looking up for {name} {port}: no port")));
         }
     }
@@ -143,8 +147,18 @@ fn name_matches(pattern: &Regex, name: &str) -> bool {
     pattern.is_match(name) || pattern.is_match(&format!("/{name}"))
 }
 
+/// `80`, `80/udp` or `80-90/tcp`: the first and the last.
+fn port_range(text: &str) -> Option<(ContainerPort, ContainerPort)> {
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let port = |number: &str| format!("{number}/{protocol}").parse::<ContainerPort>().ok();
+    Some((port(first)?, port(last)?)).filter(|(first, last)| first.port <= last.port)
+}
+
 fn port_matches(wanted: &str, mut ports: impl Iterator<Item = ContainerPort>) -> bool {
-    wanted.parse::<ContainerPort>().is_ok_and(|w| ports.any(|p| p == w))
+    port_range(wanted).is_some_and(|(first, last)| {
+        ports.any(|p| p.protocol == first.protocol && (first.port..=last.port).contains(&p.port))
+    })
 }
 
 pub(crate) fn summary(ids: &mut NetworkIds<'_>, record: &Arc<ContainerRecord>) -> Summary {
@@ -253,6 +267,21 @@ fn human_duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ranges_of_ports() {
+        let port = |text: &str| text.parse::<ContainerPort>().unwrap();
+        for (wanted, of, is_so) in [
+            ("80", "80/tcp", true),
+            ("80/udp", "80/tcp", false),
+            ("79-81", "80/tcp", true),
+            ("79-81/udp", "81/udp", true),
+            ("81-90/tcp", "80/tcp", false),
+        ] {
+            assert_eq!(port_matches(wanted, [port(of)].into_iter()), is_so, "{wanted} {of}");
+        }
+        assert!(["90-80", "x", "1-x/tcp", "1/x"].iter().all(|bad| port_range(bad).is_none()));
+    }
 
     #[test]
     fn durations() {
