@@ -5,7 +5,7 @@ use crate::context::{Context, line, note};
 use crate::failure::{Failure, Outcome};
 use std::io::Read;
 
-/// The largest archive that is read: a name, an address and three certificates take some KB.
+/// Bytes of an archive, and of a file in it, which may be sparse: a name, an address and three certificates take some KB.
 const LIMIT: u64 = 10 << 20;
 
 /// A tar is made of blocks of this size.
@@ -56,10 +56,13 @@ pub(super) fn unpack(archive: &[u8]) -> Result<(NamedEngine, Tls), Failure> {
     let rest = archive.len().next_multiple_of(BLOCK) - archive.len();
     let (mut engine, mut tls) = (None, Tls::default());
     for entry in tar::Archive::new(archive.chain(&[0; BLOCK][..rest])).entries().map_err(failed)? {
-        let mut entry = entry.map_err(failed)?;
+        let entry = entry.map_err(failed)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).trim_end_matches('/').to_owned();
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).map_err(failed)?;
+        let (is_dir, mut content) = (entry.header().entry_type().is_dir(), Vec::new());
+        entry.take(LIMIT + 1).read_to_end(&mut content).map_err(failed)?;
+        if content.len() as u64 > LIMIT {
+            return Err(Failure::new(format!("{name} in the context has more than {} MB", LIMIT >> 20)));
+        }
         let of_tls = name.strip_prefix("tls/docker/");
         match (name.as_str(), of_tls.and_then(|file| TLS_FILES.iter().position(|f| *f == file))) {
             ("meta.json", _) => {
@@ -67,7 +70,7 @@ pub(super) fn unpack(archive: &[u8]) -> Result<(NamedEngine, Tls), Failure> {
                 engine = Some(read.map_err(|e| Failure::new(format!("read meta.json: {e}")))?);
             }
             (_, Some(index)) => tls[index] = Some(content),
-            ("tls" | "tls/docker", _) if entry.header().entry_type().is_dir() => {}
+            ("tls" | "tls/docker", _) if is_dir => {}
             _ => return Err(Failure::new(format!("{name}: unexpected context file"))),
         }
     }
@@ -87,10 +90,21 @@ mod tests {
         tar.append_data(&mut header, "tls/other/key.pem", &b""[..]).unwrap();
         let other = tar.into_inner().unwrap();
         let empty = tar::Builder::new(Vec::new()).into_inner().unwrap();
+        // Nothing but a hole of 1 GiB.
+        let mut sparse = tar::Builder::new(Vec::new());
+        let (mut header, size) = (tar::Header::new_gnu(), *b"10000000000\0");
+        header.set_entry_type(tar::EntryType::GNUSparse);
+        header.set_size(0);
+        let gnu = header.as_gnu_mut().unwrap();
+        gnu.realsize = size;
+        (gnu.sparse[0].offset, gnu.sparse[0].numbytes) = (size, *b"00000000000\0");
+        sparse.append_data(&mut header, "meta.json", &b""[..]).unwrap();
+        let sparse = sparse.into_inner().unwrap();
         for (archive, why) in [
             (&other[..], "tls/other/key.pem: unexpected context file"),
             (b"PK\x03\x04", "zip"),
             (&empty, "no metadata found"),
+            (&sparse, "meta.json in the context has more than 10 MB"),
             (b"junk", "read the context"),
         ] {
             let message = unpack(archive).unwrap_err().message;
