@@ -35,6 +35,26 @@ echo copied > /tmp/f; wharf cp /tmp/f web:/www/f || fail cp
 same copied "$(wharf exec web cat /www/f)" "cp into a running container"
 wharf run -d --wait --name ok --health-cmd true --health-interval 100ms busybox sleep 1000 > /dev/null || fail health
 wharf rm -f ok > /dev/null; echo "ok: health"
+# A clock that is set wrong changes nothing that is measured.
+wharf run -d --name clock --restart always --health-cmd true --health-interval 200ms busybox \
+  sh -c 'echo line; until rm /end 2> /dev/null; do usleep 50000; done' > /dev/null || fail "run --restart"
+comes() { # EXPECTED TEMPLATE WHAT
+  tries=0
+  until [ "$(wharf inspect -f "$2" clock)" = "$1" ]; do
+    tries=$((tries + 1)); [ $tries -lt 300 ] || fail "$3"; usleep 100000
+  done
+}
+now=$(date +%s); restarts=0
+for jump in 31536000 -86400 0; do
+  date -s "@$((now + jump))" > /dev/null
+  wharf exec clock touch /end || fail "exec after the clock was set by $jump"
+  restarts=$((restarts + 1))
+  comes "$restarts running healthy" '{{.RestartCount}} {{.State.Status}} {{.State.Health.Status}}' "restart and health after the clock was set by $jump"
+  wharf run -d --name short busybox sleep 1000 > /dev/null && wharf stop -t 1 short > /dev/null && wharf rm short > /dev/null || fail "stop after the clock was set by $jump"
+done
+same "line line line line" "$(echo $(wharf logs clock))" "restarts, health and logs over jumps of the clock"
+same "line line" "$(echo $(wharf logs -n 2 clock))" "the last lines over jumps of the clock"
+wharf rm -f clock > /dev/null
 wharf top web | grep -q httpd || fail top
 wharf stats --no-stream web | grep -q web || fail stats
 wharf pause web && wharf ps | grep -q Paused && wharf unpause web || fail pause

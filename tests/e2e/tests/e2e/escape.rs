@@ -324,3 +324,32 @@ fn a_read_only_bind_is_so_all_the_way_down() {
     assert!(Command::new("umount").arg(top.join("below")).status().expect("run umount").success());
     assert_eq!(results, ["", "", "wrote", "1"]);
 }
+
+/// Processes of ours that enter a container are looked at and traced from inside, also by one that may trace everything there.
+#[test]
+fn who_traces_what_enters_finds_nothing_of_the_host() {
+    let Some(e) = Engine::start() else { return };
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tracer.c");
+    let made = Command::new("cc").args(["-static", "-o"]).arg(e.path("tracer")).arg(source).status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("skipped: cc makes no static program here");
+        return;
+    }
+    let prey = Prey::new(&e);
+    let (secret, bind) =
+        (format!("{}/secret", prey.path()), format!("{}:/tracer:ro", e.path("tracer").display()));
+    for (word, flags) in
+        [("look", &[][..]), ("trace", &["--cap-add", "SYS_PTRACE", "--security-opt", "seccomp=unconfined"])]
+    {
+        let run = ["run", "-d", "--init", "--name", word, "-v", bind.as_str()];
+        e.run(&[&run, flags, &["busybox", "/tracer", &secret, word]].concat()).ok();
+        let said = || e.run(&["logs", word]).ok();
+        wharf_e2e::eventually("the tracer looks", || said().starts_with("ready"));
+        for _ in 0..40 {
+            e.run(&["exec", word, "sh", "-c", "exit 0"]).ok();
+        }
+        // Programs of the container's own may be traced: so the test sees something.
+        assert_eq!(said(), "ready\ntraced", "{word}");
+        e.run(&["rm", "-f", word]).ok();
+    }
+}
