@@ -47,7 +47,7 @@ comes() { # EXPECTED TEMPLATE WHAT
 now=$(date +%s); restarts=0
 for jump in 31536000 -86400 0; do
   date -s "@$((now + jump))" > /dev/null
-  wharf exec clock touch /end || fail "exec after the clock was set by $jump"
+  wharf exec -d clock touch /end || fail "exec after the clock was set by $jump"
   restarts=$((restarts + 1))
   comes "$restarts running healthy" '{{.RestartCount}} {{.State.Status}} {{.State.Health.Status}}' "restart and health after the clock was set by $jump"
   wharf run -d --name short busybox sleep 1000 > /dev/null && wharf stop -t 1 short > /dev/null && wharf rm short > /dev/null || fail "stop after the clock was set by $jump"
