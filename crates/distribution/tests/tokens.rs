@@ -101,7 +101,8 @@ async fn by_form() {
 
 #[tokio::test]
 async fn users_of_clouds() {
-    // ECR asks for Basic with the user AWS; GCR for tokens, with keys of accounts as passwords.
+    // ECR asks for Basic with the user AWS; GCR for tokens, with keys of accounts as passwords; Harbor's and Quay's robots and
+    // Quay's applications have names with `$` and `+`.
     let bad = serve(|asked| match asked.header("authorization") {
         None => answer("401 Unauthorized", &["WWW-Authenticate: Basic realm=\"ecr\",service=\"ecr\""], b""),
         Some(value) => {
@@ -113,7 +114,13 @@ async fn users_of_clouds() {
     let aws = Credentials::Password { user: "AWS".into(), password: "long:password==".into() };
     bad.repository_as(aws).manifest("v1").await.unwrap();
     let key = "{\n  \"private_key\": \"-----BEGIN\\nä\"\n}\n";
-    for (user, password) in [("_json_key", key), ("oauth2accesstoken", "ya29.x")] {
+    for (user, password) in [
+        ("_json_key", key),
+        ("oauth2accesstoken", "ya29.x"),
+        ("robot$team+ci", "Harbor1$"),
+        ("team+ci", "quay"),
+        ("$oauthtoken", "quay"),
+    ] {
         let bad = registry(move |asked| {
             assert_eq!(asked.header("authorization"), Some(&basic(user, password)[..]));
             answer("200 OK", &[], br#"{"token":"good"}"#)

@@ -317,6 +317,97 @@ with tarfile.open(sys.argv[3], 'w', format=form, errors='surrogateescape') as ta
             tar.add(name)
 ";
 
+const GO: &str = r#"package main
+
+import (
+	"archive/tar"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func main() {
+	format := map[string]tar.Format{"pax": tar.FormatPAX, "gnu": tar.FormatGNU, "ustar": tar.FormatUSTAR}[os.Args[1]]
+	out, err := os.Create(os.Args[3])
+	must(err)
+	must(os.Chdir(os.Args[2]))
+	writer, first := tar.NewWriter(out), map[uint64]string{}
+	must(filepath.Walk(".", func(path string, info os.FileInfo, err error) error {
+		must(err)
+		if format == tar.FormatUSTAR && (strings.HasPrefix(path, "ddd") || strings.HasPrefix(path, "long") || strings.HasPrefix(path, "not")) {
+			return nil
+		}
+		link, _ := os.Readlink(path)
+		header, err := tar.FileInfoHeader(info, link)
+		must(err)
+		header.Name, header.Format, header.AccessTime, header.ChangeTime = path, format, time.Time{}, time.Time{}
+		if info.IsDir() {
+			header.Name += "/"
+		}
+		if format != tar.FormatPAX {
+			header.ModTime = header.ModTime.Truncate(time.Second)
+		} else if info.Mode().IsRegular() {
+			for _, name := range []string{"user.note", "security.capability"} {
+				value := make([]byte, 100)
+				if n, err := syscall.Getxattr(path, name, value); err == nil {
+					if header.PAXRecords == nil {
+						header.PAXRecords = map[string]string{}
+					}
+					header.PAXRecords["SCHILY.xattr."+name] = string(value[:n])
+				}
+			}
+		}
+		if stat := info.Sys().(*syscall.Stat_t); stat.Nlink > 1 && info.Mode().IsRegular() {
+			if other, ok := first[stat.Ino]; ok {
+				header.Typeflag, header.Linkname, header.Size = tar.TypeLink, other, 0
+			}
+			first[stat.Ino] = path
+		}
+		must(writer.WriteHeader(header))
+		if header.Typeflag == tar.TypeReg {
+			file, err := os.Open(path)
+			must(err)
+			_, err = io.Copy(writer, file)
+			must(err)
+		}
+		return nil
+	}))
+	must(writer.Close())
+}
+"#;
+
+/// A program of Go's that packs trees; `None` where there is no Go.
+fn packer_of_go(place: &Place) -> Option<std::path::PathBuf> {
+    let (source, program) = (place.path("pack.go"), place.path("pack"));
+    std::fs::write(&source, GO).unwrap();
+    let mut build = std::process::Command::new("go");
+    build
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(&source)
+        .env("GOCACHE", place.path("go"))
+        .env("GO111MODULE", "off");
+    match build.output() {
+        Ok(output) => {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            Some(program)
+        }
+        Err(e) => {
+            println!("skipped: go: {e}");
+            None
+        }
+    }
+}
+
 #[test]
 fn archives_of_other_programs_are_as_extracted() {
     let Some(place) = Place::new() else { return };
@@ -347,12 +438,16 @@ fn archives_of_other_programs_are_as_extracted() {
     for form in ["pax", "gnu", "ustar"] {
         ways.push(("python3", vec!["-c", PYTHON, form, &from]));
     }
+    let go = packer_of_go(&place).map(|program| program.display().to_string());
+    for form in ["pax", "gnu", "ustar"] {
+        ways.extend(go.as_deref().map(|go| (go, vec![form, &from])));
+    }
     let mut tried = 0;
     for (program, options) in ways {
         let archive = place.path("archive");
         let mut command = std::process::Command::new(program);
         command.args(&options);
-        if program == "python3" {
+        if !program.ends_with("tar") {
             command.arg(&archive);
         } else {
             command.arg("-C").arg(&top).arg("-cf").arg(&archive).arg(".");
@@ -368,6 +463,56 @@ fn archives_of_other_programs_are_as_extracted() {
         }
     }
     assert!(tried > 0, "no program here makes archives");
+}
+
+const BIG: &str = "
+import sys, tarfile
+form = {'pax': tarfile.PAX_FORMAT, 'gnu': tarfile.GNU_FORMAT}[sys.argv[1]]
+with open(sys.argv[2], 'wb') as out:
+    for name, size in (('big', (8 << 30) + 5000), ('after', 3)):
+        info = tarfile.TarInfo(name)
+        info.size = size
+        out.write(info.tobuf(form))
+        begin = out.tell()
+        out.seek(begin + size - 3)
+        out.write(b'end')
+        out.seek(begin + (size + 511) // 512 * 512)
+    out.truncate(out.tell() + 1024)
+";
+
+#[test]
+fn files_of_more_than_8_gib_have_their_end() {
+    use std::os::unix::fs::FileExt;
+    let Some(place) = Place::new() else { return };
+    for form in ["pax", "gnu"] {
+        let (path, index) = (place.path("0.tar"), place.path("index"));
+        // Nothing but its last bytes is on the disk.
+        let made = std::process::Command::new("python3").args(["-c", BIG, form]).arg(&path).status();
+        if !made.is_ok_and(|status| status.success()) {
+            println!("skipped: no Python makes archives here");
+            return;
+        }
+        let size = path.metadata().unwrap().len();
+        let mut tar = TarFile::open(&path).unwrap();
+        let layer = scan(&mut tar, Root::default(), 0, Content::There).unwrap();
+        let image = write(&layer.tree, &[Device { tag: "0.tar".into(), size }], false).unwrap();
+        let index = index.with_extension(wharf_sys::erofs::Backing::File.extension());
+        std::fs::write(&index, image).unwrap();
+        let Ok(mount) = wharf_sys::erofs::mount(&index) else {
+            println!("skipped: no mounts of EROFS here");
+            return;
+        };
+        let root = crate::snapshots::merged::root_of(&mount).unwrap();
+        for (name, length) in [("big", (8 << 30) + 5000), ("after", 3)] {
+            let file = File::from(
+                rustix::fs::openat(&root, name, rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty())
+                    .unwrap(),
+            );
+            let mut end = [0; 3];
+            file.read_exact_at(&mut end, length - 3).unwrap();
+            assert_eq!((file.metadata().unwrap().len(), &end), (length, b"end"), "{form} {name}");
+        }
+    }
 }
 
 #[test]
