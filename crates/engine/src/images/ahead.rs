@@ -2,6 +2,9 @@
 //!
 //! Such a member has the extra field `MZ` with the bytes of its deflated data, as MiGz writes it (RFC 1952, 2.3.1.1; tools
 //! that do not know it skip it). What Wharf pushes is made of them. Other streams are inflated by one thread.
+//!
+//! A length that lies and a last word that fits it can hide members that follow. Whoever reads through this compares the
+//! digest of what comes out, so no other content is ever taken for a layer's.
 
 use super::compress::{CHUNK, HEAD, TRAILER, decoder};
 use libdeflater::Decompressor;

@@ -293,6 +293,44 @@ async fn many_pulls_of_one_image_fetch_it_once() {
 }
 
 #[tokio::test]
+async fn images_that_share_layers_fetch_each_once() {
+    let registry = registry().await;
+    let one = engine();
+    let tag = |image: &str| format!("{}/{image}", registry.address);
+    let base = one.import(&tag("base"), &[("a", &"z".repeat(1_000_000))]).await;
+    let (left, right) =
+        (one.extend(&base, &tag("left"), "b", "2").await, one.extend(&base, &tag("right"), "c", "3").await);
+    for image in ["left", "right"] {
+        one.images.push(&name(&tag(image)), Credentials::Anonymous, quiet()).await.unwrap();
+    }
+    let two = engine();
+    let fetched = Arc::new(AtomicU64::new(0));
+    let mut pulls = tokio::task::JoinSet::new();
+    for n in 0..8 {
+        let (images, fetched) = (two.images.clone(), Arc::clone(&fetched));
+        let tag = name(&tag(if n % 2 == 0 { "left" } else { "right" }));
+        pulls.spawn(async move {
+            let progress: Progress = Arc::new(move |event| {
+                if matches!(event, Event::Downloaded { .. }) {
+                    fetched.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            images.pull(&tag, None, Credentials::Anonymous, progress).await.unwrap()
+        });
+    }
+    pulls.join_all().await;
+    assert_eq!(fetched.load(Ordering::Relaxed), 3);
+    for (image, path, content) in [(&left, "b", "2"), (&right, "c", "3")] {
+        let pulled = two.images.resolve(image.id.as_str()).unwrap();
+        assert_eq!(
+            (two.content(&pulled, path), two.content(&pulled, "a").len()),
+            (content.into(), 1_000_000)
+        );
+    }
+    registry.stop().await;
+}
+
+#[tokio::test]
 async fn a_pull_that_fails_leaves_nothing() {
     let registry = registry().await;
     let one = engine();
