@@ -27,7 +27,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     done(&mut tests, "")?;
     // The seams of the registry's storage, on the store that was installed.
     let mut suites = Command::new(cargo);
-    suites.current_dir(root).args(["test", "-p", "wharf-distribution", "--lib", "s3"]);
+    suites.current_dir(root).args(["test", "-p", "wharf-distribution", "--lib", "--", "s3", "owner"]);
     done(suites.env("WHARF_CLIENTS", &target), "")
 }
 
