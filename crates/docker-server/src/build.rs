@@ -3,6 +3,7 @@
 use crate::body::reader;
 use crate::error::{ApiError, ApiResult};
 use crate::images::MessageStream;
+use crate::images::describe::publish;
 use crate::params::Params;
 use crate::{Api, convert};
 use axum::Json;
@@ -93,6 +94,10 @@ async fn run(
     });
     let sink: wharf_build::Sink = sink;
     let image = api.builder.build(context, &options, &sink).await?;
+    publish(&api, "create", &image.id, image.id.as_str());
+    for tag in &options.tags {
+        publish(&api, "tag", &image.id, &tag.clone().or_latest().familiar());
+    }
     if quiet {
         stream.text(format!("{}\n", image.id));
     }

@@ -11,6 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 use wharf_docker_api::types::system::{Actor, Event as WireEvent};
 use wharf_engine::clock::now_ns;
 use wharf_engine::events::Event;
+use wharf_oci::reference::Reference;
 
 const FILTERS: [&str; 9] =
     ["container", "event", "image", "label", "network", "type", "volume", "scope", "daemon"];
@@ -72,8 +73,20 @@ fn matches(event: &Event, filters: &Filters) -> bool {
     filters.allows("type", |v| v == event.kind)
         && filters.allows("event", |v| event.action == *v || event.action.starts_with(&format!("{v}:")))
         && ["container", "network", "volume"].into_iter().all(named)
-        && filters.allows("image", |v| event.attributes.get("image").or(Some(&event.id)) == Some(v))
+        && filters.allows("image", |v| is_of_image(event, v))
+        && filters.allows("scope", |v| v == "local")
         && filters.labels(&event.attributes)
+}
+
+/// Whether it is of an image, or of a container of it: by its id, its name, or its name without the tag.
+fn is_of_image(event: &Event, wanted: &str) -> bool {
+    let name = match event.kind {
+        "image" if event.id == wanted => return true,
+        "image" => event.attributes.get("name"),
+        _ => event.attributes.get("image"),
+    };
+    let bare = |name: &str| name.parse::<Reference>().map(|name| name.familiar_name());
+    name.is_some_and(|name| name == wanted || bare(name).is_ok_and(|bare| bare == wanted))
 }
 
 fn line(event: &Event) -> Vec<u8> {

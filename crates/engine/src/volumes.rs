@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wharf_failpoint::failpoint;
+use wharf_model::container::ResolvedMount;
 use wharf_model::ids::is_valid_name;
 use wharf_model::records::{Change, Durability, RecordKind, Records};
 use wharf_model::volumes::Volumes;
@@ -117,6 +118,18 @@ impl VolumeService {
 
     fn put(&self, record: &VolumeRecord, durability: Durability) -> Result<()> {
         self.records.commit(vec![self.change(record)?], durability)
+    }
+
+    /// Tells who listens that a container that starts has a volume mounted.
+    pub(crate) fn tell_mount(&self, mount: &ResolvedMount, container: &ContainerId) {
+        let writable = if mount.read_write { "true" } else { "false" };
+        let place = [("destination", mount.target.as_str()), ("read/write", writable), ("propagation", "")];
+        self.publish("mount", &mount.name, &[&place[..], &[("container", container.as_str())]].concat());
+    }
+
+    /// The same of a container that ended.
+    pub(crate) fn tell_unmount(&self, name: &str, container: &ContainerId) {
+        self.publish("unmount", name, &[("container", container.as_str())]);
     }
 
     fn publish(&self, action: &str, name: &str, more: &[(&str, &str)]) {

@@ -80,6 +80,7 @@ pub(crate) fn tar(body: Body) -> Response {
 
 pub(crate) async fn export(State(api): State<Api>, Path(id): Path<String>) -> ApiResult {
     let record = api.containers.find(&id)?.record();
+    api.containers.publish("export", &record, &[]);
     Ok(tar(written_body(move |out| api.containers.export(&record, out))))
 }
 
@@ -144,6 +145,7 @@ pub(crate) async fn get(State(api): State<Api>, Path(id): Path<String>, params: 
     let path = path_of(&params)?;
     let header = stat(&api, &id, &path).await?;
     let record = api.containers.find(&id)?.record();
+    api.containers.publish("archive-path", &record, &[]);
     let mut response = tar(written_body(move |out| api.containers.read_path(&record, &path, out)));
     response.headers_mut().insert(STAT_HEADER, header);
     Ok(response)
@@ -161,7 +163,9 @@ pub(crate) async fn put(
     let written = transfer::run(move || {
         let mut archive =
             plain(reader(body)).map_err(|e| Error::wrap(ErrorKind::Invalid, "read the archive", e))?;
-        api.containers.write_path(&record, &path, &mut archive, options)
+        api.containers.write_path(&record, &path, &mut archive, options)?;
+        api.containers.publish("extract-to-dir", &record, &[]);
+        Ok::<_, Error>(())
     });
     written.await??;
     Ok(StatusCode::OK.into_response())

@@ -81,7 +81,7 @@ async fn serve(api: Api, attachment: Attachment, mut client: Client) {
         && let Ok(process) = live.await
         && relay(&mut client, process, Framing::AsIs, keys).await == End::Detached
     {
-        api.containers.publish("detach", &record);
+        api.containers.publish("detach", &record, &[]);
     }
     // The client may be gone.
     let _ = client.shutdown().await;

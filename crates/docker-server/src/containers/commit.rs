@@ -14,11 +14,12 @@ use std::collections::BTreeMap;
 use wharf_build::apply_changes;
 use wharf_docker_api::types::IdResponse;
 use wharf_docker_api::types::container::Config;
-use wharf_engine::images::Commit;
+use wharf_engine::images::{Commit, Image};
 use wharf_model::ErrorKind;
-use wharf_model::container::merge_env;
+use wharf_model::container::{ContainerRecord, merge_env};
 use wharf_model::state::Status;
 use wharf_oci::image_config::Config as ImageConfig;
+use wharf_oci::reference::Reference;
 
 pub(crate) async fn commit(State(api): State<Api>, params: Params, body: Body) -> ApiResult {
     let asked: Option<Config> = json(body).await?;
@@ -43,7 +44,11 @@ pub(crate) async fn commit(State(api): State<Api>, params: Params, body: Body) -
             Err(e) if e.kind() != ErrorKind::Conflict => return Err(e.into()),
             paused => paused.is_ok(),
         };
+    let (comment, target) = (commit.comment.clone(), commit.reference.clone());
     let made = api.images.commit_container(commit).await;
+    if let Ok(image) = &made {
+        tell(&api, &record, image, target, comment);
+    }
     if pauses {
         // It may have ended meanwhile: then the commit is what matters.
         let resumed = handle.pause(false).await;
@@ -52,8 +57,19 @@ pub(crate) async fn commit(State(api): State<Api>, params: Params, body: Body) -
         }
     }
     let image = made?;
-    publish(&api, "create", &image.id, image.id.as_str());
     Ok((StatusCode::CREATED, Json(IdResponse { id: image.id.to_string() })).into_response())
+}
+
+/// What happened to the image, and to the container.
+fn tell(api: &Api, record: &ContainerRecord, image: &Image, target: Option<Reference>, comment: String) {
+    publish(api, "create", &image.id, image.id.as_str());
+    let target = target.map(|name| name.or_latest().familiar());
+    if let Some(name) = &target {
+        publish(api, "tag", &image.id, name);
+    }
+    let more =
+        [("comment", comment), ("imageID", image.id.to_string()), ("imageRef", target.unwrap_or_default())];
+    api.containers.publish("commit", record, &more);
 }
 
 /// The configuration of the request's body, completed by the container's.

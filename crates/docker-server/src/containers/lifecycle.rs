@@ -45,6 +45,7 @@ pub(crate) async fn stop(State(api): State<Api>, Path(id): Path<String>, params:
 pub(crate) async fn restart(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
     let handle = api.containers.find(&id)?;
     handle.restart(stop_request(&api, &params)?).await?;
+    api.containers.publish("restart", &handle.record(), &[]);
     done()
 }
 

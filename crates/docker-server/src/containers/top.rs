@@ -19,6 +19,7 @@ pub(crate) async fn top(State(api): State<Api>, Path(id): Path<String>, params: 
     let host = ps::Host::read();
     let pids = api.containers.processes(&record).await?;
     let processes = pids.into_iter().filter_map(|pid| ps::row(pid, &columns, &host)).collect();
+    api.containers.publish("top", &record, &[]);
     let titles = columns.into_iter().map(|column| column.title).collect();
     Ok(Json(TopResponse { titles, processes }).into_response())
 }

@@ -183,7 +183,15 @@ pub(super) fn tag(api: &Api, name: &str, params: &Params) -> ApiResult {
 }
 
 pub(crate) fn publish(api: &Api, action: &str, id: &Digest, name: &str) {
-    api.events.publish("image", action, id.as_str(), BTreeMap::from([("name".to_owned(), name.to_owned())]));
+    let image = api.images.resolve(id.as_str()).ok();
+    tell(api, action, image.as_deref(), id, name);
+}
+
+/// An event has the image's labels, as long as there is the image.
+fn tell(api: &Api, action: &str, image: Option<&Image>, id: &Digest, name: &str) {
+    let mut attributes = image.map(|image| image.config.config.labels.clone()).unwrap_or_default();
+    attributes.insert("name".to_owned(), name.to_owned());
+    api.events.publish("image", action, id.as_str(), attributes);
 }
 
 /// Which container uses an image, a running one first.
@@ -195,17 +203,21 @@ pub(super) fn in_use(api: &Api, image: &Digest) -> Option<User> {
 pub(super) async fn remove(api: Api, name: String, force: bool) -> ApiResult {
     let worker = api.clone();
     let removed = tokio::task::spawn_blocking(move || {
-        worker.images.remove(&name, force, &|image| in_use(&worker, image))
+        let image = worker.images.resolve(&name)?;
+        let removed = worker.images.remove(&name, force, &|image| in_use(&worker, image))?;
+        Ok::<_, Error>((image, removed))
     });
-    let removed = removed.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;
-    publish_removed(&api, &removed);
+    let (image, removed) = removed.await.map_err(|e| Error::internal(format!("a worker failed: {e}")))??;
+    publish_removed(&api, &image, &removed);
     Ok(Json(removed.iter().map(wire_removed).collect::<Vec<_>>()).into_response())
 }
 
-pub(super) fn publish_removed(api: &Api, removed: &[Removed]) {
+/// What went with an image's names.
+pub(super) fn publish_removed(api: &Api, image: &Image, removed: &[Removed]) {
     for item in removed {
-        if let Removed::Deleted(id) = item {
-            publish(api, "delete", id, id.as_str());
+        match item {
+            Removed::Untagged(_) => tell(api, "untag", Some(image), &image.id, image.id.as_str()),
+            Removed::Deleted(id) => tell(api, "delete", None, id, id.as_str()),
         }
     }
 }

@@ -103,9 +103,13 @@ async fn import(api: Api, source: String, params: &Params, body: Body) -> ApiRes
         platform: platform(params)?,
     };
     let (stream, messages) = MessageStream::new();
+    let name = import.reference.clone().map(|name| name.or_latest().familiar());
     tokio::spawn(async move {
         match import_from(&api, &source, body, import).await {
             Ok(image) => {
+                if let Some(name) = name {
+                    publish(&api, "tag", &image.id, &name);
+                }
                 publish(&api, "import", &image.id, image.id.as_str());
                 stream.status(image.id.as_str());
             }
@@ -188,7 +192,8 @@ pub(crate) async fn load(State(api): State<Api>, params: Params, body: Body) -> 
 pub(super) fn save(api: Api, names: Vec<String>, params: &Params) -> ApiResult {
     let platforms = platforms(params, "platform")?;
     for name in &names {
-        api.images.resolve_for(name, &platforms)?;
+        let image = api.images.resolve_for(name, &platforms)?;
+        publish(&api, "save", &image.id, image.id.as_str());
     }
     let body = written_body(move |out| api.images.save(&names, out));
     let mut response = body.into_response();
@@ -224,13 +229,15 @@ pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
                 continue;
             }
             match worker.images.remove(listed.image.id.as_str(), true, &|image| in_use(&worker, image)) {
-                Ok(gone) => removed.extend(gone),
+                Ok(gone) => {
+                    super::describe::publish_removed(&worker, &listed.image, &gone);
+                    removed.extend(gone);
+                }
                 Err(e) if matches!(e.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {}
                 Err(e) => return Err(e),
             }
         }
         let reclaimed = before.saturating_sub(worker.images.disk_usage()?);
-        super::describe::publish_removed(&worker, &removed);
         crate::events::pruned(&worker, "image", reclaimed);
         Ok((removed, reclaimed))
     });

@@ -106,6 +106,8 @@ pub(super) struct Actor {
     exits: u64,
     /// Those who wait for the end.
     stopping: Vec<Reply<()>>,
+    /// Somebody asked for a stop, which is told when it has ended.
+    stop_asked: bool,
     kill_at: Option<Instant>,
     give_up_at: Option<Instant>,
     removing: Option<(bool, Reply<()>)>,
@@ -140,6 +142,7 @@ impl Actor {
             abandon_at: None,
             exits: 0,
             stopping: Vec::new(),
+            stop_asked: false,
             kill_at: None,
             give_up_at: None,
             removing: None,
@@ -284,6 +287,9 @@ impl Actor {
         let seconds = (lasted.max(0) / 1_000_000_000).to_string();
         let outcome = [("execDuration", seconds), ("exitCode", exit.code.to_string())];
         self.shared.publish("die", &self.record, &outcome);
+        if std::mem::take(&mut self.stop_asked) {
+            self.shared.publish("stop", &self.record, &[]);
+        }
         (self.kill_at, self.give_up_at) = (None, None);
         self.plan_restart();
         let goes = self.record.spec.auto_remove && self.record.status == Status::Exited;
@@ -355,6 +361,7 @@ impl Actor {
         self.record.stopped_by_user = true;
         if self.record.status == Status::Restarting {
             self.call_off_restart();
+            self.shared.publish("stop", &self.record, &[]);
             let _ = reply.send(self.commit());
             return;
         }
@@ -367,6 +374,7 @@ impl Actor {
             let _ = reply.send(Err(e));
             return;
         }
+        self.stop_asked = true;
         self.stopping.push(reply);
     }
 

@@ -298,8 +298,8 @@ impl Containers {
     }
 
     /// Tells who listens what happened to a container.
-    pub fn publish(&self, action: &str, record: &ContainerRecord) {
-        self.shared.publish(action, record, &[]);
+    pub fn publish(&self, action: &str, record: &ContainerRecord, more: &[(&str, String)]) {
+        self.shared.publish(action, record, more);
     }
 
     pub(crate) fn publish_exec(
@@ -356,7 +356,11 @@ impl Collaborators {
     fn publish_exec(&self, action: &str, record: &ContainerRecord, exec: &Exec, more: &[(&str, String)]) {
         let action = match action {
             "exec_die" => action.to_owned(),
-            _ => format!("{action}: {}", exec.spec.command.join(" ")),
+            // The program, a space and the arguments, if there are any or not.
+            _ => match &exec.spec.command[..] {
+                [program] => format!("{action}: {program} "),
+                command => format!("{action}: {}", command.join(" ")),
+            },
         };
         let id = [("execID", exec.id.to_string())];
         self.publish(&action, record, &[&id, more].concat());

@@ -233,8 +233,11 @@ impl Actor {
 impl Actor {
     fn let_go_of_volumes(&self) {
         for mount in self.record.mounts.iter().filter(|m| m.kind == "volume") {
-            if let Err(e) = self.shared.volumes.let_go(&mount.name, &self.record.id) {
-                tracing::warn!(container = %self.record.id, "let go of volume {}: {}", mount.name, e.full());
+            match self.shared.volumes.let_go(&mount.name, &self.record.id) {
+                Ok(()) => self.shared.volumes.tell_unmount(&mount.name, &self.record.id),
+                Err(e) => {
+                    tracing::warn!(container = %self.record.id, "let go of volume {}: {}", mount.name, e.full());
+                }
             }
         }
     }
@@ -277,6 +280,7 @@ pub(super) fn prepare(
     let root = shared.snapshots.root(record.id.as_str())?;
     for mount in record.mounts.iter().filter(|m| m.kind == "volume" && !m.name.is_empty()) {
         shared.volumes.hold(&mount.name, &record.id)?;
+        shared.volumes.tell_mount(mount, &record.id);
     }
     failpoint!("start.volumes-held");
     record.endpoints = shared.networks.reserve(&record)?;

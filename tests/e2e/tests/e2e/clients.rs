@@ -18,20 +18,20 @@ fn scripts() -> PathBuf {
 }
 
 /// The engine that is tested: one of our own, or with `WHARF_CLIENTS_HOST` any other.
-enum Tested {
+pub(crate) enum Tested {
     Own(Engine),
     Other(String),
 }
 
 impl Tested {
-    fn get() -> Option<Self> {
+    pub(crate) fn get() -> Option<Self> {
         match std::env::var("WHARF_CLIENTS_HOST") {
             Ok(host) => Some(Self::Other(host)),
             Err(_) => Engine::start().map(Self::Own),
         }
     }
 
-    fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         match self {
             Self::Own(engine) => engine.host(),
             Self::Other(host) => host.clone(),

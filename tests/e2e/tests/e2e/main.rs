@@ -11,6 +11,7 @@ mod build;
 mod cdi;
 mod check;
 mod clients;
+mod clients_docker;
 mod clients_s3;
 mod compose;
 mod compose_attributes;
