@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
-use std::io::{stdin, stdout};
+use std::io::{stderr, stdin, stdout};
 
 /// Whether standard input is a terminal.
 pub(crate) fn stdin_is_terminal() -> bool {
@@ -16,7 +16,16 @@ pub(crate) fn stdout_is_terminal() -> bool {
 
 /// Height and width in characters; `None` without a terminal.
 pub(crate) fn size() -> Option<[u32; 2]> {
-    let size = tcgetwinsize(stdout()).ok()?;
+    size_of(stdout())
+}
+
+/// The same of the terminal on standard error.
+pub(crate) fn error_size() -> Option<[u32; 2]> {
+    size_of(stderr())
+}
+
+fn size_of(terminal: impl std::os::fd::AsFd) -> Option<[u32; 2]> {
+    let size = tcgetwinsize(terminal).ok()?;
     (size.ws_row > 0 && size.ws_col > 0).then(|| [size.ws_row.into(), size.ws_col.into()])
 }
 

@@ -82,8 +82,9 @@ impl Observed {
 
     /// The project's and the service's name taken off: `web-1`.
     pub fn short_name(&self) -> String {
-        let prefix = format!("{}-", self.label(label::PROJECT));
-        self.name.strip_prefix(&prefix).unwrap_or(&self.name).to_owned()
+        let rest = self.name.strip_prefix(self.label(label::PROJECT));
+        // The first Compose had `_`, as `--compatibility` still does.
+        rest.and_then(|rest| rest.strip_prefix(['-', '_'])).unwrap_or(&self.name).to_owned()
     }
 }
 

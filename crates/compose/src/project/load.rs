@@ -33,6 +33,8 @@ pub struct Options {
     pub no_consistency: bool,
     /// `--no-env-resolution`.
     pub no_env_resolution: bool,
+    /// `--compatibility`: names of the first Compose.
+    pub compatibility: bool,
 }
 
 /// A project and where it came from.
@@ -56,6 +58,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The merged files, before anything was made of them: what is shown where variables stay as they are.
     pub raw: Tree,
+    /// What stands between the parts of names: `-`, and `_` as in the first Compose.
+    pub separator: char,
 }
 
 /// Where a project is, before its files are read.
@@ -194,6 +198,7 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
     }
     let name = name(options, &place)?;
     place.environment.set("COMPOSE_PROJECT_NAME", &name);
+    let separator = separator(options, &place.environment);
     let mut sources: Vec<Source> = place.files.iter().cloned().map(Source::File).collect();
     if place.stdin {
         let mut text = String::new();
@@ -227,6 +232,7 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
             environment: place.environment,
             warnings: merged.warnings,
             raw,
+            separator,
         });
     }
     let mut project: Project = read::read(&tree, "")?;
@@ -260,7 +266,14 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
         environment: place.environment,
         warnings: merged.warnings,
         raw: Tree::Null,
+        separator,
     })
+}
+
+/// What stands between the parts of names.
+pub fn separator(options: &Options, environment: &Environment) -> char {
+    let asked = environment.get("COMPOSE_COMPATIBILITY").is_some_and(|on| ["1", "true"].contains(&on));
+    if options.compatibility || asked { '_' } else { '-' }
 }
 
 /// Finds fault with one file, in long forms: attributes that are not there, values of wrong types.

@@ -3,6 +3,7 @@
 //! The order of the fields is Docker's own, for the hash of a service's JSON decides whether its containers are made anew, and either
 //! tool is to take over what the other made.
 
+pub mod api_socket;
 mod attributes;
 pub mod build;
 pub mod deploy;

@@ -1,5 +1,6 @@
 //! Where a project's files are, and what it is called.
 
+use super::{Loaded, Service};
 use crate::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,32 @@ pub fn find(dir: &Path) -> Option<Vec<PathBuf>> {
         }
     }
     None
+}
+
+impl Loaded {
+    /// What the names of the project's containers begin with.
+    pub fn prefix(&self) -> String {
+        format!("{}{}", self.project.name, self.separator)
+    }
+
+    /// The image that a service's containers are made from.
+    pub fn image_of(&self, name: &str, service: &Service) -> String {
+        if service.image.is_empty() { format!("{}{name}", self.prefix()) } else { service.image.clone() }
+    }
+
+    /// Replicas are told apart by numbers; a name of one's own is for one container.
+    pub fn container_name(&self, name: &str, service: &Service, number: i64) -> String {
+        match service.container_name.as_str() {
+            "" => format!("{}{name}{}{number}", self.prefix(), self.separator),
+            own => own.to_owned(),
+        }
+    }
+
+    /// The name of a container of `run`.
+    pub(crate) fn one_off_name(&self, name: &str, slug: &str) -> String {
+        let separator = self.separator;
+        format!("{}{name}{separator}run{separator}{slug}", self.prefix())
+    }
 }
 
 /// A name made of any text: in lower case, without what no name has.

@@ -16,7 +16,8 @@ const COLOURS: [&str; 8] =
 
 /// The lines below a service's name.
 fn lines(project: &Project, name: &str, service: &Service) -> Vec<String> {
-    let mut lines = vec![service.image_or_default(&project.name, name)];
+    let built = || format!("{}-{name}", project.name);
+    let mut lines = vec![Some(service.image.clone()).filter(|image| !image.is_empty()).unwrap_or_else(built)];
     for port in &service.ports {
         let published = if port.published.is_empty() { "any" } else { &port.published };
         lines.push(format!("{published} → {}/{}", port.target, port.protocol));

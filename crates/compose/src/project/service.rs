@@ -101,6 +101,8 @@ attributes! {
         pre_stop: Vec<Hook>,
         /// In a file alone, before it is worked out.
         extends: Option<Extends>,
+        /// Docker's tool neither prints nor hashes it.
+        #[serde(skip_serializing)]
         pull_refresh_after: String,
     }
 
@@ -408,10 +410,5 @@ impl Service {
             .collect();
         names.sort();
         names.into_iter().map(|(_, name)| name).collect()
-    }
-
-    /// The image that its containers are made from.
-    pub fn image_or_default(&self, project: &str, name: &str) -> String {
-        if self.image.is_empty() { format!("{project}-{name}") } else { self.image.clone() }
     }
 }

@@ -44,7 +44,7 @@ impl Run<'_> {
 
     async fn build_one(&self, name: &str, build: &Build, options: &Options) -> Result<(), Error> {
         let service = self.loaded.project.service(name)?;
-        let image = service.image_or_default(&self.loaded.project.name, name);
+        let image = self.loaded.image_of(name, service);
         let what = format!("Service {name}");
         self.report.step(&what, "Building", Status::Working);
         if self.dry_run {
@@ -180,6 +180,11 @@ impl Run<'_> {
     }
 }
 
+/// Whether an attestation is asked for: `false` says that there is to be none, which there is not anyway.
+pub fn attests(asked: &str) -> bool {
+    !["", "false", "0"].contains(&asked)
+}
+
 /// Names what only BuildKit could do.
 fn refuse(build: &Build) -> Result<(), Error> {
     let asked = [
@@ -189,7 +194,16 @@ fn refuse(build: &Build) -> Result<(), Error> {
         (!build.cache_to.is_empty(), "cache_to"),
         (!build.entitlements.is_empty(), "entitlements"),
         (build.platforms.len() > 1, "several platforms"),
+        (build.privileged, "privileged"),
+        (attests(&build.provenance), "provenance"),
+        (attests(&build.sbom), "sbom"),
     ];
+    if !["", "default"].contains(&build.isolation.as_str()) {
+        return Err(Error::project(format!(
+            "unsupported isolation: {:?}: it is for Windows",
+            build.isolation
+        )));
+    }
     match asked.iter().find(|(asked, _)| *asked) {
         Some((_, what)) => {
             Err(Error::project(format!("build.{what} needs BuildKit, which this engine does not have")))

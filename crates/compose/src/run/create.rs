@@ -37,8 +37,6 @@ pub struct Plan<'a> {
     pub linked: Vec<(String, Observed)>,
     /// Containers whose volumes it has, each with a mode: the service has them without, for its hash.
     pub volumes_from: Vec<String>,
-    /// The engine's socket on its machine, for `use_api_socket`.
-    pub socket: String,
     /// Of `run`: its labels, and no names of the service in networks.
     pub one_off: Option<OneOff>,
     /// Containers of `run` that go by themselves.
@@ -52,15 +50,6 @@ pub struct OneOff {
     pub slug: String,
     /// Let it have the service's names.
     pub aliases: bool,
-}
-
-/// Replicas are told apart by numbers; a name of one's own is for one container.
-pub fn container_name(project: &str, name: &str, service: &Service, number: i64) -> String {
-    if service.container_name.is_empty() {
-        format!("{project}-{name}-{number}")
-    } else {
-        service.container_name.clone()
-    }
 }
 
 impl Run<'_> {
@@ -83,7 +72,7 @@ impl Run<'_> {
     fn request(&self, plan: &Plan<'_>) -> Result<CreateRequest, Error> {
         let project = &self.loaded.project;
         let service = plan.service;
-        let links = network::links(&project.name, plan);
+        let links = network::links(self.loaded, plan);
         let words = |words: &crate::project::scalars::Words| words.0.clone().map(StrSlice);
         let mut env: BTreeMap<String, Option<String>> =
             self.outside.proxies().into_iter().map(|(name, value)| (name, Some(value))).collect();
@@ -107,7 +96,7 @@ impl Run<'_> {
             env: (!env.is_empty()).then_some(env),
             cmd: words(&service.command),
             healthcheck: service.healthcheck.as_ref().map(health),
-            image: service.image_or_default(&project.name, plan.name),
+            image: self.loaded.image_of(plan.name, service),
             working_dir: service.working_dir.clone(),
             entrypoint: words(&service.entrypoint),
             labels: Some(self.labels(plan).into()),
@@ -115,7 +104,7 @@ impl Run<'_> {
             stop_timeout: service.stop_grace_period.map(|grace| grace.0 / 1_000_000_000),
             ..Config::default()
         };
-        let (mode, networking) = network::networking(project, plan, &links);
+        let (mode, networking) = network::networking(self.loaded, plan, &links);
         let mut host_config: HostConfig = host::host_config(service)?;
         host_config.auto_remove = plan.auto_remove;
         host_config.network_mode = mode;

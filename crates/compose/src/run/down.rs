@@ -1,9 +1,11 @@
 //! Stopping, killing, removing: one container, services, or all of a project.
 
 use super::networks::futures;
+use super::provider::Verb;
 use super::{Run, all_done, container, state, stop_call};
 use crate::error::Error;
 use crate::plan::{Observed, label, order};
+use crate::project::service::Provider;
 use std::collections::BTreeMap;
 use tokio::sync::watch;
 use wharf_docker_api::client::{Call, Query};
@@ -129,7 +131,7 @@ impl Run<'_> {
         if !orphans.is_empty() && !options.orphans {
             self.report.warn(&super::up::orphans_warning(&orphans));
         }
-        self.take_away(&all, options.timeout).await?;
+        self.take_away(&all, options).await?;
         if !options.services.is_empty() {
             return self.images_away(options).await;
         }
@@ -141,29 +143,53 @@ impl Run<'_> {
     }
 
     /// Stops containers, each when those that need it are stopped, and removes each while others still stop.
-    async fn take_away(&self, all: &[Observed], timeout: Option<i64>) -> Result<(), Error> {
+    async fn take_away(&self, all: &[Observed], options: &Options) -> Result<(), Error> {
+        let timeout = options.timeout;
         let project = &self.loaded.project;
+        let is_named = |name: &String| options.services.is_empty() || options.services.contains(name);
+        let provided: Vec<(&str, &Provider)> = project
+            .services
+            .iter()
+            .filter(|(name, _)| is_named(name))
+            .filter_map(|(name, service)| Some((name.as_str(), service.provider.as_ref()?)))
+            .collect();
         let mut left: BTreeMap<&str, watch::Sender<usize>> = BTreeMap::new();
         for one in all {
             left.entry(one.service())
                 .or_insert_with(|| watch::Sender::new(0))
                 .send_modify(|count| *count += 1);
         }
-        let each = all.iter().map(async |one| {
-            for dependent in project.dependents(one.service()) {
-                if let Some(count) = left.get(dependent).filter(|_| dependent != one.service()) {
+        for (name, _) in &provided {
+            left.insert(name, watch::Sender::new(1));
+        }
+        let dependents_gone = async |name: &str| {
+            for dependent in project.dependents(name) {
+                if let Some(count) = left.get(dependent).filter(|_| dependent != name) {
                     // The sender is ours: it lives as long as we wait.
                     let _ = count.subscribe().wait_for(|count| *count == 0).await;
                 }
             }
-            let stopped = if one.is_alive() { self.stop(one, timeout).await } else { Ok(()) };
-            if let Some(count) = left.get(one.service()) {
+        };
+        let gone = |name: &str| {
+            if let Some(count) = left.get(name) {
                 count.send_modify(|count| *count -= 1);
             }
+        };
+        let each = all.iter().map(async |one| {
+            dependents_gone(one.service()).await;
+            let stopped = if one.is_alive() { self.stop(one, timeout).await } else { Ok(()) };
+            gone(one.service());
             stopped?;
             self.remove(one, true).await
         });
-        all_done(futures(each).await)
+        let unprovided = provided.iter().map(async |(name, provider)| {
+            dependents_gone(name).await;
+            let done = self.provide(name, provider, Verb::Down).await;
+            gone(name);
+            done.map(drop)
+        });
+        let (containers, unprovided) = futures_util::future::join(futures(each), futures(unprovided)).await;
+        all_done(containers.into_iter().chain(unprovided))
     }
 
     async fn networks_away(&self) -> Result<(), Error> {
@@ -196,7 +222,7 @@ impl Run<'_> {
                 "local" => service.image.is_empty(),
                 _ => false,
             })
-            .map(|(name, service)| service.image_or_default(&project.name, name))
+            .map(|(name, service)| self.loaded.image_of(name, service))
             .collect();
         names.sort();
         names.dedup();

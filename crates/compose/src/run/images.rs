@@ -9,7 +9,7 @@ use crate::project::Service;
 use std::collections::BTreeMap;
 use wharf_docker_api::client::{Call, Query};
 use wharf_docker_api::types::build::Message;
-use wharf_docker_api::types::image::Inspect;
+use wharf_docker_api::types::image::{Inspect, Summary};
 
 /// When images are fetched or made, whatever services say.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,8 @@ pub struct Policy {
     pub no_build: bool,
     /// Say nothing of how pulls go on.
     pub quiet_pull: bool,
+    /// Say nothing of how builds go on.
+    pub quiet_build: bool,
 }
 
 impl Run<'_> {
@@ -32,7 +34,7 @@ impl Run<'_> {
             .services
             .iter()
             .filter(|(_, service)| service.provider.is_none())
-            .map(|(name, service)| (name, service, service.image_or_default(&project.name, name)))
+            .map(|(name, service)| (name, service, self.loaded.image_of(name, service)))
             .collect();
         let mut wanted: Vec<&str> = services.iter().map(|(_, _, image)| image.as_str()).collect();
         // Images that are mounted are needed too.
@@ -88,16 +90,18 @@ impl Run<'_> {
             }
         }
         if !builds.is_empty() {
-            self.build_services(&builds, &super::build::Options::default()).await?;
+            let options = super::build::Options { quiet: policy.quiet_build, ..Default::default() };
+            self.build_services(&builds, &options).await?;
         }
-        let changed: Vec<String> =
-            pulls
-                .keys()
-                .map(|image| (*image).to_owned())
-                .chain(builds.iter().filter_map(|name| {
-                    Some(project.services.get(*name)?.image_or_default(&project.name, name))
-                }))
-                .collect();
+        let changed: Vec<String> = pulls
+            .keys()
+            .map(|image| (*image).to_owned())
+            .chain(
+                builds
+                    .iter()
+                    .filter_map(|name| Some(self.loaded.image_of(name, project.services.get(*name)?))),
+            )
+            .collect();
         for (image, found) in changed.iter().zip(futures(changed.iter().map(|image| self.image(image))).await)
         {
             if let Some(found) = found? {
@@ -114,6 +118,23 @@ impl Run<'_> {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Removes the project's images that have lost their names to newer ones.
+    pub async fn remove_dangling(&self) -> Result<(), Error> {
+        let of = format!("{}={}", crate::plan::label::PROJECT, self.loaded.project.name);
+        let query = Query::new().filters([("dangling", "true"), ("label", of.as_str())]);
+        let found: Vec<Summary> = self.client.json(Call::get("/images/json").query(query)).await?;
+        for image in &found {
+            let call = Call::delete(format!("/images/{}", encoded_image(&image.id)));
+            match self.change(&format!("Image {}", image.id), call).await {
+                // A container that was not replaced still runs from it.
+                Err(Error::Engine { source, .. })
+                    if source.is_not_found() || source.status() == Some(409) => {}
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
     async fn pull_or(&self, name: &str, image: &str, platform: &str, quiet: bool) -> Result<(), Error> {
@@ -182,13 +203,16 @@ fn what_to_do(service: &Service, there: Option<&Inspect>, policy: &Policy) -> Re
         "never" | "build" | "" | "missing" | "if_not_present" if !missing => Need::Nothing,
         "" | "missing" | "if_not_present" if can_build => Need::Build,
         "" | "missing" | "if_not_present" => Need::Pull,
+        // Without an age there is nothing to be older than.
+        "refresh" if !missing && service.pull_refresh_after.is_empty() => Need::Nothing,
+        "refresh" => stale(there, units::nanoseconds(&service.pull_refresh_after)),
         "daily" => stale(there, units::nanoseconds("1d")),
         "weekly" => stale(there, units::nanoseconds("1w")),
         other => match other.strip_prefix("every_").and_then(units::nanoseconds) {
             Some(age) => stale(there, Some(age)),
             None => {
                 return Err(Error::project(format!(
-                    "unsupported pull policy {other:?}: always, never, missing, build, daily, weekly, every_<duration>"
+                    "unsupported pull policy {other:?}: always, never, missing, build, refresh, daily, weekly, every_<duration>"
                 )));
             }
         },

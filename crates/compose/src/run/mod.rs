@@ -6,8 +6,10 @@ pub mod down;
 pub mod hooks;
 pub mod images;
 pub mod logs;
+pub mod models;
 pub mod networks;
 pub mod oneoff;
+mod provider;
 pub mod report;
 pub mod secrets;
 pub mod state;
@@ -20,9 +22,9 @@ pub use report::{Report, Status};
 use crate::error::Error;
 use crate::plan::Observed;
 use crate::project::Loaded;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use wharf_docker_api::client::{Body, Call, Client, Endpoint, Query, segment};
+use wharf_docker_api::client::{Body, Call, Client, Query, segment};
 
 /// Where a build's Dockerfile comes from.
 #[derive(Debug)]
@@ -46,6 +48,12 @@ pub trait Outside {
 
     /// Variables of proxies that containers get.
     fn proxies(&self) -> Vec<(String, String)>;
+
+    /// A plugin of Docker's command line: `docker-NAME`.
+    fn plugin(&self, name: &str) -> Option<PathBuf>;
+
+    /// A provider's program: such a plugin, or else what `PATH` has by that name.
+    fn program(&self, name: &str) -> Option<PathBuf>;
 }
 
 /// Told just before a container starts, while it waits: whoever wants all of its output joins it then.
@@ -74,14 +82,6 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// The engine's socket: ours where we speak to one, for that is on its machine.
-    pub(crate) fn socket(&self) -> String {
-        match self.client.endpoint() {
-            Endpoint::Unix(path) => path.display().to_string(),
-            _ => "/var/run/docker.sock".into(),
-        }
-    }
-
     /// One change of the engine's, when it is its turn; nothing of the answer is wanted.
     pub(crate) async fn change(&self, what: &str, call: Call) -> Result<(), Error> {
         if self.dry_run {

@@ -27,14 +27,26 @@ pub struct Options {
     pub slug: String,
     /// Pull and build.
     pub images: Policy,
-    /// Orphans are not spoken of.
+    /// `--remove-orphans`.
     pub remove_orphans: bool,
+    /// Say nothing of orphans.
+    pub ignore_orphans: bool,
 }
 
 impl Run<'_> {
     /// Makes the container, what its service needs running before it; it is not started.
     pub async fn one_off(&self, options: &Options) -> Result<Observed, Error> {
         let project = &self.loaded.project;
+        let orphans = up::Options {
+            remove_orphans: options.remove_orphans,
+            ignore_orphans: options.ignore_orphans,
+            ..up::Options::default()
+        };
+        self.orphans(&state::containers(self.client, &project.name).await?, &orphans).await?;
+        if options.service.provider.is_some() {
+            return Err(Error::project(format!("service {:?} has no container to start", options.name)));
+        }
+        let mut provided = BTreeMap::new();
         if !options.no_deps && project.services.keys().any(|name| *name != options.name) {
             let mut loaded = self.loaded.clone();
             loaded.project.services.remove(&options.name);
@@ -42,14 +54,20 @@ impl Run<'_> {
             let up = up::Options {
                 recreate: Recreate::Never,
                 recreate_needed: Recreate::Never,
-                ignore_orphans: !options.remove_orphans,
-                remove_orphans: false,
-                images: Policy { quiet_pull: options.images.quiet_pull, ..Policy::default() },
+                // They were seen to above.
+                ignore_orphans: true,
+                images: Policy {
+                    quiet_pull: options.images.quiet_pull,
+                    quiet_build: options.images.quiet_build,
+                    ..Policy::default()
+                },
                 ..up::Options::default()
             };
-            let made = needed.up(&up).await?;
-            self.conditions(options, &made).await?;
+            let made = needed.make(&up).await?;
+            self.conditions(options, &made.containers).await?;
+            provided = made.provided;
         }
+        let models = self.ensure_models().await?;
         let mut loaded = self.loaded.clone();
         loaded.project.services.retain(|name, _| *name == options.name);
         let alone = Run { loaded: &loaded, ..*self };
@@ -58,22 +76,22 @@ impl Run<'_> {
         tokio::try_join!(self.ensure_networks(&containers), self.ensure_volumes(&containers, false))?;
         let mut service = options.service.clone();
         service.container_name.clear();
+        self.give(&mut service, &options.name, &models, &provided);
         share(&mut service, &containers)?;
         let name = options
             .container
             .clone()
-            .unwrap_or_else(|| format!("{}-{}-run-{}", project.name, options.name, options.slug));
+            .unwrap_or_else(|| self.loaded.one_off_name(&options.name, &options.slug));
         let plan = Plan {
             name: &options.name,
             service: &service,
             container: name.clone(),
             number: 1,
-            image: images.get(&service.image_or_default(&project.name, &options.name)),
+            image: images.get(&self.loaded.image_of(&options.name, &service)),
             replaced: None,
             inherited: BTreeMap::new(),
             linked: Vec::new(),
             volumes_from: service.volumes_from.clone(),
-            socket: self.socket(),
             one_off: Some(OneOff { slug: options.slug.clone(), aliases: options.aliases }),
             auto_remove: false,
         };

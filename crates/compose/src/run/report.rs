@@ -32,6 +32,9 @@ pub trait Report {
     /// Something the user should know.
     fn warn(&self, message: &str);
 
+    /// Something for whoever looks for a fault.
+    fn debug(&self, message: &str);
+
     /// A line that a container wrote, without its end.
     fn line(&self, source: &str, line: &str, stream: Stream);
 

@@ -1,13 +1,15 @@
 //! A project brought to what its files say: made, changed, started, in the order of what needs what.
 
-use super::create::{Plan, container_name};
+use super::create::Plan;
 use super::images::Policy;
 use super::networks::futures;
+use super::provider::{Variable, Verb};
 use super::report::Status;
 use super::wait::Condition;
 use super::{Run, all_done, container, state};
 use crate::error::Error;
 use crate::plan::{self, Action, Observed, Recreate, Wanted, label};
+use crate::project::service::Provider;
 use crate::project::{Service, hash};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +68,18 @@ struct Going<'a> {
     stages: BTreeMap<String, watch::Sender<Stage>>,
     /// Services that were started by somebody who needs them anew.
     replaced: RefCell<BTreeSet<String>>,
+    /// What services are given for the models that they use.
+    models: BTreeMap<String, Vec<Variable>>,
+    /// What providers have told, each by its service.
+    provided: RefCell<BTreeMap<String, Vec<Variable>>>,
+}
+
+/// What an `up` has made.
+pub(super) struct Made {
+    /// Containers, by service.
+    pub(super) containers: BTreeMap<String, Vec<Observed>>,
+    /// What providers have told, each by its service.
+    pub(super) provided: BTreeMap<String, Vec<Variable>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -79,6 +93,11 @@ enum Stage {
 impl Run<'_> {
     /// Brings the project to what its files say; its containers, by service.
     pub async fn up(&self, options: &Options) -> Result<BTreeMap<String, Vec<Observed>>, Error> {
+        self.make(options).await.map(|made| made.containers)
+    }
+
+    /// The same, and what services were given.
+    pub(super) async fn make(&self, options: &Options) -> Result<Made, Error> {
         let project = &self.loaded.project;
         for (name, service) in &project.services {
             check(name, service)?;
@@ -92,6 +111,7 @@ impl Run<'_> {
             self.ensure_volumes(&containers, options.yes)
         )?;
         self.orphans(&containers, options).await?;
+        let models = self.ensure_models().await?;
         let mut before: BTreeMap<String, Vec<Observed>> = BTreeMap::new();
         for one in containers.into_iter().filter(|one| !one.is_one_off()) {
             before.entry(one.service().to_owned()).or_default().push(one);
@@ -105,17 +125,19 @@ impl Run<'_> {
             made: RefCell::default(),
             stages: project.services.keys().map(stage).collect(),
             replaced: RefCell::default(),
+            models,
+            provided: RefCell::default(),
         };
         let each = project.services.iter().map(|(name, service)| self.one_service(&going, name, service));
         if let Err(error) = all_done(futures(each).await) {
             self.tell_what_is_left().await?;
             return Err(error);
         }
-        let made = going.made.into_inner();
+        let containers = going.made.into_inner();
         if options.wait && !options.no_start {
-            self.all_healthy(&made, options).await?;
+            self.all_healthy(&containers, options).await?;
         }
-        Ok(made)
+        Ok(Made { containers, provided: going.provided.into_inner() })
     }
 
     /// What a failed `up` leaves, for whoever has to mend it.
@@ -154,6 +176,8 @@ impl Run<'_> {
             made: RefCell::new(before.clone()),
             before,
             replaced: RefCell::default(),
+            models: BTreeMap::new(),
+            provided: RefCell::default(),
         };
         let each = project.services.iter().map(async |(name, service)| {
             let there = going.before.get(name).cloned().unwrap_or_default();
@@ -177,7 +201,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn orphans(&self, containers: &[Observed], options: &Options) -> Result<(), Error> {
+    pub(super) async fn orphans(&self, containers: &[Observed], options: &Options) -> Result<(), Error> {
         let orphans: Vec<&Observed> = containers
             .iter()
             .filter(|one| !one.is_one_off() && !self.loaded.names.contains(one.service()))
@@ -209,14 +233,18 @@ impl Run<'_> {
     }
 
     async fn service_stages(&self, going: &Going<'_>, name: &str, service: &Service) -> Result<(), Error> {
-        // Containers whose parts are shared, or that links name, are made before.
-        let borrowed = borrowed(service);
-        for other in &borrowed {
+        // Containers whose parts are shared, or that links name, are made before; and what gives variables is.
+        for other in borrowed(service).iter().chain(self.providers(service)) {
             if going.reaches(other, Stage::Made).await == Stage::Failed {
+                going.tell(name, Stage::Failed);
                 return Ok(());
             }
         }
-        let (resolved, volumes_from) = going.resolve(service)?;
+        if let Some(provider) = &service.provider {
+            return self.provide_for(going, name, provider, service).await;
+        }
+        let (mut resolved, volumes_from) = going.resolve(service)?;
+        self.give(&mut resolved, name, &going.models, &going.provided.borrow());
         let linked = going.linked(service);
         let made = self.converge(going, name, &resolved, linked, &volumes_from).await?;
         going.made.borrow_mut().insert(name.to_owned(), made.clone());
@@ -233,6 +261,49 @@ impl Run<'_> {
         all_done(futures(started).await)?;
         going.tell(name, Stage::Started);
         Ok(())
+    }
+
+    /// Services that a provider makes, of those that one needs.
+    fn providers<'s>(&'s self, service: &'s Service) -> impl Iterator<Item = &'s String> {
+        let services = &self.loaded.project.services;
+        service.depends_on.keys().filter(|name| services.get(*name).is_some_and(|one| one.provider.is_some()))
+    }
+
+    /// A service that a provider makes, once what it needs itself is there; its dependents get what it tells.
+    async fn provide_for(
+        &self,
+        going: &Going<'_>,
+        name: &str,
+        provider: &Provider,
+        service: &Service,
+    ) -> Result<(), Error> {
+        if !going.options.no_start && !self.needs_are_met(going, name, service, true).await? {
+            going.tell(name, Stage::Failed);
+            return Ok(());
+        }
+        let told = self.provide(name, provider, Verb::Up).await?;
+        going.provided.borrow_mut().insert(name.to_owned(), told);
+        going.tell(name, Stage::Started);
+        Ok(())
+    }
+
+    /// Gives a service the variables of its models, and of the providers of what it needs.
+    pub(super) fn give(
+        &self,
+        service: &mut Service,
+        name: &str,
+        models: &BTreeMap<String, Vec<Variable>>,
+        provided: &BTreeMap<String, Vec<Variable>>,
+    ) {
+        let needed = service.depends_on.keys().filter_map(|needed| provided.get(needed));
+        let all: Vec<&Variable> = models.get(name).into_iter().chain(needed).flatten().collect();
+        for Variable { name: key, value, is_raw } in all {
+            let before = service.environment.insert(key.clone(), Some(value.clone()));
+            if *is_raw && before.is_some_and(|before| before.as_ref() != Some(value)) {
+                self.report
+                    .warn(&format!("a provider overrides environment variable {key:?} in service {name:?}"));
+            }
+        }
     }
 
     /// Waits for what a service needs; whether it came to be. What is optional may fail.
@@ -310,7 +381,7 @@ impl Run<'_> {
         volumes_from: &[String],
     ) -> Result<Vec<Observed>, Error> {
         let project = &self.loaded.project;
-        let image = going.images.get(&service.image_or_default(&project.name, name));
+        let image = going.images.get(&self.loaded.image_of(name, service));
         let volumes = service.volumes.iter().filter(|volume| volume.kind == "volume");
         let wanted = Wanted {
             service,
@@ -329,14 +400,13 @@ impl Run<'_> {
         let base = |number: i64| Plan {
             name,
             service,
-            container: container_name(&project.name, name, service, number),
+            container: self.loaded.container_name(name, service, number),
             number,
             image,
             replaced: None,
             inherited: BTreeMap::new(),
             linked: linked.clone(),
             volumes_from: volumes_from.to_vec(),
-            socket: self.socket(),
             one_off: None,
             auto_remove: false,
         };
@@ -623,17 +693,6 @@ fn check(name: &str, service: &Service) -> Result<(), Error> {
         return Err(Error::project(format!(
             "the service {name:?} has the container name {:?}, and names are for one container: remove it to scale the service",
             service.container_name
-        )));
-    }
-    if let Some(provider) = &service.provider {
-        return Err(Error::project(format!(
-            "service {name:?}: provider {:?} is a program of the machine's, and Wharf runs none",
-            provider.kind
-        )));
-    }
-    if !service.models.is_empty() {
-        return Err(Error::project(format!(
-            "service {name:?}: models need a model runner, which this engine does not have"
         )));
     }
     if service.credential_spec.is_some() {

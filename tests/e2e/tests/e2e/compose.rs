@@ -42,21 +42,30 @@ impl<'a> Project<'a> {
 
     /// A command of ours.
     pub(crate) fn ours(&self, args: &[&str]) -> Done {
-        let mut command = self.engine.wharf();
-        command.arg("compose").args(args).current_dir(&self.dir);
-        run_limited(&mut command, "")
+        self.command(Client::Ours).map(|mut command| run_limited(command.args(args), "")).unwrap()
     }
 
     /// A command of either; `None` where there is no plugin.
     pub(crate) fn with(&self, client: Client, args: &[&str]) -> Option<Done> {
-        match client {
-            Client::Ours => Some(self.ours(args)),
-            Client::Plugin => {
-                let mut command = plugin()?;
-                command.args(args).current_dir(&self.dir).env("DOCKER_HOST", self.engine.host());
-                Some(run_limited(&mut command, ""))
+        Some(run_limited(self.command(client)?.args(args), ""))
+    }
+
+    /// Either program in the project's directory; `None` where there is no plugin.
+    pub(crate) fn command(&self, client: Client) -> Option<Command> {
+        let mut command = match client {
+            Client::Ours => {
+                let mut wharf = self.engine.wharf();
+                wharf.arg("compose");
+                wharf
             }
-        }
+            Client::Plugin => {
+                let mut plugin = plugin()?;
+                plugin.env("DOCKER_HOST", self.engine.host());
+                plugin
+            }
+        };
+        command.current_dir(&self.dir);
+        Some(command)
     }
 
     /// What the engine says of a container.

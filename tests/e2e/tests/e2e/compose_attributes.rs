@@ -239,8 +239,9 @@ configs: {cc: {content: "for ${COMPOSE_PROJECT_NAME}"}}
 fn what_is_not_there_is_refused_by_name() {
     let Some(e) = Engine::start() else { return };
     for (name, service, expected) in [
-        ("provider", "provider: {type: cloud}", "provider \"cloud\""),
-        ("models", "image: busybox\n    models: [m]", "models need a model runner"),
+        ("privileged", "build: {context: ., privileged: true}", "build.privileged needs BuildKit"),
+        ("attested", "build: {context: ., provenance: mode=max}", "build.provenance needs BuildKit"),
+        ("isolated", "build: {context: ., isolation: hyperv}", "unsupported isolation: \"hyperv\""),
         ("credentials", "image: busybox\n    credential_spec: {file: x}", "credential_spec"),
         ("ssh", "build: {context: ., ssh: [default]}", "build.ssh needs BuildKit"),
     ] {

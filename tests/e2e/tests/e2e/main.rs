@@ -17,6 +17,7 @@ mod compose;
 mod compose_attributes;
 mod compose_changes;
 mod compose_files;
+mod compose_provider;
 mod compose_verbs;
 mod compressed;
 mod debian_registry;

@@ -1,5 +1,6 @@
 //! `up` in the foreground: output of all containers, until all have ended or somebody says so.
 
+use super::watch::Builds;
 use super::work::Work;
 use crate::context::{Context, note};
 use crate::failure::{Failure, Outcome};
@@ -97,7 +98,7 @@ pub(crate) async fn run(context: &Context, work: &Work, options: &up::Options, h
     let mut up = Box::pin(run.up(options));
     let (mut is_up, mut stops) = (false, false);
     let watching: Task<'_> = match how.watch {
-        true => Box::pin(super::watch::run_for(context, work)),
+        true => Box::pin(super::watch::run_for(context, work, Builds { prune: true, quiet: false })),
         false => Box::pin(std::future::pending()),
     };
     let mut watching = watching;

@@ -16,8 +16,8 @@ pub(crate) struct Options {
     /// A builder of BuildKit's, which there is not
     #[arg(long, value_name = "string", hide = true)]
     builder: Option<String>,
-    /// Look at the files alone
-    #[arg(long)]
+    /// Look at the files alone; needs BuildKit
+    #[arg(long, hide = true)]
     check: bool,
     /// Most memory
     #[arg(short = 'm', long, value_name = "bytes", value_parser = bytes)]
@@ -31,6 +31,12 @@ pub(crate) struct Options {
     /// Look for newer base images
     #[arg(long)]
     pull: bool,
+    /// An attestation of the build; needs BuildKit
+    #[arg(long, value_name = "string", hide = true)]
+    provenance: Option<String>,
+    /// An attestation of what is in the image; needs BuildKit
+    #[arg(long, value_name = "string", hide = true)]
+    sbom: Option<String>,
     /// Send images to their registries
     #[arg(long)]
     push: bool,
@@ -48,10 +54,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    if options.builder.is_some() || options.ssh.is_some() {
-        return Err(Failure::new("--builder and --ssh need BuildKit, which this engine does not have"));
-    }
-    let mut work = Work::load(context)?;
+    needs_buildkit(&options)?;
+    let mut work = Work::load(context)?.titled("Building");
     work.select(&options.services, options.with_dependencies)?;
     if options.quiet {
         work.screen = work.screen.quiet();
@@ -60,9 +64,6 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let names: Vec<&str> = built.map(|(name, _)| name.as_str()).collect();
     if options.print {
         crate::context::print(bake(&work))?;
-        return Ok(0);
-    }
-    if options.check {
         return Ok(0);
     }
     if names.is_empty() {
@@ -85,6 +86,24 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     Ok(0)
 }
 
+/// Names what only BuildKit could do.
+fn needs_buildkit(options: &Options) -> Result<(), Failure> {
+    let attests = |asked: &Option<String>| asked.as_ref().is_some_and(|asked| build::attests(asked));
+    let asked = [
+        (options.builder.is_some(), "--builder"),
+        (options.ssh.is_some(), "--ssh"),
+        (options.check, "--check"),
+        (attests(&options.provenance), "--provenance"),
+        (attests(&options.sbom), "--sbom"),
+    ];
+    match asked.iter().find(|(asked, _)| *asked) {
+        Some((_, flag)) => {
+            Err(Failure::new(format!("{flag} needs BuildKit, which this engine does not have: leave it out")))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The builds as targets.
 fn bake(work: &Work) -> String {
     use wharf_compose::project::tree::{self, Tree};
@@ -92,7 +111,7 @@ fn bake(work: &Work) -> String {
     let targets = project.services.iter().filter_map(|(name, service)| {
         let build = service.build.as_ref()?;
         let Tree::Struct(mut entries) = tree::of(build) else { return None };
-        let image = service.image_or_default(&project.name, name);
+        let image = work.loaded.image_of(name, service);
         entries.push(("tags".into(), Tree::List(vec![Tree::Text(image)])));
         Some((name.clone(), Tree::Struct(entries)))
     });

@@ -175,7 +175,7 @@ fn lists(loaded: &Loaded, options: &Options) -> Outcome {
         let all = project.services.values().chain(loaded.disabled.values());
         all.flat_map(|service| service.profiles.clone()).collect()
     } else {
-        project.services.iter().map(|(name, service)| service.image_or_default(&project.name, name)).collect()
+        project.services.iter().map(|(name, service)| loaded.image_of(name, service)).collect()
     };
     names.sort();
     if !options.images {

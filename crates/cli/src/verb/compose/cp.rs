@@ -29,7 +29,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    let work = Work::known(context).await?;
+    let work = Work::known(context).await?.titled("Copying");
     let (from, to) = (side(&options.source), side(&options.destination));
     let mut words = Vec::new();
     for (on, flag) in

@@ -21,7 +21,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     work.prune();
     let mut up = options.making.options(&options.services)?;
     up.no_start = true;
-    work.screen = work.screen.with(false, false, options.making.yes);
+    work.screen = work.screen.with(false, false, options.making.yes).titled("Creating");
     work.run(context).up(&up).await?;
     Ok(0)
 }

@@ -74,6 +74,7 @@ impl Making {
                 pull: if ["policy", "build"].contains(&pull.as_str()) { String::new() } else { pull },
                 no_build: self.no_build,
                 quiet_pull: self.quiet_pull,
+                quiet_build: self.quiet_build,
             },
             ..up::Options::default()
         })
@@ -102,7 +103,7 @@ pub(crate) fn scale(project: &mut wharf_compose::project::Project, pairs: &[Stri
 }
 
 /// Whether a variable says yes.
-fn is_on(name: &str) -> bool {
+pub(crate) fn is_on(name: &str) -> bool {
     std::env::var(name).is_ok_and(|on| ["1", "true"].contains(&on.as_str()))
 }
 

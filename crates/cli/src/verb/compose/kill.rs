@@ -22,7 +22,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    let work = Work::known(context).await?;
+    let work = Work::known(context).await?.titled("Killing");
     let call = |one: &Observed| {
         Call::post(container(&one.id, "/kill")).query(Query::new().with("signal", &options.signal))
     };

@@ -2,6 +2,7 @@
 
 pub(crate) mod attach;
 mod attached;
+mod block;
 pub(crate) mod build;
 pub(crate) mod commit;
 pub(crate) mod config;
@@ -60,6 +61,8 @@ pub(crate) struct Globals {
     pub(crate) dry_run: bool,
     /// Most engine calls at a time; -1 is no bound.
     pub(crate) parallel: Option<i64>,
+    /// Show what providers say for whoever debugs them.
+    pub(crate) verbose: bool,
     /// Keep resources that no service uses.
     pub(crate) all_resources: bool,
 }
@@ -97,7 +100,8 @@ pub(crate) fn globals(words: &[OsString]) -> Result<(Vec<OsString>, Globals), Fa
             }
             "--dry-run" => globals.dry_run = inline.as_deref() != Some("false"),
             "--all-resources" => globals.all_resources = inline.as_deref() != Some("false"),
-            "--compatibility" | "--verbose" | "-D" | "--debug" => {}
+            "--compatibility" => globals.project.compatibility = inline.as_deref() != Some("false"),
+            "--verbose" | "-D" | "--debug" => globals.verbose = inline.as_deref() != Some("false"),
             _ => {
                 let short = name.get(..2).filter(|short| {
                     !name.starts_with("--") && name.len() > 2 && FLAGS.iter().any(|(s, _)| s == short)

@@ -5,7 +5,9 @@ use crate::archive::upload;
 use crate::config::{ConfigFile, all_credentials, encode, registry_auth};
 use crate::context::Context;
 use crate::failure::Failure;
-use std::path::Path;
+use base64::Engine;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
 use wharf_compose::Error;
 use wharf_compose::run::{Dockerfile, Outside};
 use wharf_docker_api::client::Body;
@@ -14,12 +16,52 @@ use wharf_docker_api::client::Body;
 #[derive(Debug)]
 pub(crate) struct Machine {
     config: ConfigFile,
+    config_dir: PathBuf,
     engine: String,
+}
+
+/// Where Docker's plugins are, behind the user's own.
+const PLUGIN_DIRS: [&str; 4] = [
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+];
+
+/// Whether something can be executed.
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 impl Machine {
     pub(crate) fn new(context: &Context) -> Result<Self, Failure> {
-        Ok(Self { config: context.config()?, engine: context.client.endpoint().to_string() })
+        Ok(Self {
+            config: context.config()?,
+            config_dir: context.config_dir.clone(),
+            engine: context.client.endpoint().to_string(),
+        })
+    }
+}
+
+impl Machine {
+    /// All credentials, as a client's configuration has them.
+    pub(crate) fn credentials(&self) -> Result<String, Error> {
+        let all = all_credentials(&self.config).map_err(failed)?;
+        let auths: serde_json::Map<String, Value> = all
+            .into_iter()
+            .map(|(server, auth)| {
+                let both = base64::engine::general_purpose::STANDARD
+                    .encode(format!("{}:{}", auth.username, auth.password));
+                let entry = match auth.identity_token.as_str() {
+                    "" => serde_json::json!({"auth": both}),
+                    token => serde_json::json!({"identitytoken": token}),
+                };
+                (server, entry)
+            })
+            .collect();
+        serde_json::to_string_pretty(&serde_json::json!({"auths": auths}))
+            .map_err(|error| Error::project(error.to_string()))
     }
 }
 
@@ -48,5 +90,23 @@ impl Outside for Machine {
 
     fn proxies(&self) -> Vec<(String, String)> {
         self.config.proxies(&self.engine)
+    }
+
+    fn plugin(&self, name: &str) -> Option<PathBuf> {
+        // A name, and no way to somewhere else.
+        let file = Some(format!("docker-{name}")).filter(|file| !file.contains('/'))?;
+        let own = std::iter::once(self.config_dir.join("cli-plugins"));
+        own.chain(PLUGIN_DIRS.map(PathBuf::from)).map(|dir| dir.join(&file)).find(|path| is_program(path))
+    }
+
+    fn program(&self, name: &str) -> Option<PathBuf> {
+        let in_path = || {
+            if name.contains('/') {
+                return Some(PathBuf::from(name)).filter(|path| is_program(path));
+            }
+            let path = std::env::var_os("PATH")?;
+            std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| is_program(path))
+        };
+        self.plugin(name).or_else(in_path)
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    let work = Work::known(context).await?;
+    let work = Work::known(context).await?.titled("Pausing");
     let call = |one: &Observed| Call::post(container(&one.id, "/pause"));
     each(&work, context, &options.services, &["running"], ("Pausing", "Paused"), call).await?;
     Ok(0)

@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
             return Err(Failure::new(format!("unsupported pull policy {other:?}: missing or always")));
         }
     };
-    let mut work = Work::load(context)?;
+    let mut work = Work::load(context)?.titled("Pulling");
     work.select(&options.services, options.include_deps)?;
     if options.quiet {
         work.screen = work.screen.quiet();

@@ -22,7 +22,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    let mut work = Work::load(context)?;
+    let mut work = Work::load(context)?.titled("Pushing");
     work.select(&options.services, options.include_deps)?;
     if options.quiet {
         work.screen = work.screen.quiet();

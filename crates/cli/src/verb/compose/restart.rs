@@ -18,7 +18,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    let work = Work::known(context).await?;
+    let work = Work::known(context).await?.titled("Restarting");
     work.check(&options.services)?;
     let mut services = options.services.clone();
     if !options.no_deps {

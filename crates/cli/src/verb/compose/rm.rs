@@ -25,7 +25,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    let work = Work::known(context).await?;
+    let work = Work::known(context).await?.titled("Removing");
     work.check(&options.services)?;
     let run = work.run(context);
     let mut found: Vec<Observed> = run.of_services(&options.services).await?;

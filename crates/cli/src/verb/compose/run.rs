@@ -1,6 +1,7 @@
 //! `compose run`.
 
 use super::delegate;
+use super::flags::is_on;
 use super::work::Work;
 use crate::context::{Context, line};
 use crate::failure::{Failure, Outcome};
@@ -25,7 +26,7 @@ pub(crate) struct Options {
     /// Capability to take away
     #[arg(long, value_name = "list")]
     cap_drop: Vec<String>,
-    /// In the background, printing the name
+    /// In the background, printing the container's id
     #[arg(short = 'd', long)]
     detach: bool,
     /// Another entrypoint
@@ -126,9 +127,11 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
             build: options.build,
             pull: options.pull.clone().unwrap_or_default(),
             quiet_pull: options.quiet_pull,
+            quiet_build: options.quiet_build,
             no_build: false,
         },
-        remove_orphans: options.remove_orphans,
+        remove_orphans: options.remove_orphans || is_on("COMPOSE_REMOVE_ORPHANS"),
+        ignore_orphans: is_on("COMPOSE_IGNORE_ORPHANS"),
     };
     let run = work.run(context);
     let one = run.one_off(&wanted).await?;
@@ -138,7 +141,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     }
     if options.detach {
         context.client.done(Call::post(container(&one.id, "/start"))).await?;
-        line(&one.name)?;
+        line(&one.id)?;
         return Ok(0);
     }
     let mut words = vec!["--attach".to_owned()];

@@ -1,10 +1,10 @@
 //! How a project's work is shown: steps, as plain lines or as a block that is drawn anew, and containers' lines with their names.
 
+use super::block::Block;
 use crate::context::note;
 use crate::stream::terminal;
 use std::cell::RefCell;
 use std::io::{self, Write};
-use std::time::Instant;
 use wharf_compose::run::report::{Report, Status, Stream};
 
 /// Colours of names, one after the other.
@@ -27,29 +27,19 @@ pub(crate) struct Screen {
     prefix: bool,
     dry_run: bool,
     yes: bool,
+    verbose: bool,
     state: RefCell<State>,
+    block: Block,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    steps: Vec<Step>,
-    /// Lines of the block as it was last drawn.
-    drawn: usize,
     sources: Vec<String>,
     width: usize,
 }
 
-#[derive(Debug)]
-struct Step {
-    what: String,
-    state: String,
-    status: Status,
-    began: Instant,
-    took: Option<f64>,
-}
-
 impl Screen {
-    /// As flags and the terminal say. `title` heads the block.
+    /// As flags and the terminal say.
     pub(crate) fn new(globals: &super::Globals) -> Self {
         let is_terminal = rustix::termios::isatty(io::stderr());
         let named = globals.progress.clone().or_else(|| std::env::var("COMPOSE_PROGRESS").ok());
@@ -73,7 +63,9 @@ impl Screen {
             prefix: true,
             dry_run: globals.dry_run,
             yes: false,
+            verbose: globals.verbose,
             state: RefCell::default(),
+            block: Block::new(),
         }
     }
 
@@ -82,6 +74,12 @@ impl Screen {
         self.colour &= !no_colour;
         self.prefix = !no_prefix;
         self.yes = yes;
+        self
+    }
+
+    /// What heads the steps, where it is not `Running`.
+    pub(crate) fn titled(self, title: &'static str) -> Self {
+        self.block.title(title);
         self
     }
 
@@ -101,45 +99,12 @@ impl Screen {
 
     /// Leaves the block that was drawn where it is: other output follows.
     pub(crate) fn settle(&self) {
-        let mut state = self.state.borrow_mut();
-        state.steps.clear();
-        state.drawn = 0;
-    }
-
-    fn draw(&self, state: &mut State) {
-        let done = state.steps.iter().filter(|step| step.status != Status::Working).count();
-        let width = state.steps.iter().map(|step| step.what.chars().count()).max().unwrap_or(0);
-        let mut text = String::new();
-        if state.drawn > 0 {
-            text.push_str(&format!("\x1b[{}A", state.drawn));
-        }
-        text.push_str(&format!("\x1b[2K[+] Running {done}/{}\n", state.steps.len()));
-        let rows = terminal::size().map_or(24, |[rows, _]| rows as usize).saturating_sub(2).max(1);
-        // The newest are the ones that matter when not all have room.
-        let shown = &state.steps[state.steps.len().saturating_sub(rows)..];
-        for step in shown {
-            let (mark, colour) = match step.status {
-                Status::Working => ("⠿", "34"),
-                Status::Done => ("✔", "32"),
-                Status::Warning => ("!", "33"),
-                Status::Failed => ("✘", "31"),
-            };
-            let seconds = step.took.unwrap_or_else(|| step.began.elapsed().as_secs_f64());
-            let first = step.state.lines().next().unwrap_or_default();
-            text.push_str(&format!(
-                "\x1b[2K \x1b[{colour}m{mark}\x1b[0m {:<width$}  \x1b[{colour}m{first:<10}\x1b[0m {seconds:>6.1}s\n",
-                step.what
-            ));
-        }
-        state.drawn = shown.len() + 1;
-        // Where the terminal is gone there is nobody to tell.
-        let _ = io::stderr().lock().write_all(text.as_bytes());
+        self.block.settle();
     }
 }
 
 impl Report for Screen {
     fn step(&self, what: &str, state: &str, status: Status) {
-        let mut all = self.state.borrow_mut();
         let dry = if self.dry_run { "DRY-RUN MODE - " } else { "" };
         match self.progress {
             Progress::Quiet => {}
@@ -155,42 +120,27 @@ impl Report for Screen {
                     serde_json::json!({"id": what, "status": status, "text": state, "dry-run": self.dry_run}),
                 );
             }
-            Progress::Terminal => {
-                let took =
-                    |step: &Step| (status != Status::Working).then(|| step.began.elapsed().as_secs_f64());
-                match all.steps.iter_mut().find(|step| step.what == what) {
-                    Some(step) => {
-                        step.took = took(step);
-                        step.state = state.to_owned();
-                        step.status = status;
-                    }
-                    None => {
-                        let took = (status != Status::Working).then_some(0.0);
-                        let began = Instant::now();
-                        all.steps.push(Step {
-                            what: what.to_owned(),
-                            state: state.to_owned(),
-                            status,
-                            began,
-                            took,
-                        });
-                    }
-                }
-                self.draw(&mut all);
-            }
+            Progress::Terminal => self.block.step(what, state, status),
         }
     }
 
     fn warn(&self, message: &str) {
-        self.state.borrow_mut().drawn = 0;
+        self.block.leave();
         if self.progress != Progress::Quiet {
             note(format!("WARN[0000] {message}"));
         }
     }
 
+    fn debug(&self, message: &str) {
+        if self.verbose {
+            self.block.leave();
+            note(format!("DEBUG[0000] {message}"));
+        }
+    }
+
     fn line(&self, source: &str, line: &str, stream: Stream) {
+        self.block.leave();
         let mut state = self.state.borrow_mut();
-        state.drawn = 0;
         let index = match state.sources.iter().position(|known| known == source) {
             Some(index) => index,
             None => {
@@ -219,7 +169,7 @@ impl Report for Screen {
     }
 
     fn output(&self, text: &str) {
-        self.state.borrow_mut().drawn = 0;
+        self.block.leave();
         if self.progress != Progress::Quiet {
             let _ = io::stderr().lock().write_all(text.as_bytes());
         }

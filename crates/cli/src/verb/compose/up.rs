@@ -109,6 +109,9 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         up.recreate_needed = up.recreate;
     }
     work.screen = work.screen.with(options.no_color, options.no_log_prefix, options.making.yes);
+    if options.no_start {
+        work.screen = work.screen.titled("Creating");
+    }
     if detach || options.no_start || context.compose.dry_run {
         work.run(context).up(&up).await?;
         return Ok(0);

@@ -48,17 +48,26 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         ));
     }
     if !options.no_up {
-        let up =
-            up::Options { images: Policy { build: true, ..Policy::default() }, ..up::Options::default() };
+        let images = Policy { build: true, quiet_build: options.quiet, ..Policy::default() };
+        let up = up::Options { images, ..up::Options::default() };
         work.run(context).up(&up).await?;
         work.screen.settle();
     }
-    run_for(context, &work).await?;
+    run_for(context, &work, Builds { prune: options.prune, quiet: options.quiet }).await?;
     Ok(0)
 }
 
+/// How images are made anew.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Builds {
+    /// Remove those that nobody has a name for afterwards.
+    pub(crate) prune: bool,
+    /// Say nothing of how it goes.
+    pub(crate) quiet: bool,
+}
+
 /// Watches until somebody ends it.
-pub(crate) async fn run_for(context: &Context, work: &Work) -> Result<(), Error> {
+pub(crate) async fn run_for(context: &Context, work: &Work, builds: Builds) -> Result<(), Error> {
     let rules = rules::of(&work.loaded.project)?;
     let run = work.run(context);
     let mut changes = Changes::of(rules.iter().map(|rule| rule.path.as_path())).map_err(failed)?;
@@ -74,7 +83,7 @@ pub(crate) async fn run_for(context: &Context, work: &Work) -> Result<(), Error>
         while let Ok(more) = tokio::time::timeout_at(until, changes.next()).await {
             changed.extend(more.map_err(failed)?);
         }
-        if let Err(error) = apply(&run, &rules, &changed).await {
+        if let Err(error) = apply(&run, &rules, &changed, builds).await {
             // The next change may mend it.
             note(format!("watch: {error}"));
         }
@@ -90,7 +99,12 @@ fn say(text: impl std::fmt::Display) {
     let _ = line(text);
 }
 
-async fn apply(run: &Run<'_>, rules: &[Rule], changed: &BTreeSet<PathBuf>) -> Result<(), Error> {
+async fn apply(
+    run: &Run<'_>,
+    rules: &[Rule],
+    changed: &BTreeSet<PathBuf>,
+    builds: Builds,
+) -> Result<(), Error> {
     let mut rebuilt: BTreeSet<&str> = BTreeSet::new();
     let mut restarted: BTreeSet<&str> = BTreeSet::new();
     for rule in rules {
@@ -118,12 +132,16 @@ async fn apply(run: &Run<'_>, rules: &[Rule], changed: &BTreeSet<PathBuf>) -> Re
     }
     for name in &rebuilt {
         say(format_args!("Rebuilding service {name:?} after changes were detected..."));
-        run.build_services(&[name], &build::Options::default()).await?;
+        let options = build::Options { quiet: builds.quiet, ..build::Options::default() };
+        run.build_services(&[name], &options).await?;
     }
     if !rebuilt.is_empty() {
         let services: Vec<String> = rebuilt.iter().map(|name| (*name).to_owned()).collect();
         let up = up::Options { services, recreate_needed: Recreate::Never, ..up::Options::default() };
         run.up(&up).await?;
+        if builds.prune {
+            run.remove_dangling().await?;
+        }
         rebuilt.iter().for_each(|name| say(format_args!("service {name:?} successfully built")));
     }
     let restarted: Vec<String> =

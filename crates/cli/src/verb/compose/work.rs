@@ -11,6 +11,7 @@ use wharf_compose::plan::{Observed, label};
 use wharf_compose::project::service::Dependency;
 use wharf_compose::project::{self, Loaded, Project, Service, profiles};
 use wharf_compose::run::{Run, state};
+use wharf_docker_api::client::Endpoint;
 
 /// Calls of the engine at a time when nobody says how many: enough for any project, and no flood.
 const CALLS: usize = 64;
@@ -30,7 +31,14 @@ impl Work {
     /// Reads the project; its files must be there.
     pub(crate) fn load(context: &Context) -> Result<Self, Failure> {
         let loaded = super::load(context, |_| {})?;
-        Self::of(context, loaded, true)
+        let mut work = Self::of(context, loaded, true)?;
+        // The engine's socket: ours where we speak to one, for that is on its machine.
+        let socket = match context.client.endpoint() {
+            Endpoint::Unix(path) => path.display().to_string(),
+            _ => "/var/run/docker.sock".into(),
+        };
+        project::api_socket::apply(&mut work.loaded.project, &socket, || work.machine.credentials())?;
+        Ok(work)
     }
 
     /// Reads the project, or where no files are found makes it of its containers.
@@ -44,6 +52,7 @@ impl Work {
             let project = of_containers(name, &containers);
             let loaded = Loaded {
                 names: project.services.keys().cloned().collect(),
+                separator: project::load::separator(options, &place.environment),
                 project,
                 disabled: BTreeMap::new(),
                 dir: place.dir,
@@ -79,6 +88,12 @@ impl Work {
             dry_run: globals.dry_run,
             has_files,
         })
+    }
+
+    /// What heads the steps, where it is not `Running`.
+    pub(crate) fn titled(mut self, title: &'static str) -> Self {
+        self.screen = self.screen.titled(title);
+        self
     }
 
     /// For calls to the engine.

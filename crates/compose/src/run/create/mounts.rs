@@ -42,16 +42,6 @@ pub(super) fn add(project: &Project, plan: &Plan<'_>, host: &mut HostConfig) -> 
     let read_only = plan.service.read_only;
     files(&plan.service.configs, &project.configs, "/", read_only, &mut mounts)?;
     files(&plan.service.secrets, &project.secrets, "/run/secrets/", read_only, &mut mounts)?;
-    if plan.service.use_api_socket {
-        let (source, target) = (plan.socket.clone(), "/var/run/docker.sock".to_owned());
-        mounts.push(Mount {
-            kind: "bind".into(),
-            source,
-            target,
-            bind_options: Some(BindOptions::default()),
-            ..Mount::default()
-        });
-    }
     host.binds = (!binds.is_empty()).then_some(binds);
     host.mounts = (!mounts.is_empty()).then_some(mounts);
     Ok(())

@@ -1,17 +1,17 @@
 //! A service's container in its networks.
 
-use super::{Plan, container_name};
-use crate::project::Project;
+use super::Plan;
+use crate::project::Loaded;
 use wharf_docker_api::types::container::NetworkingConfig;
 use wharf_docker_api::types::network::{EndpointIpam, EndpointSettings};
 
 /// Links to containers of other services, each by all its names.
-pub(super) fn links(project: &str, plan: &Plan<'_>) -> Vec<String> {
+pub(super) fn links(loaded: &Loaded, plan: &Plan<'_>) -> Vec<String> {
     let mut links = Vec::new();
     for link in &plan.service.links {
         let (service, alias) = link.split_once(':').unwrap_or((link, link));
         for (_, container) in plan.linked.iter().filter(|(of, _)| of == service) {
-            let short = container.name.strip_prefix(&format!("{project}-")).unwrap_or(&container.name);
+            let short = container.name.strip_prefix(&loaded.prefix()).unwrap_or(&container.name);
             links.extend([alias, short, &container.name].map(|name| format!("{}:{name}", container.name)));
         }
     }
@@ -22,7 +22,7 @@ pub(super) fn links(project: &str, plan: &Plan<'_>) -> Vec<String> {
 }
 
 /// The mode of `HostConfig`, and all endpoints.
-pub(super) fn networking(project: &Project, plan: &Plan<'_>, links: &[String]) -> (String, NetworkingConfig) {
+pub(super) fn networking(loaded: &Loaded, plan: &Plan<'_>, links: &[String]) -> (String, NetworkingConfig) {
     let service = plan.service;
     if !service.network_mode.is_empty() {
         let mode = service.network_mode.clone();
@@ -30,10 +30,11 @@ pub(super) fn networking(project: &Project, plan: &Plan<'_>, links: &[String]) -
     }
     let order = service.networks_by_priority();
     let Some(first) = order.first() else { return ("none".into(), NetworkingConfig::default()) };
-    let name =
-        |key: &str| project.networks.get(key).map_or_else(|| key.to_owned(), |network| network.name.clone());
+    let name = |key: &str| {
+        loaded.project.networks.get(key).map_or_else(|| key.to_owned(), |network| network.name.clone())
+    };
     let endpoints = order.iter().map(|key| {
-        let mut settings = endpoint(project, plan, key, links);
+        let mut settings = endpoint(loaded, plan, key, links);
         if key == first && settings.mac_address.is_empty() {
             settings.mac_address = service.mac_address.clone();
         }
@@ -42,11 +43,11 @@ pub(super) fn networking(project: &Project, plan: &Plan<'_>, links: &[String]) -
     (name(first), NetworkingConfig { endpoints_config: Some(endpoints.collect()) })
 }
 
-fn endpoint(project: &Project, plan: &Plan<'_>, key: &str, links: &[String]) -> EndpointSettings {
+fn endpoint(loaded: &Loaded, plan: &Plan<'_>, key: &str, links: &[String]) -> EndpointSettings {
     let config = plan.service.networks.get(key).cloned().flatten();
     let own = match &plan.one_off {
         Some(_) => plan.container.clone(),
-        None => container_name(&project.name, plan.name, plan.service, plan.number),
+        None => loaded.container_name(plan.name, plan.service, plan.number),
     };
     let mut aliases = vec![own];
     if plan.one_off.as_ref().is_none_or(|one_off| one_off.aliases) {
