@@ -4,6 +4,7 @@
 //! what has to change, [`run`] does it over the API.
 #![forbid(unsafe_code)]
 
+pub mod artifact;
 pub mod error;
 pub mod files;
 pub mod plan;

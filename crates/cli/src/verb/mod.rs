@@ -187,6 +187,7 @@ verbs! {
     compose::port("[OPTIONS] SERVICE PRIVATE_PORT", "Show where a port is published") "compose port";
     compose::ps("[OPTIONS] [SERVICE...]", "Show containers") "compose ps";
     compose::pull("[OPTIONS] [SERVICE...]", "Fetch images from their registries") "compose pull";
+    compose::publish("[OPTIONS] REPOSITORY[:TAG]", "Publish the project as an artifact in a registry") "compose publish";
     compose::push("[OPTIONS] [SERVICE...]", "Send images to their registries") "compose push";
     compose::restart("[OPTIONS] [SERVICE...]", "Stop containers and start them again") "compose restart";
     compose::rm("[OPTIONS] [SERVICE...]", "Remove containers that do not run") "compose rm";

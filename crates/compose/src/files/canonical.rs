@@ -4,6 +4,37 @@ use super::node::{Entry, Node, Value};
 use super::{ports, volumes};
 use crate::error::Error;
 
+/// The same of a file whose variables stay as they are written: what has one in a short form stays short.
+pub fn canonical_with_variables(file: &mut Node) -> Result<(), Error> {
+    let Some(services) = file.get_mut("services") else { return canonical(file) };
+    let mut kept = Vec::new();
+    for service in services.entries_mut() {
+        for key in KEPT {
+            let has_variable = |node: &Node| node.scalar().is_some_and(|text| text.contains('$'));
+            let is_kept = |node: &Node| {
+                matches!(key, "command" | "entrypoint") && matches!(node.value, Value::Text(_))
+                    || has_variable(node)
+                    || node.items().iter().any(has_variable)
+            };
+            if service.node.get(key).is_some_and(is_kept)
+                && let Some(node) = service.node.remove(key)
+            {
+                kept.push((service.key.clone(), key, node));
+            }
+        }
+    }
+    canonical(file)?;
+    for (name, key, node) in kept {
+        if let Some(service) = file.get_mut("services").and_then(|services| services.get_mut(&name)) {
+            service.set(key, node);
+        }
+    }
+    Ok(())
+}
+
+/// What may be short with variables in it.
+const KEPT: [&str; 5] = ["command", "entrypoint", "ports", "volumes", "devices"];
+
 /// Brings a whole file into its long form.
 pub fn canonical(file: &mut Node) -> Result<(), Error> {
     for (section, each) in SECTIONS {

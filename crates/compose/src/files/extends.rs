@@ -65,7 +65,7 @@ fn resolve(
             resolve(reader, file, before, dir, target, way)?
         }
         Some(path) => {
-            let path = paths::join(dir, path);
+            let path = reader.locate(dir, path)?;
             let other_dir = path.parent().unwrap_or(dir).to_owned();
             let Parsed { mut tree } = reader.read(&path)?;
             let known = services(&tree);

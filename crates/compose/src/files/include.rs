@@ -16,7 +16,8 @@ pub(super) fn apply(reader: &Reader<'_>, file: &mut Node, dir: &Path) -> Result<
         return Err(includes.wrong("include cycle detected"));
     }
     for include in includes.items() {
-        let paths: Vec<_> = texts(include, "path").iter().map(|path| paths::join(dir, path)).collect();
+        let paths = texts(include, "path");
+        let paths = paths.iter().map(|path| reader.locate(dir, path)).collect::<Result<Vec<_>, _>>()?;
         let Some(first) = paths.first() else { return Err(include.wrong("include.path is required")) };
         let project_dir = match include.given("project_directory").and_then(Node::as_text) {
             Some(given) => paths::join(dir, given),

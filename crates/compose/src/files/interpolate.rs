@@ -3,6 +3,7 @@
 use super::environment::Environment;
 use super::node::{Node, Value};
 use crate::error::Error;
+use std::collections::BTreeMap;
 
 /// Defaults within defaults; nobody writes more, and each costs stack.
 const MAX_DEPTH: usize = 32;
@@ -68,6 +69,66 @@ pub fn expand(text: &str, lookup: &mut dyn FnMut(&str) -> Option<String>) -> Res
     let mut rest = text;
     expand_into(&mut out, &mut rest, lookup, 0)?;
     Ok(out)
+}
+
+/// A variable as a text names it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Variable {
+    /// Nothing is done without a value.
+    pub required: bool,
+    /// What stands for it where it has none.
+    pub default: String,
+    /// What stands for it where it has one.
+    pub alternate: String,
+}
+
+/// The variables that a text names, those in defaults of others too. What is not written as a variable is names none.
+pub fn variables(text: &str, found: &mut BTreeMap<String, Variable>) {
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            rest = after;
+            continue;
+        }
+        let braced = rest.strip_prefix('{');
+        rest = braced.unwrap_or(rest);
+        let Some(name) = name(&mut rest) else { continue };
+        let mut variable = Variable::default();
+        if braced.is_some() {
+            let (operator, after) = operator(rest);
+            let word = &after[..word_len(after)];
+            rest = &after[word.len()..];
+            match operator.chars().last() {
+                Some('-') => word.clone_into(&mut variable.default),
+                Some('+') => word.clone_into(&mut variable.alternate),
+                Some('?') => variable.required = true,
+                _ => {}
+            }
+            if operator.len() > 0 {
+                variables(word, found);
+            }
+        }
+        // The first that says more than the name counts.
+        let known = found.entry(name.to_owned()).or_default();
+        if *known == Variable::default() {
+            *known = variable;
+        }
+    }
+}
+
+/// Up to the brace that closes the one before.
+fn word_len(text: &str) -> usize {
+    let mut depth = 0usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' if text[..at].ends_with('$') => depth += 1,
+            '}' if depth == 0 => return at,
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    text.len()
 }
 
 /// Up to the end, or within braces up to the one that closes them.
@@ -210,6 +271,17 @@ mod tests {
                 (found, _) => assert_eq!(found.as_deref(), Ok(expected), "{text}"),
             }
         }
+    }
+
+    #[test]
+    fn variables_are_named() {
+        let mut found = BTreeMap::new();
+        variables("$A ${B} $$C ${D:-d} ${E:?why} ${F+f} ${G:-${H:-h}x} ${1} $", &mut found);
+        let shown = |(name, v): (&String, &Variable)| {
+            format!("{name}{}[{}][{}]", if v.required { "!" } else { "" }, v.default, v.alternate)
+        };
+        let shown: Vec<String> = found.iter().map(shown).collect();
+        assert_eq!(shown.join(" "), "A[][] B[][] D[d][] E![][] F[][f] G[${H:-h}x][] H[h][]");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The files of a project into one tree.
 
-use super::canonical::canonical;
+use super::canonical::{canonical, canonical_with_variables};
 use super::environment::Environment;
 use super::interpolate::interpolate;
 use super::merge::merge;
 use super::node::{Node, Tag, Value};
+use super::remote::{self, Remote};
 use super::{extends, include, paths, yaml};
 use crate::error::Error;
 use std::cell::RefCell;
@@ -36,6 +37,8 @@ pub struct Load {
     pub no_interpolate: bool,
     /// Leave paths as they are written.
     pub no_paths: bool,
+    /// Who fetches files that are not on this machine.
+    pub remote: Option<Remote>,
     /// Check each file alone, before it is merged.
     pub check: Option<Check>,
 }
@@ -110,6 +113,11 @@ impl Reader<'_> {
         Ok(merged)
     }
 
+    /// Where a file is on this machine.
+    pub(super) fn locate(&self, dir: &Path, path: &str) -> Result<PathBuf, Error> {
+        remote::locate(self.load.remote.as_ref(), dir, path)
+    }
+
     /// A file that is extended: its documents as one.
     pub(super) fn read(&self, path: &Path) -> Result<Parsed, Error> {
         let mut tree = Node::default();
@@ -154,7 +162,11 @@ impl Reader<'_> {
             if !self.load.no_interpolate {
                 interpolate(&mut document, self.environment, "")?;
             }
-            canonical(&mut document)?;
+            if self.load.no_interpolate {
+                canonical_with_variables(&mut document)?;
+            } else {
+                canonical(&mut document)?;
+            }
             if let Some(check) = self.load.check {
                 check(&document)?;
             }

@@ -12,6 +12,7 @@ pub mod nearest;
 pub mod node;
 pub mod paths;
 pub mod ports;
+pub mod remote;
 pub mod units;
 pub mod volumes;
 pub mod yaml;

@@ -5,6 +5,7 @@ use super::service::Service;
 use super::tree::Tree;
 use super::{Project, names, normalize, profiles, read, resolve, validate};
 use crate::error::Error;
+use crate::files::remote::{self, Remote};
 use crate::files::{Environment, Load, Node, Source, dotenv, interpolate, paths, yaml};
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -23,6 +24,8 @@ pub struct Options {
     pub name: Option<String>,
     /// `--profile`.
     pub profiles: Vec<String>,
+    /// Who fetches files that are not on this machine.
+    pub remote: Option<Remote>,
     /// `--no-interpolate`.
     pub no_interpolate: bool,
     /// `--no-path-resolution`.
@@ -67,6 +70,8 @@ pub struct Loaded {
 pub struct Place {
     /// Its directory.
     pub dir: PathBuf,
+    /// The directory whose name is the project's, where nothing else says one.
+    named_after: PathBuf,
     /// Its files, none where there are none.
     pub files: Vec<PathBuf>,
     /// Standard input among them.
@@ -94,16 +99,21 @@ pub fn place(options: &Options) -> Result<Place, Error> {
         files = listed.split(separator).map(str::to_owned).collect();
     }
     let stdin = files.iter().any(|file| file == "-");
+    let far = files.first().is_some_and(|file| remote::is_remote(file));
     let files: Vec<PathBuf> = if files.is_empty() {
         names::find(&early).unwrap_or_default()
     } else {
-        files.iter().filter(|file| *file != "-").map(|file| paths::join(&cwd, file)).collect()
+        let named = files.iter().filter(|file| *file != "-");
+        named.map(|file| remote::locate(options.remote.as_ref(), &cwd, file)).collect::<Result<_, _>>()?
     };
+    let is_far = given.is_none() && far;
     let dir = given.or_else(|| files.first()?.parent().map(Path::to_owned)).unwrap_or_else(|| cwd.clone());
     if dir != early {
         read_env(&mut environment, &env_files, &dir)?;
     }
-    Ok(Place { dir, files, stdin, environment, env_files })
+    // The directory of a fetched file is called by its digest.
+    let named_after = if is_far { cwd } else { dir.clone() };
+    Ok(Place { dir, named_after, files, stdin, environment, env_files })
 }
 
 fn env_files(options: &Options, environment: &Environment, cwd: &Path) -> Vec<PathBuf> {
@@ -179,7 +189,11 @@ pub fn name(options: &Options, place: &Place) -> Result<String, Error> {
             return Ok(name);
         }
     }
-    let dir = place.dir.file_name().map(|name| names::normalize(&name.to_string_lossy())).unwrap_or_default();
+    let dir = place
+        .named_after
+        .file_name()
+        .map(|name| names::normalize(&name.to_string_lossy()))
+        .unwrap_or_default();
     if dir.is_empty() {
         return Err(Error::project("project name must not be empty: give one with -p"));
     }
@@ -210,6 +224,7 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
     let load = Load {
         sources,
         dir: place.dir.clone(),
+        remote: options.remote.clone(),
         no_interpolate: options.no_interpolate,
         no_paths: options.no_paths,
         // Variables stand for values of any type.
@@ -220,6 +235,10 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
     tree.remove("include");
     tree.remove("name");
     if options.no_interpolate {
+        if !options.no_normalize {
+            let context = if options.no_paths { Path::new(".") } else { &place.dir };
+            normalize::written(&mut tree, &name, context);
+        }
         let raw = Tree::from_node(&tree);
         let project = Project { name, ..Project::default() };
         return Ok(Loaded {

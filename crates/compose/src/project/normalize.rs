@@ -3,6 +3,7 @@
 use super::Project;
 use super::scalars::Shown;
 use super::service::{Dependency, Service};
+use crate::files::{Node, Value};
 use std::path::Path;
 
 /// Fills it in.
@@ -19,6 +20,43 @@ pub fn normalize(project: &mut Project, dir: &Path) {
         project.networks.entry("default".into()).or_default();
     }
     names(project);
+}
+
+/// The same of files whose variables stay as they are written.
+pub fn written(tree: &mut Node, name: &str, dir: &Path) {
+    let mut uses_default = false;
+    for service in tree.get_mut("services").into_iter().flat_map(Node::entries_mut) {
+        let service = &mut service.node;
+        let is_in_none =
+            ["network_mode", "networks", "provider"].iter().all(|key| service.given(key).is_none());
+        if is_in_none {
+            service.set("networks", Node::map([("default", Value::Null)], &service.at.clone()));
+        }
+        uses_default |= service.get("networks").is_some_and(|networks| networks.get("default").is_some());
+        if let Some(build) = service.get_mut("build") {
+            build.or_set("context", Value::Text(dir.to_string_lossy().into_owned()));
+            if build.get("dockerfile_inline").is_none() {
+                build.or_set("dockerfile", Value::Text("Dockerfile".into()));
+            }
+        }
+    }
+    if uses_default && tree.get("networks").is_none_or(|networks| networks.get("default").is_none()) {
+        tree.or_set("networks", Value::Map(Vec::new()));
+        if let Some(networks) = tree.get_mut("networks") {
+            networks.or_set("default", Value::Map(Vec::new()));
+        }
+    }
+    for section in ["networks", "volumes", "secrets", "configs"] {
+        for entry in tree.get_mut(section).into_iter().flat_map(Node::entries_mut) {
+            if entry.node.value == Value::Null {
+                entry.node.value = Value::Map(Vec::new());
+            }
+            let external = entry.node.get("external").is_some_and(|node| node.value == Value::Bool(true));
+            let own = if external { entry.key.clone() } else { format!("{name}_{}", entry.key) };
+            entry.node.or_set("name", Value::Text(own));
+        }
+    }
+    tree.set("name", Node::text(name, &tree.at.clone()));
 }
 
 fn normalize_service(service: &mut Service, dir: &Path) {

@@ -3,6 +3,7 @@
 pub mod build;
 pub mod create;
 pub mod down;
+pub mod fetch;
 pub mod hooks;
 pub mod images;
 pub mod logs;
@@ -10,6 +11,7 @@ pub mod models;
 pub mod networks;
 pub mod oneoff;
 mod provider;
+pub mod publish;
 pub mod report;
 pub mod secrets;
 pub mod state;

@@ -9,6 +9,7 @@ use crate::peer::Peer;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse;
+use wharf_oci::digest::Digest;
 use wharf_oci::manifest::Document;
 use wharf_oci::reference::Reference;
 
@@ -35,6 +36,31 @@ pub(crate) async fn put_manifest(api: &Api, name: &Reference, headers: &HeaderMa
     let stated = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let document = Document::parse(&body, stated).map_err(|e| ApiError::bad_request(e.to_string()))?;
     let digest = api.images.put_manifest(name, credentials(headers)?, document.media_type(), body).await?;
+    Ok((StatusCode::CREATED, [(CONTENT_DIGEST, header_value(digest.as_str())?)]).into_response())
+}
+
+/// Bytes of a blob that goes through us whole: configurations, and files of artifacts.
+const MAX_BLOB: u64 = 8 << 20;
+
+/// `GET /distribution/{name}/blob?digest=&size=`: a small blob of the repository, verified.
+pub(super) async fn blob(api: &Api, name: &Reference, params: &Params, headers: &HeaderMap) -> ApiResult {
+    let digest = params.get("digest").and_then(|digest| digest.parse::<Digest>().ok());
+    let digest = digest.ok_or_else(|| ApiError::bad_request("missing or invalid parameter: digest"))?;
+    let size = params.number::<u64>("size")?;
+    let size = size.ok_or_else(|| ApiError::bad_request("missing parameter: size"))?;
+    let repository = api.images.client().repository(name, credentials(headers)?);
+    let content = repository.small_blob(&digest, size, MAX_BLOB).await?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
+        (CONTENT_DIGEST, header_value(digest.as_str())?),
+    ];
+    Ok((headers, content).into_response())
+}
+
+/// `PUT /distribution/{name}/blob`: the body, for the repository.
+pub(super) async fn put_blob(api: &Api, name: &Reference, headers: &HeaderMap, body: Body) -> ApiResult {
+    let body = bytes(body).await?;
+    let digest = api.images.client().repository(name, credentials(headers)?).upload_bytes(&body).await?;
     Ok((StatusCode::CREATED, [(CONTENT_DIGEST, header_value(digest.as_str())?)]).into_response())
 }
 

@@ -42,7 +42,7 @@ const MAX_RESULTS: u32 = 100;
 /// The name before the last part, and that: a name has slashes of its own.
 fn split(rest: &str) -> ApiResult<(Reference, &str)> {
     let (name, verb) = rest.rsplit_once('/').unwrap_or((rest, ""));
-    let known = matches!(verb, "json" | "manifest" | "copy" | "tags");
+    let known = matches!(verb, "json" | "manifest" | "blob" | "copy" | "tags");
     if !known {
         let message = format!("/distribution/{rest} is not served by this engine");
         return Err(ApiError::new(StatusCode::NOT_FOUND, message));
@@ -53,21 +53,23 @@ fn split(rest: &str) -> ApiResult<(Reference, &str)> {
     Ok((reference.or_latest(), verb))
 }
 
-/// `GET /distribution/{name}/json|manifest|tags`.
+/// `GET /distribution/{name}/json|manifest|blob|tags`.
 pub(crate) async fn distribution(
     State(api): State<Api>,
     Path(rest): Path<String>,
+    params: Params,
     headers: HeaderMap,
 ) -> ApiResult {
     match split(&rest)? {
         (name, "json") => inspect(&api, &name, &headers).await,
         (name, "manifest") => super::copy::manifest(&api, &name, &headers).await,
         (name, "tags") => tags(&api, &name, &headers).await,
+        (name, "blob") => super::copy::blob(&api, &name, &params, &headers).await,
         _ => Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "a copy is asked for by POST")),
     }
 }
 
-/// `PUT /distribution/{name}/manifest`.
+/// `PUT /distribution/{name}/manifest|blob`.
 pub(crate) async fn put(
     State(api): State<Api>,
     Path(rest): Path<String>,
@@ -76,7 +78,8 @@ pub(crate) async fn put(
 ) -> ApiResult {
     match split(&rest)? {
         (name, "manifest") => super::copy::put_manifest(&api, &name, &headers, body).await,
-        _ => Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "only a manifest can be put")),
+        (name, "blob") => super::copy::put_blob(&api, &name, &headers, body).await,
+        _ => Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "only manifests and blobs can be put")),
     }
 }
 

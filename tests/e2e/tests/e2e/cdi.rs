@@ -1,5 +1,6 @@
 //! Devices by name from specifications in YAML with hooks, as the generators of GPU vendors write them.
 
+use crate::compose::{Project, clients};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use wharf_e2e::Engine;
@@ -140,6 +141,34 @@ fn gpus_with_hooks() {
     );
     e.back_to(&before);
     assert!(!std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains("/params"));
+}
+
+#[test]
+fn gpus_of_services() {
+    let directory = tempfile::tempdir().unwrap();
+    prepare(directory.path());
+    let Some(e) = Engine::start_with(&["--cdi-spec-dir", &directory.path().display().to_string()]) else {
+        return;
+    };
+    let reserved =
+        "deploy: {resources: {reservations: {devices: [{driver: nvidia, count: 2, capabilities: [gpu]}]}}}";
+    for client in clients() {
+        for (asked, devices) in [
+            ("gpus: all", "nvidia0\nnvidia1\nnvidiactl"),
+            ("gpus: [{count: 1}]", "nvidia0\nnvidiactl"),
+            ("gpus: [{device_ids: ['1']}]", "nvidia1\nnvidiactl"),
+            ("devices: ['nvidia.com/gpu=0']", "nvidia0\nnvidiactl"),
+            (reserved, "nvidia0\nnvidia1\nnvidiactl"),
+        ] {
+            let file = format!(
+                "services:\n  web:\n    image: busybox\n    {asked}\n    command: sh -c 'ls /dev | grep nvidia'\n"
+            );
+            let project = Project::new(&e, "graphics", &file);
+            let done = project.with(client, &["up", "--no-log-prefix", "--no-color"]).unwrap();
+            assert!(done.ok().contains(devices), "{client:?} {asked}");
+            project.with(client, &["down"]).unwrap().ok();
+        }
+    }
 }
 
 #[test]

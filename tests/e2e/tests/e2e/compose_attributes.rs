@@ -83,6 +83,13 @@ services:
     ipc: "service:db"
     volumes_from: [db]
     cpu_quota: 50000
+    blkio_config:
+      weight: 300
+      weight_device: [{path: /dev/null, weight: 400}]
+      device_read_bps: [{path: /dev/null, rate: 12mb}]
+      device_read_iops: [{path: /dev/null, rate: 120}]
+      device_write_bps: [{path: /dev/null, rate: "1024k"}]
+      device_write_iops: [{path: /dev/null, rate: 30}]
     cpu_period: 100000
     healthcheck: {disable: true}
     restart: always

@@ -78,8 +78,11 @@ fn a_provider_makes_a_service_and_tells_those_that_need_it() {
         assert!(!env("provided-far-1").contains("MY-DB_URL"), "only those that need it themselves");
         // The same again: it says the same, and nothing is made anew.
         assert!(with(&["up", "-d"]).err.contains("provided-web-1  Running"));
-        assert!(with(&["run", "--rm", "-T", "web", "env"]).ok().contains("MY-DB_URL=http://x:1"));
-        assert!(with(&["run", "my-db"]).err.contains("service \"my-db\" has no container to start"));
+        if client == Client::Ours {
+            // Docker's tool looks for a container of the provider's here.
+            assert!(with(&["run", "--rm", "-T", "web", "env"]).ok().contains("MY-DB_URL=http://x:1"));
+            assert!(with(&["run", "my-db"]).err.contains("service \"my-db\" has no container to start"));
+        }
         bin.calls();
         with(&["down"]).ok();
         assert!(bin.calls().iter().any(|call| call.starts_with("compose --project-name=provided down ")));

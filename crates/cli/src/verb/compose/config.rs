@@ -3,6 +3,9 @@
 use super::load;
 use crate::context::{Context, line, print};
 use crate::failure::{Failure, Outcome};
+use crate::format::table;
+use std::collections::BTreeMap;
+use wharf_compose::files::interpolate::{self, Variable};
 use wharf_compose::project::{Loaded, Project, hash, json, normalize, profiles, tree, yaml};
 
 /// Flags of `compose config`.
@@ -81,10 +84,17 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if options.quiet {
         return Ok(0);
     }
-    if options.no_interpolate {
-        let is_json = options.format.as_deref() == Some("json");
-        print(if is_json { json::pretty(&loaded.raw) } else { yaml::text(&loaded.raw) })?;
+    if options.variables {
+        return variables(context, &options);
+    }
+    if options.environment {
+        for (name, value) in loaded.environment.iter() {
+            line(format!("{name}={value}"))?;
+        }
         return Ok(0);
+    }
+    if options.no_interpolate {
+        return written(&loaded.raw, &options);
     }
     if options.volumes || options.networks {
         normalize::prune(&mut loaded.project);
@@ -101,15 +111,6 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if let Some(wanted) = &options.hash {
         return hashes(&loaded, wanted);
     }
-    if options.variables {
-        return variables(&loaded);
-    }
-    if options.environment {
-        for (name, value) in loaded.environment.iter() {
-            line(format!("{name}={value}"))?;
-        }
-        return Ok(0);
-    }
     profiles::enable(&mut loaded.project, &mut loaded.disabled, &options.names)?;
     profiles::select(&mut loaded.project, &options.names, true)?;
     if !options.no_consistency && !options.no_normalize {
@@ -123,7 +124,11 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     }
     let text =
         if options.lock_image_digests { locks(&loaded.project) } else { text(&loaded.project, &options)? };
-    let text = if options.no_interpolate { text } else { text.replace('$', "$$") };
+    put(text.replace('$', "$$"), &options)
+}
+
+/// Prints it, or writes it to the file that was named.
+fn put(text: String, options: &Options) -> Outcome {
     match &options.output {
         Some(path) => std::fs::write(path, text).map_err(|e| Failure::file("write", path, &e))?,
         None => print(text)?,
@@ -196,11 +201,69 @@ fn hashes(loaded: &Loaded, wanted: &str) -> Outcome {
     Ok(0)
 }
 
-fn variables(loaded: &Loaded) -> Outcome {
-    line(format!("{:<20} {:<20}", "NAME", "VALUE"))?;
-    for name in loaded.environment.used() {
-        line(format!("{name:<20} {:<20}", loaded.environment.get(&name).unwrap_or_default()))?;
+/// The variables that the files name, each with what stands for it.
+fn variables(context: &Context, options: &Options) -> Outcome {
+    let written = load(context, |project| {
+        project.no_interpolate = true;
+        project.no_normalize = true;
+    })?;
+    let mut found = BTreeMap::new();
+    named(&written.raw, &mut found);
+    if options.format.as_deref() == Some("json") {
+        let one = |(name, variable): (&String, &Variable)| {
+            let shown = serde_json::json!({
+                "Name": name,
+                "DefaultValue": variable.default,
+                "PresenceValue": variable.alternate,
+                "Required": variable.required,
+            });
+            (name.clone(), shown)
+        };
+        let all: serde_json::Map<String, serde_json::Value> = found.iter().map(one).collect();
+        print(format!("{:#}\n", serde_json::Value::Object(all)))?;
+        return Ok(0);
     }
+    let head = "NAME\tREQUIRED\tDEFAULT VALUE\tALTERNATE VALUE".to_owned();
+    let rows =
+        found.iter().map(|(name, v)| format!("{name}\t{}\t{}\t{}", v.required, v.default, v.alternate));
+    print(table::align_with(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), 20))?;
+    Ok(0)
+}
+
+fn named(tree: &tree::Tree, found: &mut BTreeMap<String, Variable>) {
+    match tree {
+        tree::Tree::Text(text) => interpolate::variables(text, found),
+        tree::Tree::List(items) => items.iter().for_each(|item| named(item, found)),
+        tree::Tree::Map(entries) => entries.iter().for_each(|(_, value)| named(value, found)),
+        _ => {}
+    }
+}
+
+/// The files as they are written, variables and all: whole, or names of what they have.
+fn written(raw: &tree::Tree, options: &Options) -> Outcome {
+    let keys = |section: &str| match raw.get(section) {
+        Some(tree::Tree::Map(entries)) => entries.iter().map(|(key, _)| key.clone()).collect(),
+        _ => Vec::new(),
+    };
+    let mut names: Vec<String> = match () {
+        () if options.services => keys("services"),
+        () if options.volumes => keys("volumes"),
+        () if options.networks => keys("networks"),
+        () if options.images => {
+            let image = |name: &String| match raw.get("services")?.get(name)?.get("image")? {
+                tree::Tree::Text(image) => Some(image.clone()),
+                _ => None,
+            };
+            keys("services").iter().filter_map(image).collect()
+        }
+        () => {
+            let is_json = options.format.as_deref() == Some("json");
+            let text = if is_json { json::pretty(raw) } else { yaml::text(raw) };
+            return put(text, options);
+        }
+    };
+    names.sort();
+    names.into_iter().try_for_each(line)?;
     Ok(0)
 }
 

@@ -23,8 +23,10 @@ mod outside;
 pub(crate) mod pause;
 pub(crate) mod port;
 pub(crate) mod ps;
+pub(crate) mod publish;
 pub(crate) mod pull;
 pub(crate) mod push;
+mod remote;
 pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod run;
@@ -160,9 +162,14 @@ impl From<Error> for Failure {
     }
 }
 
+/// What the command line says about the project.
+pub(crate) fn options(context: &Context) -> ProjectOptions {
+    ProjectOptions { remote: Some(remote::of(context)), ..context.compose.project.clone() }
+}
+
 /// Reads the project and says what the user should know.
 pub(crate) fn load(context: &Context, change: impl FnOnce(&mut ProjectOptions)) -> Result<Loaded, Failure> {
-    let mut options = context.compose.project.clone();
+    let mut options = options(context);
     change(&mut options);
     let loaded = project::load(&options)?;
     loaded.warnings.iter().for_each(|warning| note(format!("WARN[0000] {warning}")));

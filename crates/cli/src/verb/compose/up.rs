@@ -5,6 +5,7 @@ use super::flags::{self, Making};
 use super::work::Work;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
+use crate::stream::terminal;
 
 /// Flags of `compose up`.
 #[derive(Debug, clap::Args)]
@@ -33,8 +34,8 @@ pub(crate) struct Options {
     /// End with the status of this service's container
     #[arg(long, value_name = "string")]
     exit_code_from: Option<String>,
-    /// Without effect: there is no menu
-    #[arg(long, hide = true)]
+    /// There is no menu; without a terminal Docker's has no effect either
+    #[arg(long, hide = true, value_name = "bool", num_args(0..=1), require_equals = true, default_missing_value = "true", default_value = "false", value_parser = crate::parse::boolean)]
     menu: bool,
     /// Do not show the output of these
     #[arg(long, value_name = "stringArray")]
@@ -86,6 +87,11 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if options.abort_on_container_exit && options.abort_on_container_failure {
         return Err(Failure::new(
             "--abort-on-container-failure cannot be combined with --abort-on-container-exit",
+        ));
+    }
+    if options.menu && !detach && terminal::stdin_is_terminal() {
+        return Err(Failure::new(
+            "there is no menu: use --watch to watch, and -d to detach; `logs -f` shows the output again",
         ));
     }
     if options.no_deps && options.always_recreate_deps {

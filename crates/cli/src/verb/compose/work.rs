@@ -43,7 +43,7 @@ impl Work {
 
     /// Reads the project, or where no files are found makes it of its containers.
     pub(crate) async fn known(context: &Context) -> Result<Self, Failure> {
-        let options = &context.compose.project;
+        let options = &super::options(context);
         let place = project::load::place(options)?;
         let named = options.name.is_some() || place.environment.get("COMPOSE_PROJECT_NAME").is_some();
         if named && options.files.is_empty() && place.files.is_empty() {
