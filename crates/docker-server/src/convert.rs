@@ -56,8 +56,9 @@ pub(crate) fn spec(request: CreateRequest, about: &About) -> ApiResult<Container
             .exposed_ports
             .unwrap_or_default()
             .keys()
-            .map(|p| port(p))
-            .collect::<ApiResult<_>>()?,
+            .map(|p| exposed(p))
+            .collect::<ApiResult<Vec<_>>>()?
+            .concat(),
         ports: ports(host.port_bindings.clone().unwrap_or_default())?,
         publish_all: host.publish_all_ports,
         dns: host.dns.clone().unwrap_or_default(),
@@ -151,6 +152,15 @@ pub(crate) fn health_config(check: &Healthcheck) -> HealthConfig {
         start_interval: check.start_interval,
         retries: check.retries,
     }
+}
+
+/// A port, or several as a range: `8-9/udp`.
+fn exposed(text: &str) -> ApiResult<Vec<ContainerPort>> {
+    let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let Some((first, last)) = range.split_once('-') else { return Ok(vec![port(text)?]) };
+    let [first, last] = [first, last].map(|port| port.parse::<u16>());
+    let (Ok(first), Ok(last)) = (first, last) else { return Ok(vec![port(text)?]) };
+    (first..=last).map(|number| port(&format!("{number}/{protocol}"))).collect()
 }
 
 fn port(text: &str) -> ApiResult<ContainerPort> {

@@ -128,10 +128,14 @@ pub fn unique(node: &mut Node, path: &[String]) {
         "devices" if path.len() == 3 => |item| item.get("target")?.scalar(),
         "secrets" | "configs" => |item| item.get("target").or_else(|| item.get("source"))?.scalar(),
         "env_file" => |item| item.get("path")?.scalar(),
-        "ports" => |item| {
-            let part = |key: &str| item.get(key).and_then(Node::scalar).unwrap_or_default();
-            let published = item.get("published").and_then(Node::scalar);
-            Some(format!("{}|{:?}|{}|{}", part("host_ip"), published, part("target"), part("protocol")))
+        // A short one has a variable in it that stays.
+        "ports" => |item| match item.value {
+            Value::Map(_) => {
+                let part = |key: &str| item.get(key).and_then(Node::scalar).unwrap_or_default();
+                let published = item.get("published").and_then(Node::scalar);
+                Some(format!("{}|{:?}|{}|{}", part("host_ip"), published, part("target"), part("protocol")))
+            }
+            _ => item.scalar(),
         },
         "cap_add" | "cap_drop" | "dns" | "dns_opt" | "dns_search" | "expose" | "links" | "aliases"
         | "link_local_ips" | "profiles" | "tmpfs" | "label_file" | "tags" | "platforms" | "group_add"

@@ -367,7 +367,9 @@ impl<'de> Deserialize<'de> for Ulimit {
             }
             fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Ulimit, A::Error> {
                 let mut limit = Ulimit::default();
+                let mut missing = vec!["soft", "hard"];
                 while let Some(key) = map.next_key::<String>()? {
+                    missing.retain(|side| *side != key);
                     match key.as_str() {
                         "soft" => limit.soft = map.next_value()?,
                         "hard" => limit.hard = map.next_value()?,
@@ -379,7 +381,12 @@ impl<'de> Deserialize<'de> for Ulimit {
                         }
                     }
                 }
-                Ok(limit)
+                match missing.first() {
+                    Some(side) => Err(serde::de::Error::custom(format!(
+                        "must be an integer, or have both soft and hard: {side} is missing"
+                    ))),
+                    None => Ok(limit),
+                }
             }
         }
         deserializer.deserialize_any(OneOrTwo)

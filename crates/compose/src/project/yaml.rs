@@ -62,6 +62,8 @@ fn mapping(out: &mut String, tree: &Tree, depth: usize) {
 fn entry(out: &mut String, key: &str, value: &Tree, depth: usize) {
     // Go's JSON has some of Docker's names with capitals, its YAML has not.
     let key = if matches!(key, "Path" | "Weight" | "Rate") { key.to_lowercase() } else { key.to_owned() };
+    let whole = (key == "ulimits").then(|| with_both_limits(value));
+    let value = whole.as_ref().unwrap_or(value);
     out.push_str(&scalar(&Tree::Text(key), depth));
     out.push(':');
     match value {
@@ -79,6 +81,20 @@ fn entry(out: &mut String, key: &str, value: &Tree, depth: usize) {
             out.push('\n');
         }
     }
+}
+
+/// Docker's YAML has both limits even where one is 0, which its JSON leaves out.
+fn with_both_limits(limits: &Tree) -> Tree {
+    let Tree::Map(entries) = limits else { return limits.clone() };
+    let both = |limit: &Tree| match limit {
+        Tree::Struct(_) => Tree::Struct(
+            ["soft", "hard"]
+                .map(|side| (side.to_owned(), limit.get(side).cloned().unwrap_or(Tree::Int(0))))
+                .into(),
+        ),
+        single => single.clone(),
+    };
+    Tree::Map(entries.iter().map(|(name, limit)| (name.clone(), both(limit))).collect())
 }
 
 fn list(out: &mut String, items: &[Tree], depth: usize) {

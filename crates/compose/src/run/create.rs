@@ -161,15 +161,8 @@ fn exposed(service: &Service) -> Option<Map<Option<Empty>>> {
     for port in &service.ports {
         ports.insert(format!("{}/{}", port.target, port.protocol), Some(Empty {}));
     }
-    for port in &service.expose {
-        let port = if port.contains('/') { port.clone() } else { format!("{port}/tcp") };
-        let (range, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last) = (first.parse::<u16>().unwrap_or(0), last.parse::<u16>().unwrap_or(0));
-        for port in first..=last {
-            ports.insert(format!("{port}/{protocol}"), Some(Empty {}));
-        }
-    }
+    // As they are written: engines know ranges, and ports without a protocol.
+    ports.extend(service.expose.iter().map(|port| (port.clone(), Some(Empty {}))));
     (!ports.is_empty()).then_some(ports)
 }
 

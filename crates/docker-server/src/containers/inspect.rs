@@ -2,7 +2,7 @@
 
 use super::endpoints::{NetworkIds, networks};
 use crate::Api;
-use crate::convert::health_config;
+use crate::convert::{health_config, mac_text};
 use crate::error::ApiResult;
 use crate::params::Params;
 use axum::Json;
@@ -158,11 +158,29 @@ fn as_asked(record: &ContainerRecord) -> (Config, HostConfig) {
         let asked = if config.runtime.is_empty() { "wharf" } else { &config.runtime };
         asked.clone_into(&mut host.runtime);
     }
-    if record.spec.network == NetworkMode::Bridge {
-        let of = |l: &Link| format!("/{}:/{}/{}", l.container, record.name, l.alias);
-        host.links = Some(record.spec.links.iter().map(of).collect()).filter(|l: &Vec<_>| !l.is_empty());
+    // In other networks they are the endpoints' own.
+    let of = |l: &Link| format!("/{}:/{}/{}", l.container, record.name, l.alias);
+    host.links = (record.spec.network == NetworkMode::Bridge)
+        .then(|| record.spec.links.iter().map(of).collect::<Vec<_>>())
+        .filter(|links| !links.is_empty());
+    if let Some(mac) = record.spec.endpoints.get(&host.network_mode).and_then(|wish| wish.mac) {
+        config.mac_address = mac_text(mac);
     }
+    disable_labels(&mut host);
     (config, host)
+}
+
+/// A container that has the host's own namespaces, or all rights, has no label of SELinux, and Docker says so everywhere.
+fn disable_labels(host: &mut HostConfig) {
+    let is_open = host.privileged || host.ipc_mode == "host" || host.pid_mode == "host";
+    let options = host.security_opt.get_or_insert_default();
+    let says_another = options.iter().any(|option| option.starts_with("label"));
+    if is_open && !says_another {
+        options.push("label=disable".into());
+    }
+    if options.is_empty() {
+        host.security_opt = None;
+    }
 }
 
 /// The user's variables, a name alone among them, then the image's others.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use wharf_e2e::Engine;
 
 /// One service of every attribute that one container can have, in several, for some exclude each other.
-const FILE: &str = r#"
+pub(crate) const FILE: &str = r#"
 services:
   web:
     image: busybox
@@ -98,7 +98,7 @@ services:
   none: {image: busybox, command: "", entrypoint: sleep 5, network_mode: none, uts: host, scale: 2}
 networks:
   front: {ipam: {config: [{subnet: 10.77.3.0/24, gateway: 10.77.3.1, ip_range: 10.77.3.0/25}]}, labels: {n: 1}, attachable: true, driver_opts: {com.docker.network.bridge.name: wcmp0}}
-  back: {internal: true}
+  back: {internal: true, ipam: {config: [{subnet: 10.77.4.0/24}]}}
 volumes: {data: {labels: {v: 1}}}
 secrets: {tok: {file: ./tok}, env: {environment: HOME}}
 configs: {cc: {content: hello}, cf: {file: ./tok}}
@@ -120,7 +120,7 @@ const OWN: [&str; 12] = [
     "SandboxKey",
 ];
 
-fn without_own(value: &mut Value, ids: &[(String, String)]) {
+pub(crate) fn without_own(value: &mut Value, ids: &[(String, String)]) {
     match value {
         Value::Object(map) => {
             map.retain(|key, _| !OWN.contains(&key.as_str()));

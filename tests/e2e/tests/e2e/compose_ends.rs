@@ -2,7 +2,7 @@
 
 use crate::compose::{Client, Project, clients};
 use std::time::{Duration, Instant};
-use wharf_e2e::{Engine, terminal::Terminal};
+use wharf_e2e::{Engine, Terminal};
 
 #[test]
 fn ctrl_c_stops_and_a_second_one_kills() {

@@ -16,6 +16,7 @@ mod clients_s3;
 mod compose;
 mod compose_attributes;
 mod compose_changes;
+mod compose_compare;
 mod compose_ends;
 mod compose_files;
 mod compose_flags;
