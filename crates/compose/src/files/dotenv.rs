@@ -26,6 +26,9 @@ pub fn parse(
     let mut reader = Reader { rest: &text, line: 1, file };
     let mut found: Vec<Variable> = Vec::new();
     while reader.skip_blank() {
+        if raw && reader.rest.starts_with("export ") {
+            return Err(reader.wrong("a name has no blanks, and in format raw `export` is a part of it"));
+        }
         let (name, has_value) = reader.name()?;
         if !has_value {
             found.push((name, None));
@@ -210,6 +213,7 @@ mod tests {
             "A=Some(\"1\") B=Some(\"two\") C=Some(\"$A #x\") D=Some(\"1\\nu\") E=None F=Some(\"y\") G=Some(\"a#b\") \
              H=Some(\"\") I=Some(\"two\\nlines\") J=Some(\"os/two\")"
         );
+        assert!(parse("export A=1\n", &"f".into(), true, &|_| None).is_err());
         let raw = parse("A='$x' # c\n", &"f".into(), true, &|_| None).unwrap();
         assert_eq!(raw[0].1.as_deref(), Some("'$x' # c"));
         let fails = |text: &str| parse(text, &"f".into(), false, &|_| None).unwrap_err().to_string();

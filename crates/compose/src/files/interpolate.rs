@@ -105,7 +105,7 @@ pub fn variables(text: &str, found: &mut BTreeMap<String, Variable>) {
                 Some('?') => variable.required = true,
                 _ => {}
             }
-            if operator.len() > 0 {
+            if !operator.is_empty() {
                 variables(word, found);
             }
         }

@@ -108,7 +108,7 @@ impl Reader<'_> {
             }
         }
         if merged.value == Value::Null {
-            merged.value = Value::Map(Vec::new());
+            return Err(Error::project("empty compose file"));
         }
         Ok(merged)
     }

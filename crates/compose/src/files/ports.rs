@@ -67,6 +67,8 @@ fn split(text: &str) -> Option<(&str, &str, &str)> {
     }
     let Some((left, container)) = text.rsplit_once(':') else { return Some(("", "", text)) };
     match left.rsplit_once(':') {
+        // One of IPv6 stands in brackets.
+        Some((ip, _)) if ip.contains(':') => None,
         Some((ip, host)) => Some((ip, host, container)),
         None => Some(("", left, container)),
     }
@@ -114,7 +116,7 @@ mod tests {
         ] {
             assert_eq!(shown(text), expected, "{text}");
         }
-        for text in ["", "x", "80/x", "1-2:1-3", "70000", "a:80:80", "2-1"] {
+        for text in ["", "x", "80/x", "1-2:1-3", "70000", "a:80:80", "2-1", "::1:80:80"] {
             assert!(shown(text).contains("invalid port"), "{text}: {}", shown(text));
         }
     }

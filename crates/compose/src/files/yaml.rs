@@ -108,6 +108,10 @@ impl Builder {
             (Value::List(items), _) => items.push(node),
             (Value::Map(entries), Some((key, at))) => {
                 if key == "<<" {
+                    if !open.merged.is_empty() {
+                        let message = "yaml: mapping key \"<<\" is there twice: give it a list";
+                        return Err(Error::at(&at, message));
+                    }
                     open.merged.push(node);
                 } else if let Some(before) = entries.iter().find(|entry| entry.key == key) {
                     let message =
@@ -261,6 +265,10 @@ mod tests {
         let node = read("a: !reset null\nb: !override [1]\n");
         assert_eq!((node.get("a").unwrap().tag, node.get("b").unwrap().tag), (Tag::Reset, Tag::Override));
         let fails = |text: &str| parse(text, &"f".into()).unwrap_err().to_string();
+        assert!(
+            fails("a: &a {x: 1}\nb: {<<: *a, <<: *a}\n")
+                .starts_with("f:2:13: yaml: mapping key \"<<\" is there twice")
+        );
         assert!(
             fails("a: 1\na: 2\n").starts_with("f:2:1: yaml: mapping key \"a\" already defined at line 1")
         );

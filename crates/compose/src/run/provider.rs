@@ -195,7 +195,8 @@ impl Run<'_> {
         match said.kind.as_str() {
             "error" => return Err(Error::Project(said.message)),
             "info" => {
-                self.report.step(name, said.message.lines().next().unwrap_or_default(), Status::Working)
+                let line = said.message.lines().next().unwrap_or_default();
+                self.report.step(name, line, Status::Working);
             }
             "debug" => self.report.debug(&format!("{name}: {}", said.message)),
             "setenv" | "rawsetenv" => {

@@ -213,7 +213,7 @@ impl Run<'_> {
             std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let mut changes = Vec::new();
         for document in yaml::parse(&text, &path.display().to_string().into())? {
-            if document.get("include").is_some_and(|include| has_local(include)) {
+            if document.get("include").is_some_and(has_local) {
                 return Err(Error::project("cannot publish compose file with local includes"));
             }
             let services = document.get("services").map(Node::entries).unwrap_or_default();

@@ -5,7 +5,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -65,6 +65,34 @@ impl<'a> Shop<'a> {
         seen.sort();
         seen.dedup();
         seen
+    }
+}
+
+/// wrk, which keeps its connections and asks as fast as it is answered.
+struct Wrk(Child);
+
+impl Wrk {
+    /// `None` where the host has no wrk.
+    fn start(port: u16) -> Option<Self> {
+        let mut wrk = Command::new("wrk");
+        wrk.args(["-t2", "-c8", "-d600s", "--timeout", "10s", &format!("http://127.0.0.1:{port}/order")]);
+        match wrk.stdout(Stdio::piped()).spawn() {
+            Ok(child) => Some(Self(child)),
+            Err(_) => {
+                println!("skipped: Debian's package wrk is not installed; its part of the load");
+                None
+            }
+        }
+    }
+
+    /// Ends it as Ctrl-C does; what it has seen.
+    fn end(mut self) -> String {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let mut text = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        self.0.wait().unwrap();
+        text
     }
 }
 
@@ -164,6 +192,7 @@ fn a_shop_is_opened_grows_is_renewed_under_load_and_closes() {
     eventually("two replicas answer", || shop.seen("host").len() == 2);
 
     let load = Load::start(shop.port);
+    let wrk = Wrk::start(shop.port);
     eventually("there is load", || load.good.load(Ordering::Relaxed) > 50);
     shop.compose(2, &["up", "-d", "--wait"]).ok();
     let after = load.good.load(Ordering::Relaxed);
@@ -171,6 +200,12 @@ fn a_shop_is_opened_grows_is_renewed_under_load_and_closes() {
     let (good, bad) = load.end();
     println!("during the update {good} answers were good, {bad} were not");
     assert_eq!(bad, 0, "of {good}");
+    if let Some(wrk) = wrk {
+        let seen = wrk.end();
+        println!("{seen}");
+        assert!(seen.contains("Requests/sec"), "{seen}");
+        assert!(!seen.contains("Non-2xx") && !seen.contains("Socket errors"), "{seen}");
+    }
     assert_eq!(shop.seen("version"), ["2"]);
     let orders = field(&shop.ask("/orders").unwrap(), "orders").unwrap();
     close(&shop, 2, &orders);
