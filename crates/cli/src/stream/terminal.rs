@@ -47,6 +47,19 @@ impl RawMode {
     }
 }
 
+impl RawMode {
+    /// Keys come one by one and are not shown; Ctrl-C and its like are signals as before.
+    pub(crate) fn keys() -> Result<Self, Failure> {
+        use rustix::termios::LocalModes;
+        let failed = |errno| Failure::new(format!("take keys of the terminal: {errno}"));
+        let before = tcgetattr(stdin()).map_err(failed)?;
+        let mut keys = before.clone();
+        keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
+        tcsetattr(stdin(), OptionalActions::Now, &keys).map_err(failed)?;
+        Ok(Self { before })
+    }
+}
+
 impl Drop for RawMode {
     fn drop(&mut self) {
         // The terminal may be gone; then there is nothing to restore.

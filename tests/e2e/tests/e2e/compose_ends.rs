@@ -30,6 +30,32 @@ fn ctrl_c_stops_and_a_second_one_kills() {
 }
 
 #[test]
+fn keys_of_the_menu_watch_and_detach() {
+    let Some(e) = Engine::start() else { return };
+    let file = "services:\n  web:\n    image: busybox\n    command: sh -c 'echo here; exec sleep 1000'\n    stop_signal: SIGKILL\n    develop: {watch: [{action: sync, path: ./src, target: /src}]}\n";
+    let project = Project::new(&e, "keys", file);
+    std::fs::create_dir(project.path("src")).unwrap();
+    let mut command = project.command(Client::Ours).unwrap();
+    command.args(["-f", project.path("compose.yaml").to_str().unwrap(), "up", "--menu"]);
+    let mut terminal = Terminal::run(&command);
+    terminal.expect("w Enable Watch   d Detach");
+    terminal.press("x");
+    terminal.press("w");
+    terminal.expect("w Disable Watch   d Detach");
+    terminal.expect("Watch enabled");
+    project.write("src/new", "x");
+    terminal.expect("Syncing service");
+    terminal.press("w");
+    terminal.resize(30, 60);
+    terminal.press("d");
+    let (code, text) = terminal.end();
+    assert_eq!(code, 0, "{text}");
+    assert!(!text.contains("Stopping"), "{text}");
+    assert_eq!(project.shown("keys-web-1", "{{.State.Running}}"), "true");
+    project.ours(&["down", "-t", "0"]).ok();
+}
+
+#[test]
 fn a_failed_up_says_which_why_and_what_it_left() {
     let Some(e) = Engine::start() else { return };
     let file = "services:\n  good: {image: busybox, command: sleep 100, stop_signal: SIGKILL}\n  bad: {image: busybox, command: /no/such, depends_on: [good]}\n  later: {image: busybox, command: sleep 100, depends_on: [bad]}\n";

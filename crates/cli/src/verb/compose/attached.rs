@@ -1,5 +1,6 @@
 //! `up` in the foreground: output of all containers, until all have ended or somebody says so.
 
+use super::menu::{self, Key, Menu};
 use super::watch::Builds;
 use super::work::Work;
 use crate::context::{Context, note};
@@ -37,6 +38,16 @@ pub(crate) struct Attached {
     pub(crate) timestamps: bool,
     pub(crate) timeout: Option<i64>,
     pub(crate) watch: bool,
+    /// Keys are taken, and the terminal has a line that tells them.
+    pub(crate) menu: bool,
+}
+
+/// Why it goes on no longer.
+enum End {
+    /// All have ended, or one that ends all.
+    Exited,
+    Interrupted,
+    Detached,
 }
 
 /// Status of a command that Ctrl-C ended, as shells count.
@@ -97,24 +108,40 @@ pub(crate) async fn run(context: &Context, work: &Work, options: &up::Options, h
     };
     let mut up = Box::pin(run.up(options));
     let (mut is_up, mut stops) = (false, false);
-    let watching: Task<'_> = match how.watch {
-        true => Box::pin(super::watch::run_for(context, work, Builds { prune: true, quiet: false })),
-        false => Box::pin(std::future::pending()),
+    let can_watch = super::watch::is_configured(work)?;
+    let watch = |on: bool| -> Task<'_> {
+        match on {
+            true => Box::pin(super::watch::run_for(context, work, Builds { prune: true, quiet: false })),
+            false => Box::pin(std::future::pending()),
+        }
     };
-    let mut watching = watching;
+    let (mut watches, mut menu) = (how.watch, None::<Menu>);
+    let mut watching = watch(watches);
     let ended = loop {
         tokio::select! {
             biased;
-            _ = interrupts.recv() => break Err(INTERRUPTED),
-            _ = terminates.recv() => break Err(INTERRUPTED),
+            _ = interrupts.recv() => break End::Interrupted,
+            _ = terminates.recv() => break End::Interrupted,
+            key = menu::key(menu.as_mut()) => match key {
+                Key::Detach => break End::Detached,
+                Key::Watch if !can_watch => menu::nothing_to_watch(),
+                Key::Watch => {
+                    watches = !watches;
+                    watching = watch(watches);
+                    if let Some(menu) = &mut menu {
+                        menu.watches(watches);
+                    }
+                }
+            },
             made = &mut up, if !is_up => {
                 is_up = true;
                 let made = made?;
                 work.screen.settle();
                 going.already_running(&made).await?;
                 if stops || going.running.is_empty() {
-                    break Ok(());
+                    break End::Exited;
                 }
+                menu = how.menu.then(|| Menu::show(watches)).transpose()?;
             }
             Some((one, connection)) = joined.recv() => going.follow(one, connection),
             event = events.next() => {
@@ -122,21 +149,22 @@ pub(crate) async fn run(context: &Context, work: &Work, options: &up::Options, h
                 // One may end while others are still to start.
                 stops |= going.take(&event).await?;
                 if is_up && (stops || going.running.is_empty()) {
-                    break Ok(());
+                    break End::Exited;
                 }
             }
             Some(done) = going.tasks.next(), if !going.tasks.is_empty() => done?,
             watched = &mut watching, if is_up => watched?,
         }
     };
-    drop(up);
+    drop((up, menu));
     match ended {
-        Err(status) => {
+        End::Detached => Ok(0),
+        End::Interrupted => {
             note("Gracefully Stopping... press Ctrl+C again to force");
             going.stop_all(&mut interrupts).await?;
-            Ok(status)
+            Ok(INTERRUPTED)
         }
-        Ok(()) => {
+        End::Exited => {
             // What was written last still comes.
             if going.running.is_empty() {
                 while let Some(done) = going.tasks.next().await {

@@ -19,6 +19,7 @@ pub(crate) mod kill;
 mod lifecycle;
 pub(crate) mod logs;
 pub(crate) mod ls;
+mod menu;
 mod outside;
 pub(crate) mod pause;
 pub(crate) mod port;

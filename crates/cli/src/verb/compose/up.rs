@@ -34,9 +34,9 @@ pub(crate) struct Options {
     /// End with the status of this service's container
     #[arg(long, value_name = "string")]
     exit_code_from: Option<String>,
-    /// There is no menu; without a terminal Docker's has no effect either
-    #[arg(long, hide = true, value_name = "bool", num_args(0..=1), require_equals = true, default_missing_value = "true", default_value = "false", value_parser = crate::parse::boolean)]
-    menu: bool,
+    /// Take keys on a terminal, to detach and to watch; COMPOSE_MENU says it for all
+    #[arg(long, value_name = "bool", num_args(0..=1), require_equals = true, default_missing_value = "true", value_parser = crate::parse::boolean)]
+    menu: Option<bool>,
     /// Do not show the output of these
     #[arg(long, value_name = "stringArray")]
     no_attach: Vec<String>,
@@ -87,11 +87,6 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     if options.abort_on_container_exit && options.abort_on_container_failure {
         return Err(Failure::new(
             "--abort-on-container-failure cannot be combined with --abort-on-container-exit",
-        ));
-    }
-    if options.menu && !detach && terminal::stdin_is_terminal() {
-        return Err(Failure::new(
-            "there is no menu: use --watch to watch, and -d to detach; `logs -f` shows the output again",
         ));
     }
     if options.no_deps && options.always_recreate_deps {
@@ -153,6 +148,9 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         timestamps: options.timestamps,
         timeout: options.timeout,
         watch: options.watch,
+        menu: options.menu.unwrap_or_else(|| flags::is_on("COMPOSE_MENU"))
+            && terminal::stdin_is_terminal()
+            && terminal::stdout_is_terminal(),
     };
     attached::run(context, &work, &up, &attached).await
 }

@@ -57,6 +57,11 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     Ok(0)
 }
 
+/// Whether any service says what of it is watched.
+pub(crate) fn is_configured(work: &Work) -> Result<bool, Error> {
+    Ok(!rules::of(&work.loaded.project)?.is_empty())
+}
+
 /// How images are made anew.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Builds {
