@@ -37,6 +37,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// The engine's socket on its own machine: ours where we speak to one.
+    pub(crate) fn engine_socket(&self) -> String {
+        match self.client.endpoint() {
+            Endpoint::Unix(path) => path.display().to_string(),
+            _ => "/var/run/docker.sock".to_owned(),
+        }
+    }
+
     /// Makes sure that an engine is there, where one may be started.
     pub(crate) async fn engine(&self) -> Result<(), Failure> {
         let Err(error) = self.client.connect().await else { return Ok(()) };

@@ -56,6 +56,17 @@ fn keys_of_the_menu_watch_and_detach() {
 }
 
 #[test]
+fn who_does_not_watch_is_not_asked_what() {
+    let Some(e) = Engine::start() else { return };
+    let file = "services:\n  web:\n    image: busybox\n    command: 'true'\n    develop: {watch: [{action: rebuild, path: ./src}]}\n";
+    let project = Project::new(&e, "unwatched", file);
+    project.ours(&["up"]).ok();
+    let watched = project.ours(&["watch", "--no-up"]);
+    assert!(watched.err.contains("can't watch service without a build section"), "{}", watched.err);
+    project.ours(&["down", "-t", "0"]).ok();
+}
+
+#[test]
 fn a_failed_up_says_which_why_and_what_it_left() {
     let Some(e) = Engine::start() else { return };
     let file = "services:\n  good: {image: busybox, command: sleep 100, stop_signal: SIGKILL}\n  bad: {image: busybox, command: /no/such, depends_on: [good]}\n  later: {image: busybox, command: sleep 100, depends_on: [bad]}\n";

@@ -108,7 +108,6 @@ pub(crate) async fn run(context: &Context, work: &Work, options: &up::Options, h
     };
     let mut up = Box::pin(run.up(options));
     let (mut is_up, mut stops) = (false, false);
-    let can_watch = super::watch::is_configured(work)?;
     let watch = |on: bool| -> Task<'_> {
         match on {
             true => Box::pin(super::watch::run_for(context, work, Builds { prune: true, quiet: false })),
@@ -124,7 +123,7 @@ pub(crate) async fn run(context: &Context, work: &Work, options: &up::Options, h
             _ = terminates.recv() => break End::Interrupted,
             key = menu::key(menu.as_mut()) => match key {
                 Key::Detach => break End::Detached,
-                Key::Watch if !can_watch => menu::nothing_to_watch(),
+                Key::Watch if !super::watch::is_configured(work) => menu::nothing_to_watch(),
                 Key::Watch => {
                     watches = !watches;
                     watching = watch(watches);

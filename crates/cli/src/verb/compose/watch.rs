@@ -57,9 +57,10 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     Ok(0)
 }
 
-/// Whether any service says what of it is watched.
-pub(crate) fn is_configured(work: &Work) -> Result<bool, Error> {
-    Ok(!rules::of(&work.loaded.project)?.is_empty())
+/// Whether any service says what of it is watched. Whether that makes sense is found out when it is.
+pub(crate) fn is_configured(work: &Work) -> bool {
+    let mut services = work.loaded.project.services.values();
+    services.any(|service| service.develop.iter().any(|develop| !develop.watch.is_empty()))
 }
 
 /// How images are made anew.

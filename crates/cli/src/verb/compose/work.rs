@@ -11,7 +11,6 @@ use wharf_compose::plan::{Observed, label};
 use wharf_compose::project::service::Dependency;
 use wharf_compose::project::{self, Loaded, Project, Service, profiles};
 use wharf_compose::run::{Run, state};
-use wharf_docker_api::client::Endpoint;
 
 /// Calls of the engine at a time when nobody says how many: enough for any project, and no flood.
 const CALLS: usize = 64;
@@ -32,11 +31,7 @@ impl Work {
     pub(crate) fn load(context: &Context) -> Result<Self, Failure> {
         let loaded = super::load(context, |_| {})?;
         let mut work = Self::of(context, loaded, true)?;
-        // The engine's socket: ours where we speak to one, for that is on its machine.
-        let socket = match context.client.endpoint() {
-            Endpoint::Unix(path) => path.display().to_string(),
-            _ => "/var/run/docker.sock".into(),
-        };
+        let socket = context.engine_socket();
         project::api_socket::apply(&mut work.loaded.project, &socket, || work.machine.credentials())?;
         Ok(work)
     }

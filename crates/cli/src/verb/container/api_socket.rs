@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use wharf_docker_api::client::{Body, Call, Endpoint, Query};
+use wharf_docker_api::client::{Body, Call, Query};
 use wharf_docker_api::types::container::CreateRequest;
 use wharf_docker_api::types::host_config::{BindOptions, Mount};
 use wharf_docker_api::types::system::AuthConfig;
@@ -19,14 +19,9 @@ const DIRECTORY: &str = "run/secrets/docker";
 
 /// Adds the socket to a request. Returns the configuration to bring into the container, if there is anything to tell.
 pub(super) fn add(context: &Context, request: &mut CreateRequest) -> Result<Option<Vec<u8>>, Failure> {
-    let source = match context.client.endpoint() {
-        // Ours is on the engine's machine.
-        Endpoint::Unix(path) => path.display().to_string(),
-        _ => SOCKET.to_owned(),
-    };
     request.host_config.mounts.get_or_insert_default().push(Mount {
         kind: "bind".into(),
-        source,
+        source: context.engine_socket(),
         target: SOCKET.into(),
         bind_options: Some(BindOptions::default()),
         ..Mount::default()
