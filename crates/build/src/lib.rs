@@ -9,8 +9,12 @@ pub mod dockerfile;
 pub mod executor;
 pub mod ignore;
 pub mod pattern;
+pub mod session;
 
 pub use bytes::Bytes;
 pub use changes::apply_changes;
 pub use context::Context;
-pub use executor::{Builder, CredentialsFor, Options, Output, Sink, Step, StepRunner, Stream};
+pub use executor::{
+    Builder, CredentialsFor, NamedContext, Options, Output, Sink, Step, StepNews, StepRunner, Stream,
+};
+pub use session::{Connection, Duplex, NoSession, Session};

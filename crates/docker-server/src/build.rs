@@ -81,10 +81,12 @@ async fn run(
     let context = transfer::run(move || Context::receive(reader(body), &scratch)).await??;
     let news = stream.clone();
     let sink = Arc::new(move |output| match output {
-        Output::Text(text) if !quiet => news.text(text),
+        Output::Said(text) | Output::Text(text) if !quiet => news.text(text),
         // In red, as Docker sends it.
         Output::ErrorText(text) if !quiet => news.text(format!("\x1b[91m{text}\x1b[0m")),
-        Output::Text(_) | Output::ErrorText(_) => {}
+        Output::Said(_) | Output::Text(_) | Output::ErrorText(_) => {}
+        // The classic builder's words say it.
+        Output::Step(_) | Output::Cached | Output::Done => {}
         Output::Pull(event) if !quiet => news.event(event),
         Output::Pull(_) => {}
         Output::Built(id) => {
@@ -136,6 +138,7 @@ fn options(params: &Params, headers: &HeaderMap) -> ApiResult<Options> {
         network: params.get("networkmode").unwrap_or("default").to_owned(),
         host: host(params)?,
         credentials: credentials(headers)?,
+        ..Options::default()
     })
 }
 

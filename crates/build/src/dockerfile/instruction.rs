@@ -102,6 +102,13 @@ pub enum Instruction {
     OnBuild(String),
 }
 
+impl Instruction {
+    /// Whether it brings or makes files, rather than only change the configuration.
+    pub fn may_make_files(&self) -> bool {
+        matches!(self, Self::From { .. } | Self::Run { .. } | Self::Copy(_) | Self::Add(_) | Self::Workdir(_))
+    }
+}
+
 /// `--name=value` and `--name` before the arguments.
 fn flags(text: &str) -> (Vec<(String, String)>, &str) {
     let mut found = Vec::new();

@@ -1,7 +1,7 @@
 //! The build cache: what a step depends on → the image it made.
 
-use super::Build;
 use super::state::State;
+use super::{Build, Output};
 use std::sync::Arc;
 use wharf_engine::images::Image;
 use wharf_model::Result;
@@ -36,6 +36,7 @@ impl Build<'_> {
         if !self.options.cache_from.is_empty() && !self.is_of_cache_from(&image) {
             return Ok(false);
         }
+        (self.sink)(Output::Cached);
         self.say(" ---> Using cache\n");
         self.say(format!(" ---> {}\n", &image.id.hex()[..12]));
         state.adopt(image);

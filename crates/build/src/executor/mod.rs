@@ -16,8 +16,8 @@ mod tests;
 pub(crate) use metadata::apply_to;
 pub use run::{Step, StepRunner, Stream};
 
-use crate::Context;
 use crate::dockerfile::{Dockerfile, Instruction, Statement};
+use crate::{Context, NoSession, Session};
 use state::State;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -77,6 +77,21 @@ pub struct Options {
     pub host: StepHost,
     /// Credentials for base images.
     pub credentials: CredentialsFor,
+    /// What FROM, `COPY --from` and `RUN --mount=from` mean by a name, before stages and images.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// Who is asked for secrets and SSH agents.
+    pub session: Arc<dyn Session>,
+    /// `RUN --security=insecure` is done with all rights; refused without.
+    pub insecure: bool,
+}
+
+/// What else than the build context files come from.
+#[derive(Clone)]
+pub enum NamedContext {
+    /// An image.
+    Image(String),
+    /// Files.
+    Directory(Arc<Context>),
 }
 
 impl Default for Options {
@@ -94,6 +109,9 @@ impl Default for Options {
             network: "default".to_owned(),
             host: StepHost::default(),
             credentials: Arc::new(|_| Credentials::Anonymous),
+            contexts: BTreeMap::new(),
+            session: Arc::new(NoSession),
+            insecure: false,
         }
     }
 }
@@ -101,7 +119,15 @@ impl Default for Options {
 /// What a build tells while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
-    /// Text, lines not always whole.
+    /// A step begins.
+    Step(StepNews),
+    /// The step was found in the cache.
+    Cached,
+    /// The step came to its good end.
+    Done,
+    /// What the classic builder says of itself, lines not always whole.
+    Said(String),
+    /// What a command wrote to its standard output, lines not always whole.
     Text(String),
     /// What a command wrote to its standard error.
     ErrorText(String),
@@ -109,6 +135,20 @@ pub enum Output {
     Pull(Event),
     /// The finished image.
     Built(Digest),
+}
+
+/// One step, as it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepNews {
+    /// Counted through the whole build, from 1.
+    pub number: usize,
+    /// The stage's name, or `stage-N`.
+    pub stage: String,
+    /// Its place, from 1, among the steps of its stage that may make files, and their count; `None` for one that only
+    /// changes the configuration.
+    pub place: Option<(usize, usize)>,
+    /// The instruction as written, continuations joined.
+    pub text: String,
 }
 
 /// Where that goes. It must not block.
@@ -167,7 +207,7 @@ fn build_id() -> String {
 
 impl Build<'_> {
     fn say(&self, text: impl Into<String>) {
-        (self.sink)(Output::Text(text.into()));
+        (self.sink)(Output::Said(text.into()));
     }
 
     async fn run(&mut self) -> Result<Arc<Image>> {
@@ -228,6 +268,7 @@ impl Build<'_> {
     async fn statement(&mut self, state: &mut State, statement: &Statement, stage: usize) -> Result<()> {
         self.step += 1;
         self.say(format!("Step {}/{} : {}\n", self.step, self.total, statement.text));
+        (self.sink)(Output::Step(self.news(statement, stage)));
         let triggers = match &statement.instruction {
             Instruction::From { image, platform, .. } => {
                 self.from(state, image, platform.as_deref(), stage).await?
@@ -246,7 +287,20 @@ impl Build<'_> {
                 .map_err(|e| Error::wrap(ErrorKind::Invalid, "read the base image's triggers", e))?;
             self.execute(state, &instruction, &trigger, stage).await?;
         }
+        (self.sink)(Output::Done);
         Ok(())
+    }
+
+    fn news(&self, statement: &Statement, stage: usize) -> StepNews {
+        let found = &self.file.stages[stage];
+        let makers = || found.statements.iter().filter(|s| s.instruction.may_make_files());
+        let place = makers().position(|s| std::ptr::eq(s, statement)).map(|at| (at + 1, makers().count()));
+        StepNews {
+            number: self.step,
+            stage: found.name.clone().unwrap_or_else(|| format!("stage-{stage}")),
+            place,
+            text: statement.text.clone(),
+        }
     }
 }
 

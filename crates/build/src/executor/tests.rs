@@ -90,7 +90,7 @@ impl Site {
         let said = Arc::new(Mutex::new(String::new()));
         let hearing = Arc::clone(&said);
         let sink: Sink = Arc::new(move |output| {
-            if let Output::Text(text) = output {
+            if let Output::Said(text) | Output::Text(text) = output {
                 hearing.lock().unwrap().push_str(&text);
             }
         });
