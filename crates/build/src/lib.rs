@@ -3,6 +3,7 @@
 //! The executor works on the seams alone: images and snapshots, and a [`StepRunner`] that runs commands.
 #![forbid(unsafe_code)]
 
+pub mod caches;
 mod changes;
 pub mod context;
 pub mod dockerfile;

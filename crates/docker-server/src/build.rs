@@ -6,17 +6,14 @@ use crate::images::MessageStream;
 use crate::images::describe::publish;
 use crate::params::Params;
 use crate::{Api, convert};
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::IntoResponse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wharf_build::{Context, CredentialsFor, Options, Output};
 use wharf_docker_api::types::build::{BuildResult, Message};
 use wharf_docker_api::types::host_config::{Resources, Ulimit};
-use wharf_docker_api::types::system::BuildPruneResponse;
 use wharf_engine::containers::StepHost;
 use wharf_engine::transfer;
 
@@ -41,33 +38,6 @@ pub(crate) async fn build(
         }
     });
     messages.answer().await
-}
-
-/// What BuildKit knows; the classic builder's cache are images, which `image prune` removes.
-const PRUNE_FILTERS: [&str; 13] = [
-    "description",
-    "id",
-    "inuse",
-    "label",
-    "label!",
-    "mutable",
-    "parent",
-    "private",
-    "shared",
-    "type",
-    "until",
-    "unused-for",
-    "immutable",
-];
-
-/// `POST /build/prune`.
-pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
-    let filters = params
-        .filters(&PRUNE_FILTERS)
-        .map_err(|e| ApiError::bad_request(format!("failed to prune build cache: {}", e.message)))?;
-    filters.until()?;
-    crate::events::pruned(&api, "builder", 0);
-    Ok(Json(BuildPruneResponse::default()).into_response())
 }
 
 async fn run(

@@ -2,7 +2,7 @@
 
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
-use crate::{Api, containers, images, volumes};
+use crate::{Api, build_cache, containers, images, volumes};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -26,14 +26,18 @@ pub(crate) async fn usage(State(api): State<Api>, params: Params) -> ApiResult {
     let wants = |kind: &str| types.is_empty() || types.contains(&kind);
     let containers = if wants("container") { Some(containers_of(&api).await?) } else { None };
     let (with_images, with_volumes) = (wants("image"), wants("volume"));
+    let with_caches = wants("build-cache");
     let measure = move || -> ApiResult<DiskUsage> {
         Ok(DiskUsage {
             layers_size: if with_images { api.images.disk_usage()? as i64 } else { 0 },
             images: with_images.then(|| images_of(&api)).transpose()?,
             containers,
             volumes: with_volumes.then(|| volumes_of(&api)).transpose()?,
-            // The classic builder's cache are its images.
-            build_cache: Some(Vec::new()),
+            build_cache: if with_caches {
+                Some(build_cache::list(&api.builder.caches)?)
+            } else {
+                Some(Vec::new())
+            },
             builder_size: None,
         })
     };

@@ -8,6 +8,7 @@
 mod absent;
 mod body;
 mod build;
+mod build_cache;
 pub mod containers;
 mod convert;
 mod disk;

@@ -191,12 +191,17 @@ impl Filters {
 
     /// The filter `until`: what was made before that time, in nanoseconds since the epoch.
     pub(crate) fn until(&self) -> ApiResult<Option<i128>> {
-        match self.values("until") {
+        self.time("until")
+    }
+
+    /// A filter that is a time, or how long ago that was.
+    pub(crate) fn time(&self, name: &str) -> ApiResult<Option<i128>> {
+        match self.values(name) {
             [] => Ok(None),
             [value] => parse_until(value).map(Some).ok_or_else(|| {
                 ApiError::bad_request(format!("failed to parse value as time or duration: {value:?}"))
             }),
-            _ => Err(ApiError::bad_request("more than one until filter specified")),
+            _ => Err(ApiError::bad_request(format!("more than one {name} filter specified"))),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Which handler serves which path.
 
-use crate::{Api, absent, build, containers, disk, events, gc, images, networks, system, volumes};
+use crate::{
+    Api, absent, build, build_cache, containers, disk, events, gc, images, networks, system, volumes,
+};
 use axum::Router;
 use axum::routing::{delete, get, post};
 
@@ -63,7 +65,7 @@ pub fn router(api: Api) -> Router {
         .route("/networks/{id}/connect", post(networks::connect))
         .route("/networks/{id}/disconnect", post(networks::disconnect))
         .route("/networks/{id}", get(networks::inspect).delete(networks::remove))
-        .route("/build/prune", post(build::prune))
+        .route("/build/prune", post(build_cache::prune))
         .route("/system/gc", post(gc::run))
         .route("/system/df", get(disk::usage))
         .route("/volumes", get(volumes::list))

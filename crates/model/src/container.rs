@@ -432,7 +432,7 @@ impl ContainerRecord {
 }
 
 /// A mount with its source found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResolvedMount {
     /// `bind`, `volume`, `image` or `tmpfs`.
     pub kind: String,

@@ -276,7 +276,10 @@ pub trait Snapshots: Send + Sync {
     /// made with its parents if it is not there. Nothing outside the tree is ever touched. The snapshot must
     /// not be mounted by anyone else.
     fn write_tar(&self, key: &str, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()>;
-    /// The same below the root directory of a running container, whose processes may change anything meanwhile.
+    /// Removes an empty file or an empty directory of a snapshot that is not mounted: what was made to mount something
+    /// on, and that no layer below has. False when nothing, or something else, is there.
+    fn remove_stub(&self, key: &str, path: &Path) -> Result<bool>;
+    /// `write_tar` below the root directory of a running container, whose processes may change anything meanwhile.
     fn write_live(&self, live: Live<'_>, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()>;
     /// Copies the content of the directory `path` of a tree into the empty directory `target` of the host,
     /// with all attributes, and the directory's own. Nothing happens if `path` is not a directory.

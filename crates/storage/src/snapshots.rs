@@ -646,6 +646,10 @@ impl Snapshots for DiskSnapshots {
         trees::write_tar(self.writable(key)?.as_fd(), at, tar, options, None).map_err(below(&self.root))
     }
 
+    fn remove_stub(&self, key: &str, path: &Path) -> Result<bool> {
+        trees::remove_stub(self.writable(key)?.as_fd(), path).map_err(below(&self.root))
+    }
+
     fn write_live(&self, live: Live<'_>, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {
         let Some(ids) = live.ids else {
             return trees::write_tar(live.root, at, tar, options, None).map_err(below(&self.root));

@@ -1,6 +1,7 @@
 //! Instructions and their arguments, not yet expanded.
 
 use super::lines::{Heredoc, Line};
+use super::mount::RunMount;
 use super::words::split_raw;
 
 /// A command in one of its two forms.
@@ -73,6 +74,10 @@ pub enum Instruction {
         heredocs: Vec<Heredoc>,
         /// `default`, `none` or `host`.
         network: Option<String>,
+        /// The texts of `--mount`, variables not expanded; each is one that [`RunMount`] reads.
+        mounts: Vec<String>,
+        /// `--security=insecure`: with all rights.
+        insecure: bool,
     },
     /// `CMD …`
     Cmd(Command),
@@ -186,24 +191,31 @@ fn transfer(name: &str, line: &Line, text: &str, escape: char) -> Result<Transfe
 
 fn run(line: &Line, text: &str) -> Result<Instruction, String> {
     let (flags, rest) = flags(text);
-    let mut network = None;
+    let (mut network, mut mounts, mut insecure) = (None, Vec::new(), false);
     for (flag, value) in flags {
         match (flag.as_str(), value.as_str()) {
+            ("mount", _) => {
+                RunMount::parse(&value, None)?;
+                mounts.push(value);
+            }
+            ("security", "sandbox" | "insecure") => insecure = value == "insecure",
+            ("security", other) => {
+                return Err(format!("security {other:?} is not valid: sandbox or insecure"));
+            }
             ("network", "default" | "none" | "host") => network = Some(value),
             ("network", other) => {
                 return Err(format!("invalid network mode {other:?}: default, none or host"));
             }
             (other, _) => {
-                return Err(format!(
-                    "the --{other} option of RUN requires BuildKit: build with `docker buildx`"
-                ));
+                return Err(format!("unknown flag: --{other} of RUN"));
             }
         }
     }
     if rest.is_empty() {
         return Err("RUN requires at least one argument".into());
     }
-    Ok(Instruction::Run { command: command(rest), heredocs: line.heredocs.clone(), network })
+    let heredocs = line.heredocs.clone();
+    Ok(Instruction::Run { command: command(rest), heredocs, network, mounts, insecure })
 }
 
 fn healthcheck(text: &str) -> Result<Instruction, String> {

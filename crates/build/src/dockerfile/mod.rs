@@ -2,11 +2,13 @@
 
 mod instruction;
 mod lines;
+mod mount;
 mod stages;
 mod words;
 
 pub use instruction::{Command, Healthcheck, Instruction, Transfer};
 pub use lines::Heredoc;
+pub use mount::{MountKind, RunMount, Sharing};
 pub use stages::{Dockerfile, Stage, Statement};
 pub use words::{expand_word, expand_words};
 

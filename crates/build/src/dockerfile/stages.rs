@@ -2,6 +2,7 @@
 
 use super::instruction::{Instruction, Transfer, parse};
 use super::lines::{Line, split};
+use super::mount::RunMount;
 use super::{ParseError, words};
 use std::collections::BTreeSet;
 
@@ -83,26 +84,37 @@ impl Dockerfile {
         named.or_else(|| name.parse().ok().filter(|at| *at < before))
     }
 
-    /// The stages that `target` needs, itself the last, in the file's order.
-    pub fn needed(&self, target: usize, global: &dyn Fn(&str) -> Option<String>) -> Vec<usize> {
+    /// The stages that `target` needs, itself the last, in the file's order. What is `elsewhere` is no stage, whatever
+    /// the stages' names.
+    pub fn needed(
+        &self,
+        target: usize,
+        global: &dyn Fn(&str) -> Option<String>,
+        elsewhere: &dyn Fn(&str) -> bool,
+    ) -> Vec<usize> {
+        let named = |name: &str, at| self.find_named(name, at).filter(|_| !elsewhere(name));
+        let any = |name: &str, at| self.find(name, at).filter(|_| !elsewhere(name));
         let mut needed = BTreeSet::from([target]);
         for at in (0..=target).rev() {
             if !needed.contains(&at) {
                 continue;
             }
             for statement in &self.stages[at].statements {
-                let found = match &statement.instruction {
+                match &statement.instruction {
                     Instruction::From { image, .. } => {
                         let image = words::expand_word(image, self.escape, global).unwrap_or_default();
-                        self.find_named(&image, at)
+                        needed.extend(named(&image, at));
                     }
                     Instruction::Copy(Transfer { from: Some(from), .. }) => {
                         let from = words::expand_word(from, self.escape, global).unwrap_or_default();
-                        self.find(&from, at)
+                        needed.extend(any(&from, at));
                     }
-                    _ => None,
-                };
-                needed.extend(found);
+                    Instruction::Run { mounts, .. } => {
+                        let from = |text: &String| RunMount::parse(text, None).ok()?.from;
+                        needed.extend(mounts.iter().filter_map(from).filter_map(|from| any(&from, at)));
+                    }
+                    _ => {}
+                }
             }
         }
         needed.into_iter().collect()
@@ -134,7 +146,13 @@ mod tests {
         use Instruction as I;
         assert_eq!(
             only("run echo [a]"),
-            I::Run { command: Command::Shell("echo [a]".into()), heredocs: vec![], network: None }
+            I::Run {
+                command: Command::Shell("echo [a]".into()),
+                heredocs: vec![],
+                network: None,
+                mounts: vec![],
+                insecure: false
+            }
         );
         assert_eq!(only("CMD [\"a\", \"b c\"]"), I::Cmd(Command::Exec(vec!["a".into(), "b c".into()])));
         assert_eq!(only("CMD ['a']"), I::Cmd(Command::Shell("['a']".into())));
@@ -173,7 +191,9 @@ mod tests {
             "FROM a\nSHELL sh",
             "FROM a\nONBUILD FROM x",
             "FROM a\nHEALTHCHECK x",
-            "FROM a\nRUN --mount=type=cache,target=/x y",
+            "FROM a\nRUN --mount=type=cache y",
+            "FROM a\nRUN --nope=1 y",
+            "FROM a\nRUN --security=none y",
             "FROM a\nCOPY --nope=1 a b",
         ] {
             assert!(Dockerfile::parse(bad).is_err(), "{bad:?}");
@@ -184,11 +204,13 @@ mod tests {
 
     #[test]
     fn stages_that_are_needed() {
-        let text = "ARG base=one\nFROM a AS one\nFROM b AS two\nFROM c AS three\nCOPY --from=Two /x /\nFROM ${base}\nCOPY --from=0 /y /";
+        let text = "ARG base=one\nFROM a AS one\nFROM b AS two\nFROM c AS three\nCOPY --from=Two /x /\nFROM ${base}\nCOPY --from=0 /y /\nFROM d\nRUN --mount=target=/x,from=three x";
         let file = Dockerfile::parse(text).unwrap();
         let global = |name: &str| (name == "base").then(|| "one".to_owned());
-        assert_eq!(file.needed(3, &global), [0, 3]);
-        assert_eq!(file.needed(2, &global), [1, 2]);
+        assert_eq!(file.needed(3, &global, &|_| false), [0, 3]);
+        assert_eq!(file.needed(2, &global, &|_| false), [1, 2]);
+        assert_eq!(file.needed(4, &global, &|_| false), [1, 2, 4]);
+        assert_eq!(file.needed(4, &global, &|name| name == "three"), [4]);
         assert_eq!(file.find("TWO", 4), Some(1));
         assert_eq!(file.find("9", 4), None);
     }

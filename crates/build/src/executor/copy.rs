@@ -1,7 +1,7 @@
 //! COPY, ADD and WORKDIR.
 
 use super::state::State;
-use super::{Build, blocking};
+use super::{Build, NamedContext, blocking};
 use crate::context::{Selection, spool, write_entries};
 use crate::dockerfile::{Heredoc, Transfer};
 use crate::{Context, pattern};
@@ -44,6 +44,9 @@ struct Chosen {
     /// Archives are unpacked.
     unpack: bool,
 }
+
+/// What a part of a context is called where it is put by itself.
+pub(super) const TREE: &str = "tree";
 
 fn is_address(source: &str) -> bool {
     source.starts_with("http://") || source.starts_with("https://")
@@ -136,10 +139,13 @@ impl Build<'_> {
             let (context, source) = match &transfer.from {
                 None if is_address => self.fetch(&source, &target, transfer.checksum.as_deref()).await?,
                 None => (Arc::clone(&self.context), source),
-                Some(from) => {
-                    let chain = self.source_tree(from, stage).await?;
-                    self.tree_context(chain, &source).await?
-                }
+                Some(from) => match self.directory(from)? {
+                    Some(context) => (context, source),
+                    None => {
+                        let chain = self.source_tree(from, stage).await?;
+                        self.tree_context(chain, &source).await?
+                    }
+                },
             };
             let exclude = transfer.exclude.clone();
             let selected = {
@@ -248,15 +254,21 @@ impl Build<'_> {
     }
 
     /// The files of a stage or an image.
-    async fn source_tree(&self, from: &str, stage: usize) -> Result<ChainId> {
+    async fn source_tree(&mut self, from: &str, stage: usize) -> Result<ChainId> {
         let name =
             crate::dockerfile::expand_word(from, self.file.escape, &|name| self.globals.get(name).cloned())
                 .map_err(Error::invalid)?;
-        let chain = match self.file.find(&name, stage) {
-            Some(at) => self.stages.get(&at).and_then(State::chain),
-            None => self.base_image(&name, self.options.platform.as_ref()).await?.chain(),
-        };
+        let chain = self.image_of(&name, stage).await?.and_then(|image| image.chain());
         chain.ok_or_else(|| Error::not_found(format!("COPY --from={name}: there are no files in it")))
+    }
+
+    /// The files that a named context is, if it is any.
+    fn directory(&self, from: &str) -> Result<Option<Arc<Context>>> {
+        let name = self.expand_global(from)?;
+        Ok(match self.named_context(&name) {
+            Some(NamedContext::Directory(context)) => Some(Arc::clone(context)),
+            _ => None,
+        })
     }
 
     /// A part of a tree as a context, and what the source is called in it.
@@ -288,6 +300,51 @@ impl Build<'_> {
     }
 }
 
+/// The path itself, or what it leads to if it is a link.
+pub(super) fn resolved(snapshots: &dyn Snapshots, chain: &ChainId, path: &str) -> Result<String> {
+    let path = resolve_link(snapshots, chain, path)?;
+    match snapshots.stat(Tree::Layer(chain), Path::new(&path), true)? {
+        Some(_) => Ok(path),
+        None => Err(Error::not_found(format!("failed to compute cache key: {path}: not found"))),
+    }
+}
+
+/// What is at a path of a context, which is no pattern.
+fn part_of(context: &Arc<Context>, path: &str) -> Result<(Part, &'static str)> {
+    let selected = context.select(&pattern::escape(path), &[])?.pop();
+    let Selection { mut entries, is_directory } =
+        selected.ok_or_else(|| Error::not_found(format!("{path}: not found")))?;
+    let at = if is_directory { PathBuf::from(format!("/{TREE}")) } else { PathBuf::from("/") };
+    if !is_directory {
+        entries.iter_mut().for_each(|(entry, _)| TREE.as_bytes().clone_into(&mut entry.path));
+    }
+    let content = Content::Entries(Arc::clone(context), entries);
+    Ok((Part { at, content, options: WriteOptions::default() }, TREE))
+}
+
+/// The digest of what is at a path of a context.
+pub(super) fn digest_of(context: &Arc<Context>, path: &str) -> Result<String> {
+    hash(&[part_of(context, path)?.0])
+}
+
+/// Puts all of a context into an empty snapshot, as its root.
+pub(super) fn put_all(snapshots: &dyn Snapshots, key: &str, context: &Arc<Context>) -> Result<()> {
+    let (part, _) = part_of(context, "")?;
+    put(snapshots, key, &Part { at: PathBuf::from("/"), ..part })
+}
+
+/// Puts what is at a path of a context into an empty snapshot, and tells where it is there.
+pub(super) fn put_selection(
+    snapshots: &dyn Snapshots,
+    key: &str,
+    context: &Arc<Context>,
+    path: &str,
+) -> Result<PathBuf> {
+    let (part, name) = part_of(context, path)?;
+    put(snapshots, key, &part)?;
+    Ok(PathBuf::from(name))
+}
+
 /// The part of a path before its first pattern, and the rest.
 fn fixed_part(source: &str) -> (String, String) {
     let parts: Vec<&str> = source.split('/').filter(|p| !p.is_empty()).collect();
@@ -308,7 +365,7 @@ fn resolve_link(snapshots: &dyn Snapshots, chain: &ChainId, path: &str) -> Resul
 }
 
 /// A path from a working directory, without `.` and `..`.
-fn absolute(base: &str, path: &str) -> String {
+pub(super) fn absolute(base: &str, path: &str) -> String {
     let joined = if path.starts_with('/') { path.to_owned() } else { format!("/{base}/{path}") };
     let mut parts: Vec<&str> = Vec::new();
     for part in joined.split('/') {

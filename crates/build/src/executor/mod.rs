@@ -5,6 +5,7 @@
 mod cache;
 mod copy;
 mod metadata;
+mod mounts;
 mod run;
 mod stage;
 mod state;
@@ -16,6 +17,7 @@ mod tests;
 pub(crate) use metadata::apply_to;
 pub use run::{Step, StepRunner, Stream};
 
+use crate::caches::Caches;
 use crate::dockerfile::{Dockerfile, Instruction, Statement};
 use crate::{Context, NoSession, Session};
 use state::State;
@@ -43,6 +45,8 @@ pub struct Builder {
     pub records: Arc<dyn Records>,
     /// Runs commands.
     pub runner: Arc<dyn StepRunner>,
+    /// What `RUN --mount=type=cache` keeps.
+    pub caches: Caches,
     /// A directory for temporary files, on a disk with room for what COPY moves.
     pub scratch: PathBuf,
 }
@@ -219,7 +223,9 @@ impl Build<'_> {
             })?,
         };
         let globals = self.globals.clone();
-        let needed = self.file.needed(target, &|name| globals.get(name).cloned());
+        let needed = self
+            .file
+            .needed(target, &|name| globals.get(name).cloned(), &|name| self.named_context(name).is_some());
         let labels = self.label_statement();
         self.total = needed.iter().map(|at| self.file.stages[*at].statements.len()).sum::<usize>()
             + labels.iter().len();
@@ -305,7 +311,9 @@ impl Build<'_> {
 }
 
 /// Disk work on a thread that may block.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| Error::wrap(ErrorKind::Internal, "a task of the build ended early", e))?

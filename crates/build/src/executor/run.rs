@@ -3,11 +3,12 @@
 use super::stage::PROXY_ARGS;
 use super::state::State;
 use super::{Build, Output, blocking};
+use crate::dockerfile::Instruction;
 use crate::dockerfile::{Command, Heredoc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::sync::Arc;
-use wharf_engine::containers::StepHost;
+use wharf_engine::containers::{StepHost, StepMount};
 use wharf_model::snapshots::Snapshots;
 use wharf_model::{Error, Result};
 use wharf_oci::digest::Digest;
@@ -22,7 +23,7 @@ pub enum Stream {
 }
 
 /// One command of a build.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Step {
     /// 64 hex digits: names the container.
     pub id: String,
@@ -40,6 +41,10 @@ pub struct Step {
     pub network: String,
     /// What the user set for all commands.
     pub host: StepHost,
+    /// What it sees besides its root.
+    pub mounts: Vec<StepMount>,
+    /// With all rights.
+    pub privileged: bool,
 }
 
 /// Runs commands in snapshots.
@@ -50,6 +55,25 @@ pub trait StepRunner: Send + Sync {
     async fn run(&self, step: &Step, output: &(dyn Fn(Stream, Bytes) + Send + Sync)) -> Result<i32>;
 }
 
+/// What a RUN says.
+pub(super) struct RunStep<'a> {
+    command: &'a Command,
+    heredocs: &'a [Heredoc],
+    network: Option<&'a str>,
+    mounts: &'a [String],
+    insecure: bool,
+}
+
+impl<'a> RunStep<'a> {
+    /// `None` for another instruction.
+    pub(super) fn of(instruction: &'a Instruction) -> Option<Self> {
+        let Instruction::Run { command, heredocs, network, mounts, insecure } = instruction else {
+            return None;
+        };
+        Some(Self { command, heredocs, network: network.as_deref(), mounts, insecure: *insecure })
+    }
+}
+
 /// A snapshot that goes again unless it became a layer.
 pub(super) struct Working {
     pub(super) key: String,
@@ -58,6 +82,10 @@ pub(super) struct Working {
 }
 
 impl Working {
+    pub(super) fn over(key: String, snapshots: Arc<dyn Snapshots>) -> Self {
+        Self { key, snapshots, done: false }
+    }
+
     pub(super) fn committed(mut self) {
         self.done = true;
     }
@@ -79,17 +107,23 @@ impl Build<'_> {
         let key = Digest::sha256(format!("{} {}", self.id, self.step).as_bytes()).hex().to_owned();
         let (snapshots, chain, name) = (Arc::clone(&self.builder.snapshots), state.chain(), key.clone());
         blocking(move || snapshots.prepare(&name, chain.as_ref()).map(drop)).await?;
-        Ok(Working { key, snapshots: Arc::clone(&self.builder.snapshots), done: false })
+        Ok(Working::over(key, Arc::clone(&self.builder.snapshots)))
     }
 
     pub(super) async fn run_step(
         &mut self,
         state: &mut State,
-        command: &Command,
-        heredocs: &[Heredoc],
-        network: Option<&str>,
+        run: &RunStep<'_>,
+        stage: usize,
     ) -> Result<()> {
-        let argv = match command {
+        if run.insecure && !self.options.insecure {
+            return Err(Error::new(
+                wharf_model::ErrorKind::Forbidden,
+                "security.insecure is not allowed: build with --allow security.insecure",
+            ));
+        }
+        let heredocs = run.heredocs;
+        let argv = match run.command {
             Command::Exec(words) => words.clone(),
             Command::Shell(line) => state.shell().into_iter().chain([script(line, heredocs)]).collect(),
         };
@@ -100,8 +134,13 @@ impl Build<'_> {
             0 => argv.join(" "),
             count => format!("|{count} {} {}", args.join(" "), argv.join(" ")),
         };
-        let network = network.filter(|n| *n != "default").unwrap_or(&self.options.network).to_owned();
-        if self.use_cached(state, &created_by, &network)? {
+        let network = run.network.filter(|n| *n != "default").unwrap_or(&self.options.network).to_owned();
+        let (found, shown) = self.find_mounts(state, run.mounts, stage).await?;
+        let mut content = network.clone();
+        if !shown.is_empty() || run.insecure {
+            content.push_str(&format!("\n{shown}{}", run.insecure));
+        }
+        if self.use_cached(state, &created_by, &content)? {
             return Ok(());
         }
         let mut env = state.config.config.env.clone();
@@ -117,6 +156,9 @@ impl Build<'_> {
             }
         }
         let working = self.working(state).await?;
+        let made = self.make_mounts(&working.key, found).await?;
+        env.extend(made.env.iter().cloned());
+        let stubs = self.missing(state.chain(), &made.mounts).await?;
         let step = Step {
             id: working.key.clone(),
             snapshot: working.key.clone(),
@@ -126,6 +168,8 @@ impl Build<'_> {
             working_dir: state.config.config.working_dir.clone(),
             network: network.clone(),
             host: self.options.host.clone(),
+            mounts: made.mounts.clone(),
+            privileged: run.insecure,
         };
         let short = step.id[..12].to_owned();
         self.say(format!(" ---> Running in {short}\n"));
@@ -143,9 +187,11 @@ impl Build<'_> {
             return Err(Error::invalid(format!("The command '{shown}' returned a non-zero code: {code}")));
         }
         self.say(format!(" ---> Removed intermediate container {short}\n"));
+        drop(made);
+        self.remove_stubs(&working.key, stubs).await?;
         let layer = self.builder.images.commit_snapshot(&working.key).await?;
         working.committed();
-        self.finish_step(state, &created_by, &network, Some(layer)).await
+        self.finish_step(state, &created_by, &content, Some(layer)).await
     }
 }
 

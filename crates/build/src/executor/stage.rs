@@ -1,7 +1,11 @@
 //! FROM, ARG before it, and what a step of any kind does.
 
+use super::blocking;
+use super::copy::{digest_of, put_all};
+use super::run::RunStep;
 use super::state::State;
-use super::{Build, Output};
+use super::{Build, NamedContext, Output};
+use crate::Context;
 use crate::dockerfile::{Instruction, expand_word};
 use std::sync::Arc;
 use wharf_engine::images::{Image, ImageLayer, NewImage};
@@ -78,7 +82,7 @@ impl Build<'_> {
         }
     }
 
-    fn expand_global(&self, text: &str) -> Result<String> {
+    pub(super) fn expand_global(&self, text: &str) -> Result<String> {
         expand_word(text, self.file.escape, &|name| self.globals.get(name).cloned()).map_err(Error::invalid)
     }
 
@@ -113,7 +117,13 @@ impl Build<'_> {
             self.say(" ---> \n");
             return Ok(Vec::new());
         }
-        if let Some(at) = self.file.find_named(&name, stage) {
+        let named = self.named_context(&name).cloned();
+        if let Some(NamedContext::Directory(context)) = &named {
+            self.begin_with(state, context, platform).await?;
+        } else if let Some(NamedContext::Image(other)) = &named {
+            let image = self.base_image(other, platform.as_ref()).await?;
+            state.adopt(image);
+        } else if let Some(at) = self.file.find_named(&name, stage) {
             let before = self.stages.get(&at).cloned().unwrap_or_default();
             *state = State { args: Default::default(), cmd_is_ours: false, ..before };
         } else {
@@ -127,6 +137,59 @@ impl Build<'_> {
         self.say(format!(" ---> {shown}\n"));
         // They are for one generation.
         Ok(std::mem::take(&mut state.config.config.on_build))
+    }
+
+    /// What a name means that was given for this build.
+    pub(super) fn named_context(&self, name: &str) -> Option<&NamedContext> {
+        let contexts = &self.options.contexts;
+        if contexts.is_empty() {
+            return None;
+        }
+        // `alpine` is `docker.io/library/alpine:latest`, too.
+        let whole = |name: &str| name.parse::<Reference>().ok().map(|r| r.or_latest().to_string());
+        let same = |other: &&String| {
+            other.eq_ignore_ascii_case(name) || (whole(name).is_some() && whole(other) == whole(name))
+        };
+        contexts.keys().find(same).and_then(|name| contexts.get(name))
+    }
+
+    /// The image of a stage's name or number, of a named context or of a registry; `None` of a stage without files.
+    pub(super) async fn image_of(&mut self, name: &str, stage: usize) -> Result<Option<Arc<Image>>> {
+        let other = match self.named_context(name) {
+            Some(NamedContext::Image(other)) => Some(other.clone()),
+            Some(NamedContext::Directory(_)) => {
+                return Err(Error::internal(format!("the context {name} is no image")));
+            }
+            None => None,
+        };
+        let at = self.file.find(name, stage).filter(|_| other.is_none());
+        if let Some(at) = at {
+            return Ok(self.stages.get(&at).and_then(|state| state.image.clone()));
+        }
+        let name = other.as_deref().unwrap_or(name);
+        self.base_image(name, self.options.platform.as_ref()).await.map(Some)
+    }
+
+    /// Begins a stage with files.
+    async fn begin_with(
+        &mut self,
+        state: &mut State,
+        context: &Arc<Context>,
+        platform: Option<Platform>,
+    ) -> Result<()> {
+        state.config.platform = platform.unwrap_or_else(Platform::host);
+        let (store, files) = (Arc::clone(&self.builder.snapshots), Arc::clone(context));
+        let content = blocking(move || digest_of(&files, "")).await?;
+        let created_by = format!("FROM context {}", &content[..32]);
+        if self.use_cached(state, &created_by, &content)? {
+            return Ok(());
+        }
+        let working = self.working(state).await?;
+        let (key, files) = (working.key.clone(), Arc::clone(context));
+        blocking(move || put_all(&*store, &key, &files)).await?;
+        let layer = self.builder.images.commit_snapshot(&working.key).await?;
+        working.committed();
+        self.finish_step(state, &created_by, &content, Some(layer)).await
     }
 
     /// An image that is here, or that a registry has.
@@ -159,10 +222,10 @@ impl Build<'_> {
         text: &str,
         stage: usize,
     ) -> Result<()> {
+        if let Some(run) = RunStep::of(instruction) {
+            return self.run_step(state, &run, stage).await;
+        }
         match instruction {
-            Instruction::Run { command, heredocs, network } => {
-                self.run_step(state, command, heredocs, network.as_deref()).await
-            }
             Instruction::Copy(transfer) => self.copy_step(state, transfer, "COPY", stage).await,
             Instruction::Add(transfer) => self.copy_step(state, transfer, "ADD", stage).await,
             Instruction::Workdir(path) => self.workdir(state, path).await,

@@ -48,6 +48,7 @@ struct Site {
     snapshots: Arc<MemorySnapshots>,
     runner: Arc<Runner>,
     scratch: tempfile::TempDir,
+    _caches: tempfile::TempDir,
 }
 
 async fn site() -> Site {
@@ -66,15 +67,16 @@ async fn site() -> Site {
     let import = Import { reference: Some("base".parse().unwrap()), ..Import::default() };
     images.import(std::io::Cursor::new(base), import).await.unwrap();
     let runner = Arc::new(Runner { snapshots: snapshots.clone(), steps: Mutex::default() });
-    let scratch = tempfile::tempdir().unwrap();
+    let (scratch, caches) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let builder = Builder {
         images,
         snapshots: snapshots.clone(),
         records,
         runner: runner.clone(),
+        caches: Caches::new(caches.path().to_owned()),
         scratch: scratch.path().to_owned(),
     };
-    Site { builder, snapshots, runner, scratch }
+    Site { builder, snapshots, runner, scratch, _caches: caches }
 }
 
 impl Site {
@@ -340,4 +342,101 @@ async fn documents_of_the_web_are_added() {
     let address = web(vec![answer("404 Not Found", "", "")]).await;
     let error = site.fails(&format!("FROM base\nADD http://{address}/a /x")).await;
     assert!(error.contains("404"), "{error}");
+}
+
+/// Secrets of a list; no agents.
+struct Given(Vec<(&'static str, &'static [u8])>);
+
+#[async_trait::async_trait]
+impl Session for Given {
+    async fn secret(&self, id: &str) -> Result<Option<Bytes>> {
+        Ok(self.0.iter().find(|(name, _)| *name == id).map(|(_, bytes)| Bytes::from_static(bytes)))
+    }
+
+    async fn has_agent(&self, id: &str) -> Result<bool> {
+        Ok(id == "default")
+    }
+
+    async fn agent(&self, id: &str) -> Result<crate::Connection> {
+        Err(Error::not_found(id))
+    }
+}
+
+#[tokio::test]
+async fn what_is_mounted_into_a_command() {
+    use wharf_engine::containers::StepSource;
+    let site = site().await;
+    let options = || Options {
+        session: Arc::new(Given(vec![("token", b"hidden"), ("raw", b"\xff")])),
+        contexts: [("other".to_owned(), NamedContext::Image("base".to_owned()))].into(),
+        ..Options::default()
+    };
+    let dockerfile = "FROM base AS tools\nRUN write /tool T\nFROM base\nARG where=/run/x\nWORKDIR /w\n\
+        RUN --mount=type=secret,id=token --mount=type=secret,id=token,env=TOKEN --mount=type=secret,id=none \
+        --mount=type=ssh --mount=from=tools,source=/tool,target=$where --mount=from=other,target=/o \
+        --mount=type=tmpfs,target=t,size=1k --mount=type=cache,target=/c,uid=0 write /done yes";
+    let (image, said) = site.build_with(dockerfile, &[], options()).await;
+    let image = image.unwrap_or_else(|e| panic!("{}\n{said}", e.full()));
+    let step = site.runner.steps.lock().unwrap().last().unwrap().clone();
+    let shown: Vec<String> =
+        step.mounts.iter().map(|m| format!("{} {} {:?}", m.target, m.read_only, m.source)).collect();
+    assert!(shown[0].starts_with("/run/secrets/token true File(6)"), "{shown:?}");
+    assert!(shown[1].starts_with("/run/buildkit/ssh_agent.0 false Socket"), "{shown:?}");
+    assert!(shown[2].contains("/run/x true Image") && shown[2].contains("subpath: \"tool\""), "{shown:?}");
+    assert!(shown[3].contains("/o true Image"), "{shown:?}");
+    assert_eq!(shown[4], "/w/t false Tmpfs(Some(1024))");
+    assert!(shown[5].starts_with("/c false Path"), "{shown:?}");
+    assert!(step.env.contains(&"TOKEN=hidden".to_owned()), "{:?}", step.env);
+    assert!(step.env.contains(&"SSH_AUTH_SOCK=/run/buildkit/ssh_agent.0".to_owned()));
+    let StepSource::Path(cache) = &step.mounts[5].source else { panic!("{shown:?}") };
+    assert!(cache.is_dir(), "a cache stays");
+    let whole = format!("{:?} {step:?}", image.config);
+    assert!(!format!("{:?}", image.config).contains("hidden"), "{whole}");
+    // Another secret is no other step; another stage is.
+    let before = site.runner.steps.lock().unwrap().len();
+    let session: Arc<dyn Session> = Arc::new(Given(vec![("token", b"changed")]));
+    let (again, _) = site.build_with(dockerfile, &[], Options { session, ..options() }).await;
+    assert_eq!(
+        (again.unwrap().id.clone(), site.runner.steps.lock().unwrap().len()),
+        (image.id.clone(), before)
+    );
+    let other = dockerfile.replace("/tool T", "/tool U");
+    site.build_with(&other, &[], options()).await.0.unwrap();
+    assert_eq!(site.runner.steps.lock().unwrap().len(), before + 2);
+    for (bad, why) in [
+        ("RUN --mount=type=secret,id=absent,required x", "secret absent: not found"),
+        ("RUN --mount=type=secret,id=raw,env=R x", "no text"),
+        ("RUN --mount=type=ssh,id=deploy,required x", "no SSH key \"deploy\" forwarded"),
+        ("RUN --mount=from=base,source=/nope,target=/x x", "/nope: not found"),
+        ("RUN --mount=source=nope,target=/x x", "nope"),
+        ("RUN --mount=type=cache,target=/x,uid=$u x", "invalid value for uid"),
+        ("RUN --security=insecure x", "security.insecure is not allowed"),
+    ] {
+        let error = site.build_with(&format!("FROM base\n{bad}"), &[], options()).await.0.unwrap_err().full();
+        assert!(error.contains(why), "{bad}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn named_contexts() {
+    let site = site().await;
+    let directory = || {
+        let files = tar(&[file("a", "A"), file("sub/b", "B")]).1;
+        NamedContext::Directory(Arc::new(Context::receive(&files[..], site.scratch.path()).unwrap()))
+    };
+    let with =
+        |name: &str, context| Options { contexts: [(name.to_owned(), context)].into(), ..Options::default() };
+    let (image, said) =
+        site.build_with("FROM scratch\nCOPY --from=src sub /s", &[], with("src", directory())).await;
+    let image = image.unwrap_or_else(|e| panic!("{}\n{said}", e.full()));
+    assert_eq!(site.content(&image, "/s/b").as_deref(), Some("B"));
+    let (image, _) = site.build_with("FROM src\nCMD [\"a\"]", &[], with("src", directory())).await;
+    assert_eq!(site.content(&image.unwrap(), "/a").as_deref(), Some("A"));
+    // It goes before a stage of that name, which is then not built, and before an image in any of its spellings.
+    let dockerfile = "FROM base AS src\nRUN fail 1\nFROM scratch\nCOPY --from=src /etc/group /g";
+    let (image, _) = site.build_with(dockerfile, &[], with("src", NamedContext::Image("base".into()))).await;
+    assert_eq!(site.content(&image.unwrap(), "/g").as_deref(), Some("staff:x:50:\n"));
+    let named = with("docker.io/library/alpine:latest", NamedContext::Image("base".into()));
+    let (image, _) = site.build_with("FROM alpine\nCMD [\"a\"]", &[], named).await;
+    assert_eq!(site.content(&image.unwrap(), "/bin/sh").as_deref(), Some("#!"));
 }

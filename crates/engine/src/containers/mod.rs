@@ -25,7 +25,7 @@ mod step;
 pub use actor::{Command, StopRequest, Update};
 pub use create::Created;
 pub use stats::{Sample, host_memory};
-pub use step::{StepHost, StepOutput, StepSpec};
+pub use step::{StepHost, StepMount, StepOutput, StepSource, StepSpec};
 
 use crate::events::Events;
 use crate::execs::{Exec, Execs};

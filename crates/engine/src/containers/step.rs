@@ -1,8 +1,12 @@
 //! One command of a build: a container without a record, in a snapshot of the builder's.
 
 use super::{Containers, blocking, start};
+mod files;
+
 use crate::clock::now_ns;
 use bytes::Bytes;
+use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use wharf_model::container::{ContainerRecord, ContainerSpec, LogSpec, NetworkMode};
@@ -28,6 +32,70 @@ pub struct StepSpec {
     pub network: String,
     /// What the user set for all commands of the build.
     pub host: StepHost,
+    /// What it sees besides its root.
+    pub mounts: Vec<StepMount>,
+    /// With all rights, as a privileged container.
+    pub privileged: bool,
+}
+
+/// A mount of a step.
+#[derive(Debug, Clone)]
+pub struct StepMount {
+    /// Where, absolute.
+    pub target: String,
+    /// Cannot be written through.
+    pub read_only: bool,
+    /// What it shows.
+    pub source: StepSource,
+}
+
+/// What a mount of a step shows.
+#[derive(Clone)]
+pub enum StepSource {
+    /// A path of the host that the engine made, whose files have the owners they have in layers.
+    Path(PathBuf),
+    /// A path of an image.
+    Image {
+        /// Which.
+        id: Digest,
+        /// The path in it; empty is all.
+        subpath: String,
+    },
+    /// Memory, of so many bytes.
+    Tmpfs(Option<u64>),
+    /// A file that is on no disk.
+    File {
+        /// What is in it.
+        content: Bytes,
+        /// Permission bits.
+        mode: u32,
+        /// User and group.
+        owner: (u32, u32),
+    },
+    /// A unix socket.
+    Socket {
+        /// Takes each connection, and has it for itself.
+        connected: Arc<dyn Fn(UnixStream) + Send + Sync>,
+        /// Permission bits.
+        mode: u32,
+        /// User and group.
+        owner: (u32, u32),
+    },
+}
+
+impl std::fmt::Debug for StepSource {
+    /// Without the content of files, which are secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Path(path) => f.debug_tuple("Path").field(path).finish(),
+            Self::Image { id, subpath } => {
+                f.debug_struct("Image").field("id", id).field("subpath", subpath).finish()
+            }
+            Self::Tmpfs(size) => f.debug_tuple("Tmpfs").field(size).finish(),
+            Self::File { content, .. } => f.debug_tuple("File").field(&content.len()).finish(),
+            Self::Socket { .. } => f.write_str("Socket"),
+        }
+    }
 }
 
 /// What the commands of a build run with; the image does not depend on it.
@@ -70,12 +138,16 @@ impl Containers {
     /// future is dropped.
     pub async fn run_step(&self, step: StepSpec, output: StepOutput<'_>) -> Result<i32> {
         let (shared, registry) = (self.shared.clone(), self.registry.clone());
-        let record = record_of(step);
+        let mounts = step.mounts.clone();
+        let mut record = record_of(step);
         let directory = shared.directory_of(&record.id);
         std::fs::create_dir_all(&directory)
             .map_err(|e| Error::wrap(wharf_model::ErrorKind::Internal, "make the step's directory", e))?;
-        let mut guard =
-            Abandoned { containers: std::sync::Arc::downgrade(&shared), record: Some(record.clone()) };
+        let mut guard = Abandoned { containers: Arc::downgrade(&shared), record: Some(record.clone()) };
+        let run = shared.launcher.run_directory(&record.id);
+        let owners = shared.remap.clone().filter(|_| !record.spec.host_users);
+        let served = files::provide(&run, owners.as_ref(), mounts).await?;
+        record.mounts = served.mounts;
         let worker = shared.clone();
         // In a task of its own: it goes on when this future is dropped, and what it reserved must be known then.
         let preparing = tokio::spawn(async move {
@@ -88,6 +160,7 @@ impl Containers {
         launch.attached = vec![StreamSet { stdin: false, stdout: true, stderr: true }];
         let mut watch = shared.launcher.launch(launch).await?;
         let code = self.follow_step(&mut watch, &record, output).await;
+        drop(served.sockets);
         guard.record = None;
         let undone = shared.undo_step(&record).await;
         let code = code?;
@@ -181,6 +254,9 @@ fn record_of(step: StepSpec) -> ContainerRecord {
         ulimits: step.host.ulimits,
         shm_size: step.host.shm_size,
         cgroup_parent: step.host.cgroup_parent,
+        privileged: step.privileged,
+        // Such a one is not in a user namespace.
+        host_users: step.privileged,
         log: LogSpec { driver: "none".to_owned(), ..LogSpec::default() },
         ..ContainerSpec::default()
     };

@@ -24,6 +24,7 @@ pub fn suite<S: Snapshots>(make: impl Fn() -> S, inside: Inside<'_>) {
     export_of_removals(&make(), &make(), inside);
     writing(&make());
     populating(&make());
+    stubs(&make(), inside);
 }
 
 /// A tar of entries with their content.
@@ -346,6 +347,28 @@ fn writing(store: &dyn Snapshots) {
     assert_eq!(Reader::new(&bytes[..]).next_entry().unwrap().unwrap().path, b"f");
     let absent = store.read_tar(Tree::Snapshot("key"), Path::new("/absent"), None, &mut std::io::sink());
     assert_eq!(absent.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+fn stubs(store: &dyn Snapshots, inside: Inside<'_>) {
+    let base = unpack(store, None, &[file("full", "1"), dir("kept"), link(Kind::Symlink, "way", "kept")]);
+    let root = store.prepare("s", Some(&base)).unwrap();
+    inside(&root, &mut |root| {
+        std::fs::create_dir_all(root.join("run/secrets")).unwrap();
+        std::fs::write(root.join("run/secrets/a"), "").unwrap();
+        std::fs::write(root.join("run/b"), "written").unwrap();
+        std::fs::write(root.join("kept/c"), "").unwrap();
+    });
+    let remove = |path: &str| store.remove_stub("s", Path::new(path)).unwrap();
+    assert!(!remove("/run/secrets"), "not empty");
+    assert!(remove("/run/secrets/a") && remove("/run/secrets"));
+    assert!(!remove("/run/b") && !remove("/full"), "it has content");
+    assert!(remove("/way/c"), "links are followed in the tree");
+    assert!(!remove("/absent") && !remove("/etc/hosts") && !remove("/"));
+    let changes: Vec<_> = store.changes("s").unwrap().into_iter().map(|change| change.path).collect();
+    assert!(changes.contains(&"/run/b".into()), "{changes:?}");
+    assert!(!changes.iter().any(|path| path.starts_with("/run/secrets") || path.starts_with("/kept/c")));
+    assert_eq!(store.remove_stub("absent", Path::new("/x")).unwrap_err().kind(), ErrorKind::NotFound);
+    store.remove("s").unwrap();
 }
 
 fn populating(store: &dyn Snapshots) {

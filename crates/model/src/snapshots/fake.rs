@@ -283,6 +283,25 @@ impl Snapshots for MemorySnapshots {
         Ok(())
     }
 
+    fn remove_stub(&self, key: &str, path: &Path) -> Result<bool> {
+        let mut state = self.state();
+        let snapshot =
+            state.snapshots.get_mut(key).ok_or_else(|| Error::not_found(format!("no snapshot {key}")))?;
+        let path = path_key(path);
+        let inside = [&path[..], b"/"].concat();
+        let is_stub = match snapshot.1.get(&path) {
+            Some((entry, content)) if entry.kind == Kind::File => content.is_empty(),
+            Some((entry, _)) if entry.kind == Kind::Directory => {
+                !snapshot.1.keys().any(|other| other.starts_with(&inside))
+            }
+            _ => false,
+        };
+        if is_stub {
+            snapshot.1.remove(&path);
+        }
+        Ok(is_stub)
+    }
+
     fn write_live(
         &self,
         live: Live<'_>,

@@ -114,6 +114,9 @@ impl Snapshots for Temporary {
     fn write_tar(&self, key: &str, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {
         self.store.write_tar(key, at, tar, options)
     }
+    fn remove_stub(&self, key: &str, path: &Path) -> Result<bool> {
+        self.store.remove_stub(key, path)
+    }
     fn write_live(&self, live: Live<'_>, at: &Path, tar: &mut dyn Read, options: WriteOptions) -> Result<()> {
         self.store.write_live(live, at, tar, options)
     }

@@ -6,14 +6,14 @@ use super::inside;
 use super::walk::Node;
 use crate::disk::failed;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use wharf_model::idmap::IdMap;
-use wharf_model::snapshots::{PathStat, WriteOptions};
+use wharf_model::snapshots::{PathStat, WriteOptions, skeleton};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::tar::Reader;
 
@@ -57,6 +57,29 @@ pub(super) fn stat(root: BorrowedFd<'_>, path: &Path, follow: bool) -> Result<Op
         mtime: stat.st_mtime,
         link,
     }))
+}
+
+pub(super) fn remove_stub(root: BorrowedFd<'_>, path: &Path) -> Result<bool> {
+    let parts = inside::absolute(path);
+    let Some((name, parents)) = parts.split_last() else { return Ok(false) };
+    if skeleton::contains(&String::from_utf8_lossy(&joined(&parts))) {
+        return Ok(false);
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let Some(parent) = open(root, &joined(parents), flags, path)? else { return Ok(false) };
+    let found = inside::stat(&parent, name).map_err(|e| failed("stat in the tree", path, e))?;
+    let flags = match found {
+        Some(stat) if inside::file_type(&stat) == FileType::Directory => AtFlags::REMOVEDIR,
+        Some(stat) if inside::file_type(&stat) == FileType::RegularFile && stat.st_size == 0 => {
+            AtFlags::empty()
+        }
+        _ => return Ok(false),
+    };
+    match rustix::fs::unlinkat(&parent, *name, flags) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(false),
+        Err(e) => Err(failed("remove in the tree", path, e)),
+    }
 }
 
 pub(super) fn read_file(root: BorrowedFd<'_>, path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use wharf_build::Builder;
+use wharf_build::caches::Caches;
 use wharf_distribution::client::{Client, ClientConfig};
 use wharf_docker_server::{About, Api};
 use wharf_engine::containers::{Collaborators, Containers, ImageSource, ImageView, kept};
@@ -156,6 +157,7 @@ impl Engine {
             snapshots: snapshots.clone(),
             records: records.clone(),
             runner: Arc::new(Steps(containers.clone())),
+            caches: Caches::new(config.data_root.join("build-caches")),
             scratch: directory(config.data_root.join("tmp"))?,
         };
         let gc = Gc::new(

@@ -23,6 +23,8 @@ impl StepRunner for Steps {
             working_dir: step.working_dir.clone(),
             network: step.network.clone(),
             host: step.host.clone(),
+            mounts: step.mounts.clone(),
+            privileged: step.privileged,
         };
         let pass = |is_error: bool, bytes| output(if is_error { Stream::Err } else { Stream::Out }, bytes);
         self.0.run_step(spec, &pass).await

@@ -8,6 +8,7 @@ mod astray;
 mod behind;
 mod bombs;
 mod build;
+mod build_mounts;
 mod cdi;
 mod check;
 mod clients;

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::format::list::{Listing, Row, ellipsis, unescape};
 use crate::format::size::{decimal, precise};
-use crate::format::time::{absolute, ago};
+use crate::format::time::{absolute, ago, parse};
 use crate::image_ref::{familiar, split};
 use crate::template::Template;
 use crate::verb::container::ps;
@@ -160,6 +160,8 @@ pub(super) fn tables(usage: &DiskUsage) -> Result<String, Failure> {
                 ("I", short_id(&entry.id).into()),
                 ("T", entry.kind.as_str().into()),
                 ("S", decimal(entry.size).into()),
+                ("C", since(&entry.created_at).into()),
+                ("L", entry.last_used_at.as_deref().map(since).unwrap_or_default().into()),
                 ("U", entry.usage_count.to_string().into()),
                 ("H", entry.shared.to_string().into()),
             ])
@@ -173,4 +175,9 @@ pub(super) fn tables(usage: &DiskUsage) -> Result<String, Failure> {
         precise(usage.build_cache.iter().flatten().map(|entry| entry.size.max(0).cast_unsigned()).sum()),
         CACHE.show(&cache, None)?
     ))
+}
+
+/// How long ago a time of the API was; empty when it says none.
+fn since(text: &str) -> String {
+    parse(text).map(ago).unwrap_or_default()
 }
