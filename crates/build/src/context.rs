@@ -189,10 +189,18 @@ impl Context {
         let outside =
             || Error::invalid(format!("COPY failed: forbidden path outside the build context: {source}"));
         let wanted = clean(source).ok_or_else(outside)?;
-        let mut matched: Vec<String> = if pattern::is_pattern(&wanted) {
-            self.names().into_iter().filter(|path| pattern::matches(&wanted, path)).collect()
+        let matched = self.matched(source, &wanted)?;
+        Ok(matched.iter().map(|path| self.selection(path, exclude)).collect())
+    }
+
+    /// The paths that a source means.
+    fn matched(&self, source: &str, wanted: &str) -> Result<Vec<String>> {
+        let outside =
+            || Error::invalid(format!("COPY failed: forbidden path outside the build context: {source}"));
+        let mut matched: Vec<String> = if pattern::is_pattern(wanted) {
+            self.names().into_iter().filter(|path| pattern::matches(wanted, path)).collect()
         } else {
-            let path = self.follow(&wanted).ok_or_else(outside)?;
+            let path = self.follow(wanted).ok_or_else(outside)?;
             vec![path].into_iter().filter(|path| self.exists(path)).collect()
         };
         // A match below another is in it already.
@@ -202,7 +210,45 @@ impl Context {
                 "COPY failed: file not found in build context or excluded by .dockerignore: stat {source}: file does not exist"
             )));
         }
-        Ok(matched.iter().map(|path| self.selection(path, exclude)).collect())
+        Ok(matched)
+    }
+
+    /// The same with the directories that sources are in: `base`, where the context is, and those in it, but for the first
+    /// `without`.
+    pub(crate) fn select_with_parents(
+        &self,
+        (base, without): (&str, usize),
+        source: &str,
+        exclude: &[String],
+    ) -> Result<Vec<Selection>> {
+        let outside =
+            || Error::invalid(format!("COPY failed: forbidden path outside the build context: {source}"));
+        let matched = self.matched(source, &clean(source).ok_or_else(outside)?)?;
+        let whole = |path: &String| {
+            let parts = base.split('/').chain(path.split('/')).filter(|part| !part.is_empty());
+            parts.skip(without).collect::<Vec<_>>().join("/")
+        };
+        Ok(matched.iter().map(|path| self.with_parents(&whole(path), path, exclude)).collect())
+    }
+
+    fn with_parents(&self, whole: &str, path: &str, exclude: &[String]) -> Selection {
+        let found = self.selection(path, exclude);
+        let place = |entry: Entry| match found.is_directory {
+            true => {
+                let name = [whole.as_bytes(), b"/", &entry.path[..]].concat();
+                let link = match entry.kind {
+                    Kind::HardLink => [whole.as_bytes(), b"/", &entry.link[..]].concat(),
+                    _ => entry.link.clone(),
+                };
+                Entry { path: name, link, ..entry }
+            }
+            false => Entry { path: whole.as_bytes().to_vec(), ..entry },
+        };
+        let itself = self.entries.get(path).filter(|_| found.is_directory);
+        let itself =
+            itself.map(|item| (Entry { path: whole.as_bytes().to_vec(), ..item.entry.clone() }, item.at));
+        let below = found.entries.iter().map(|(entry, at)| (place(entry.clone()), *at));
+        Selection { entries: itself.into_iter().chain(below).collect(), is_directory: true }
     }
 
     fn exists(&self, path: &str) -> bool {

@@ -26,12 +26,18 @@ pub struct Transfer {
     pub from: Option<String>,
     /// `user[:group]`.
     pub chown: Option<String>,
-    /// Octal permission bits.
+    /// Permission bits, octal or as chmod(1) changes them.
     pub chmod: Option<String>,
     /// Patterns of what is left out.
     pub exclude: Vec<String>,
     /// The digest a fetched source must have.
     pub checksum: Option<String>,
+    /// Sources keep the directories they are in.
+    pub parents: bool,
+    /// Whether archives are unpacked; `None` is the instruction's own way.
+    pub unpack: Option<bool>,
+    /// A repository comes with its `.git`.
+    pub keep_git: bool,
 }
 
 /// HEALTHCHECK.
@@ -157,6 +163,14 @@ fn pairs(name: &str, text: &str, escape: char) -> Result<Vec<(String, String)>, 
         .collect()
 }
 
+fn switch(flag: &str, value: &str) -> Result<bool, String> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(format!("expecting boolean value for flag {flag}, not: {value}")),
+    }
+}
+
 fn transfer(name: &str, line: &Line, text: &str, escape: char) -> Result<Transfer, String> {
     let (flags, rest) = flags(text);
     let mut found = Transfer::default();
@@ -168,7 +182,10 @@ fn transfer(name: &str, line: &Line, text: &str, escape: char) -> Result<Transfe
             "exclude" => found.exclude.push(value),
             "checksum" if name == "ADD" => found.checksum = Some(value),
             // Layers are independent of what is below them as it is.
-            "link" => {}
+            "link" => drop(switch(&flag, &value)?),
+            "parents" if name == "COPY" => found.parents = switch(&flag, &value)?,
+            "unpack" if name == "ADD" => found.unpack = Some(switch(&flag, &value)?),
+            "keep-git-dir" if name == "ADD" => found.keep_git = switch(&flag, &value)?,
             other => return Err(format!("unknown flag: --{other} of {name}")),
         }
     }

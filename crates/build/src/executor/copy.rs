@@ -1,5 +1,6 @@
 //! COPY, ADD and WORKDIR.
 
+use super::mode::{self, Mode};
 use super::state::State;
 use super::{Build, NamedContext, blocking};
 use crate::context::{Selection, spool, write_entries};
@@ -26,6 +27,22 @@ struct Part {
     at: PathBuf,
     content: Content,
     options: WriteOptions,
+}
+
+impl Part {
+    fn change_modes(&mut self, changes: &Mode) {
+        let change = |entry: &mut Entry| {
+            if !matches!(entry.kind, Kind::Symlink | Kind::HardLink) {
+                entry.mode = changes.of(entry.mode, entry.kind == Kind::Directory);
+            }
+        };
+        match &mut self.content {
+            Content::Entries(_, entries) => entries.iter_mut().for_each(|(entry, _)| change(entry)),
+            Content::Text(entry, _) => change(entry),
+            // An archive has its own.
+            Content::Archive(..) => {}
+        }
+    }
 }
 
 enum Content {
@@ -117,17 +134,21 @@ impl Build<'_> {
         let mode = match &transfer.chmod {
             Some(text) => {
                 let text = self.expand(state, text)?;
-                let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777);
-                Some(mode.ok_or_else(|| {
-                    Error::invalid(format!("invalid chmod parameter: {text:?}: octal digits are expected"))
-                })?)
+                Some(mode::parse(&text).map_err(Error::invalid)?)
             }
             None => None,
         };
-        let options = WriteOptions { owner, mode, keep_kinds: false };
+        let bits = match mode {
+            Some(Mode::Bits(bits)) => Some(bits),
+            _ => None,
+        };
+        let options = WriteOptions { owner, mode: bits, keep_kinds: false };
+        let changes = mode.filter(|mode| matches!(mode, Mode::Changes(_)));
         let mut chosen: Vec<Chosen> = Vec::new();
         for source in &transfer.sources {
             let source = self.expand(state, source)?;
+            // From `/./` on, if it says so.
+            let without = source.split_once("/./").map_or(0, |(before, _)| depth(before));
             if name == "ADD" && is_repository(&source) {
                 return Err(Error::unsupported(format!(
                     "ADD does not clone {source}: clone it in a RUN step"
@@ -135,12 +156,13 @@ impl Build<'_> {
             }
             // What is fetched stays as it is; archives of the context are unpacked.
             let is_address = name == "ADD" && is_address(&source);
-            let unpack = name == "ADD" && !is_address;
-            let (context, source) = match &transfer.from {
-                None if is_address => self.fetch(&source, &target, transfer.checksum.as_deref()).await?,
-                None => (Arc::clone(&self.context), source),
+            let unpack = transfer.unpack.unwrap_or(name == "ADD" && !is_address);
+            let here = |(context, source)| (context, source, String::new());
+            let (context, source, base) = match &transfer.from {
+                None if is_address => here(self.fetch(&source, &target, transfer.checksum.as_deref()).await?),
+                None => here((Arc::clone(&self.context), source)),
                 Some(from) => match self.directory(from)? {
-                    Some(context) => (context, source),
+                    Some(context) => here((context, source)),
                     None => {
                         let chain = self.source_tree(from, stage).await?;
                         self.tree_context(chain, &source).await?
@@ -148,9 +170,14 @@ impl Build<'_> {
                 },
             };
             let exclude = transfer.exclude.clone();
+            let parents = transfer.parents.then_some((base, without));
             let selected = {
                 let context = Arc::clone(&context);
-                blocking(move || context.select(&source, &exclude)).await?
+                blocking(move || match parents {
+                    Some((base, without)) => context.select_with_parents((&base, without), &source, &exclude),
+                    None => context.select(&source, &exclude),
+                })
+                .await?
             };
             let chosen_here = |selection| Chosen { context: Arc::clone(&context), selection, unpack };
             chosen.extend(selected.into_iter().map(chosen_here));
@@ -168,7 +195,7 @@ impl Build<'_> {
             )));
         }
         let path = absolute(&state.config.config.working_dir, &target);
-        let into_directory = to_directory || self.is_directory(state, &path).await?;
+        let into_directory = to_directory || transfer.parents || self.is_directory(state, &path).await?;
         let mut parts: Vec<Part> = Vec::new();
         for Chosen { context, selection, unpack } in chosen {
             parts.extend(plan(unpack, &context, selection, &path, into_directory, options)?);
@@ -176,6 +203,9 @@ impl Build<'_> {
         for (file, content) in texts {
             let (at, file) = place(&path, &file, into_directory);
             parts.push(Part { at, content: Content::Text(Entry::new(Kind::File, file), content), options });
+        }
+        if let Some(changes) = &changes {
+            parts.iter_mut().for_each(|part| part.change_modes(changes));
         }
         let hashed = blocking(move || {
             let content = hash(&parts)?;
@@ -271,8 +301,8 @@ impl Build<'_> {
         })
     }
 
-    /// A part of a tree as a context, and what the source is called in it.
-    async fn tree_context(&self, chain: ChainId, source: &str) -> Result<(Arc<Context>, String)> {
+    /// A part of a tree as a context, what the source is called in it, and the directory it is the part of.
+    async fn tree_context(&self, chain: ChainId, source: &str) -> Result<(Arc<Context>, String, String)> {
         let (snapshots, scratch) = (Arc::clone(&self.builder.snapshots), self.builder.scratch.clone());
         let source = absolute("/", source);
         blocking(move || {
@@ -293,8 +323,8 @@ impl Build<'_> {
                 (Context::read_tree(output, spool), reading.join())
             });
             read.map_err(|_| Error::internal("reading a stage's files broke off"))?.map_err(missing)?;
-            let name = top.rsplit('/').next().unwrap_or_default();
-            Ok((Arc::new(context?), format!("{name}/{rest}")))
+            let (base, name) = top.rsplit_once('/').unwrap_or_default();
+            Ok((Arc::new(context?), format!("{name}/{rest}"), base.to_owned()))
         })
         .await
     }
@@ -362,6 +392,11 @@ fn resolve_link(snapshots: &dyn Snapshots, chain: &ChainId, path: &str) -> Resul
         path = absolute(&parent, &link.to_string_lossy());
     }
     Err(Error::invalid(format!("COPY failed: too many links on the way of {path}")))
+}
+
+/// How many names a path has.
+fn depth(path: &str) -> usize {
+    absolute("/", path).split('/').filter(|part| !part.is_empty()).count()
 }
 
 /// A path from a working directory, without `.` and `..`.

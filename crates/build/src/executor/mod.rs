@@ -5,6 +5,7 @@
 mod cache;
 mod copy;
 mod metadata;
+mod mode;
 mod mounts;
 mod run;
 mod stage;

@@ -223,6 +223,46 @@ async fn files_are_copied_where_docker_copies_them() {
 }
 
 #[tokio::test]
+async fn parents_modes_and_archives() {
+    let site = site().await;
+    let inner = tar(&[file("packed/x", "X")]).1;
+    let files = [
+        file("x/a.txt", "xa"),
+        file("x/y/b.txt", "b"),
+        file("y/a.txt", "ya"),
+        (Entry::new(Kind::File, "inner.tar"), &inner[..]),
+    ];
+    let (image, _) = site
+        .build(
+            "FROM base AS one\nCOPY x /deep/x\n\
+             FROM scratch\nCOPY --parents ./x/a.txt y/a.txt /p/\nCOPY --parents x/./y/b.txt /q\n\
+             COPY --parents x /d/\nCOPY --parents */a.txt /r/\nCOPY --from=one --parents /deep/x/y /s/\n\
+             COPY --from=one --parents /deep/./x/y/b.txt /t/\n\
+             COPY --chmod=u=rwX,go=rX x /modes\nADD --unpack=false inner.tar /packed\nCOPY --link x/a.txt /l",
+            &files,
+        )
+        .await;
+    for (path, content) in [
+        ("/p/x/a.txt", "xa"),
+        ("/p/y/a.txt", "ya"),
+        ("/q/y/b.txt", "b"),
+        ("/d/x/a.txt", "xa"),
+        ("/d/x/y/b.txt", "b"),
+        ("/r/x/a.txt", "xa"),
+        ("/r/y/a.txt", "ya"),
+        ("/s/deep/x/y/b.txt", "b"),
+        ("/t/x/y/b.txt", "b"),
+        ("/l", "xa"),
+    ] {
+        assert_eq!(site.content(&image, path).as_deref(), Some(content), "{path}");
+    }
+    assert_eq!(site.owner(&image, "/modes/a.txt").2, 0o644);
+    assert!(site.content(&image, "/packed").unwrap().contains("packed/x"), "not unpacked");
+    assert!(site.fails("FROM base\nCOPY --chmod=u=q a /").await.contains("invalid chmod parameter"));
+    assert!(site.fails("FROM base\nCOPY --parents=x a /").await.contains("expecting boolean"));
+}
+
+#[tokio::test]
 async fn stages_and_names() {
     let site = site().await;
     let options = Options {
