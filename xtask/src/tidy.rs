@@ -18,8 +18,9 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("signing", &["oci", "model"]),
     ("distribution", &["oci", "model", "signing"]),
     ("engine", &["failpoint", "model", "oci", "distribution", "signing"]),
-    ("build", &["engine", "model", "oci", "distribution"]),
-    ("docker-server", &["sys", "docker-api", "engine", "build", "model", "oci", "distribution"]),
+    ("git", &["model", "oci", "distribution"]),
+    ("build", &["git", "engine", "model", "oci", "distribution"]),
+    ("docker-server", &["sys", "docker-api", "engine", "build", "git", "model", "oci", "distribution"]),
     ("compose", &["docker-api"]),
     ("cli", &["docker-api", "compose"]),
     // The end-to-end tests drive the binary from outside.

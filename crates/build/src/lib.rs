@@ -10,6 +10,7 @@ pub mod dockerfile;
 pub mod executor;
 pub mod ignore;
 pub mod pattern;
+pub mod remote;
 pub mod session;
 
 pub use bytes::Bytes;

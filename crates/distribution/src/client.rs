@@ -24,7 +24,7 @@ mod transport;
 
 pub use auth::Credentials;
 pub use blobs::{Made, Mount, Sent};
-pub use fetch::Document;
+pub use fetch::{Document, Exchange};
 pub use manifests::Fetched;
 pub use proxy::{Proxies, Proxy};
 pub use resolve::Resolver;

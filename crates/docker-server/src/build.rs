@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use wharf_build::remote::Remote;
 use wharf_build::{Context, CredentialsFor, Options, Output};
 use wharf_docker_api::types::build::{BuildResult, Message};
 use wharf_docker_api::types::host_config::{Resources, Ulimit};
@@ -27,7 +28,8 @@ pub(crate) async fn build(
     let (stream, messages) = MessageStream::new();
     tokio::spawn(async move {
         let quiet = params.flag("q");
-        let work = run(api, options, body, stream.clone(), quiet);
+        let remote = params.get("remote").map(str::to_owned);
+        let work = run(api, options, (remote, body), stream.clone(), quiet);
         let result = tokio::select! {
             result = work => result,
             // The client went away: dropping the work ends what it runs.
@@ -40,15 +42,30 @@ pub(crate) async fn build(
     messages.answer().await
 }
 
+/// What clients of old call a context that is in the request.
+fn is_sent(remote: &str) -> bool {
+    matches!(remote, "" | "client-session" | "context")
+}
+
 async fn run(
     api: Api,
-    options: Options,
-    body: Body,
+    mut options: Options,
+    (remote, body): (Option<String>, Body),
     stream: MessageStream,
     quiet: bool,
 ) -> wharf_model::Result<()> {
     let scratch = api.builder.scratch.clone();
-    let context = transfer::run(move || Context::receive(reader(body), &scratch)).await??;
+    let context = match remote.filter(|remote| !is_sent(remote)) {
+        Some(remote) => {
+            let (client, session) = (api.images.client(), &*options.session);
+            let fetched = Remote { client, scratch: &scratch, session }.context(&remote).await?;
+            if let Some(name) = fetched.dockerfile {
+                options.dockerfile = name;
+            }
+            fetched.context
+        }
+        None => transfer::run(move || Context::receive(reader(body), &scratch)).await??,
+    };
     let news = stream.clone();
     let sink = Arc::new(move |output| match output {
         Output::Said(text) | Output::Text(text) if !quiet => news.text(text),
@@ -80,11 +97,6 @@ fn options(params: &Params, headers: &HeaderMap) -> ApiResult<Options> {
     if params.get("version") == Some("2") {
         let message = "BuildKit builds are not served yet: set DOCKER_BUILDKIT=0";
         return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, message));
-    }
-    if let Some(remote) = params.get("remote") {
-        return Err(ApiError::bad_request(format!(
-            "building from {remote} is not supported yet: send the directory"
-        )));
     }
     if params.flag("squash") {
         return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, "squash is not supported yet"));

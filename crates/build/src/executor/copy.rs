@@ -1,25 +1,22 @@
 //! COPY, ADD and WORKDIR.
 
 use super::mode::{self, Mode};
+use super::sources::Chosen;
 use super::state::State;
-use super::{Build, NamedContext, blocking};
-use crate::context::{Selection, spool, write_entries};
+use super::{Build, blocking};
+use crate::context::{Selection, write_entries};
 use crate::dockerfile::{Heredoc, Transfer};
 use crate::{Context, pattern};
 use flate2::bufread::MultiGzDecoder;
-use futures_util::StreamExt;
 use ring::digest::{SHA256, digest};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wharf_model::snapshots::{Snapshots, Tree, WriteOptions};
 use wharf_model::{Error, ErrorKind, Result};
-use wharf_oci::digest::{ChainId, Digest};
+use wharf_oci::digest::Digest;
 use wharf_oci::manifest::Compression;
 use wharf_oci::tar::{Entry, Kind, Reader, Writer};
-
-/// Links that may follow each other to a source of another stage.
-const MAX_LINKS: usize = 40;
 
 /// One tar to be put into the new layer.
 struct Part {
@@ -54,29 +51,10 @@ enum Content {
     Archive(Arc<Context>, Box<Entry>, u64),
 }
 
-/// One source of a COPY or ADD.
-struct Chosen {
-    context: Arc<Context>,
-    selection: Selection,
-    /// Archives are unpacked.
-    unpack: bool,
-}
-
 /// What a part of a context is called where it is put by itself.
 pub(super) const TREE: &str = "tree";
 
-fn is_address(source: &str) -> bool {
-    source.starts_with("http://") || source.starts_with("https://")
-}
-
-fn is_repository(source: &str) -> bool {
-    let path = source.split('#').next().unwrap_or_default();
-    source.starts_with("git@")
-        || source.starts_with("git://")
-        || (is_address(source) && path.ends_with(".git"))
-}
-
-fn failed(doing: &str) -> impl Fn(std::io::Error) -> Error {
+pub(super) fn failed(doing: &str) -> impl Fn(std::io::Error) -> Error {
     let doing = doing.to_owned();
     move |e| Error::wrap(ErrorKind::Internal, doing.clone(), e)
 }
@@ -124,63 +102,11 @@ impl Build<'_> {
         stage: usize,
     ) -> Result<()> {
         let target = self.expand(state, &transfer.target)?;
-        let owner = match &transfer.chown {
-            Some(text) => {
-                let text = self.expand(state, text)?;
-                Some(self.owner(state, &text).await?)
-            }
-            None => None,
-        };
-        let mode = match &transfer.chmod {
-            Some(text) => {
-                let text = self.expand(state, text)?;
-                Some(mode::parse(&text).map_err(Error::invalid)?)
-            }
-            None => None,
-        };
-        let bits = match mode {
-            Some(Mode::Bits(bits)) => Some(bits),
-            _ => None,
-        };
-        let options = WriteOptions { owner, mode: bits, keep_kinds: false };
-        let changes = mode.filter(|mode| matches!(mode, Mode::Changes(_)));
+        let (options, changes) = self.attributes(state, transfer).await?;
         let mut chosen: Vec<Chosen> = Vec::new();
         for source in &transfer.sources {
             let source = self.expand(state, source)?;
-            // From `/./` on, if it says so.
-            let without = source.split_once("/./").map_or(0, |(before, _)| depth(before));
-            if name == "ADD" && is_repository(&source) {
-                return Err(Error::unsupported(format!(
-                    "ADD does not clone {source}: clone it in a RUN step"
-                )));
-            }
-            // What is fetched stays as it is; archives of the context are unpacked.
-            let is_address = name == "ADD" && is_address(&source);
-            let unpack = transfer.unpack.unwrap_or(name == "ADD" && !is_address);
-            let here = |(context, source)| (context, source, String::new());
-            let (context, source, base) = match &transfer.from {
-                None if is_address => here(self.fetch(&source, &target, transfer.checksum.as_deref()).await?),
-                None => here((Arc::clone(&self.context), source)),
-                Some(from) => match self.directory(from)? {
-                    Some(context) => here((context, source)),
-                    None => {
-                        let chain = self.source_tree(from, stage).await?;
-                        self.tree_context(chain, &source).await?
-                    }
-                },
-            };
-            let exclude = transfer.exclude.clone();
-            let parents = transfer.parents.then_some((base, without));
-            let selected = {
-                let context = Arc::clone(&context);
-                blocking(move || match parents {
-                    Some((base, without)) => context.select_with_parents((&base, without), &source, &exclude),
-                    None => context.select(&source, &exclude),
-                })
-                .await?
-            };
-            let chosen_here = |selection| Chosen { context: Arc::clone(&context), selection, unpack };
-            chosen.extend(selected.into_iter().map(chosen_here));
+            chosen.extend(self.choose(transfer, &source, (name, &target), stage).await?);
         }
         let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
         for heredoc in &transfer.heredocs {
@@ -224,41 +150,27 @@ impl Build<'_> {
         self.finish_step(state, &created_by, &content, Some(layer)).await
     }
 
-    /// A document of the web as a context of one file, and what it is called there.
-    async fn fetch(&self, url: &str, target: &str, checksum: Option<&str>) -> Result<(Arc<Context>, String)> {
-        let path = url.split(['?', '#']).next().unwrap_or_default();
-        let path = path.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, p)| p);
-        let name = match path.rsplit('/').next().unwrap_or_default() {
-            "" | "." | ".." if target.ends_with('/') => {
-                return Err(Error::invalid(format!(
-                    "cannot determine a file name from {url}: name the file in the destination"
-                )));
+    /// Owner and bits of what is copied, and changes of the bits it has.
+    async fn attributes(
+        &mut self,
+        state: &State,
+        transfer: &Transfer,
+    ) -> Result<(WriteOptions, Option<Mode>)> {
+        let owner = match &transfer.chown {
+            Some(text) => {
+                let text = self.expand(state, text)?;
+                Some(self.owner(state, &text).await?)
             }
-            // Its name in the image is the destination's.
-            "" | "." | ".." => "document".to_owned(),
-            name => name.to_owned(),
+            None => None,
         };
-        let document = self.builder.images.client().fetch(url).await?;
-        let modified = document.modified.unwrap_or_default();
-        let scratch = self.builder.scratch.clone();
-        let mut file = blocking(move || spool(&scratch)).await?;
-        let mut hash = ring::digest::Context::new(&SHA256);
-        let mut stream = std::pin::pin!(document.into_stream());
-        while let Some(bytes) = stream.next().await {
-            let bytes = bytes.map_err(failed(&format!("fetch {url}")))?;
-            hash.update(&bytes);
-            file = blocking(move || {
-                file.write_all(&bytes).map(|()| file).map_err(failed("keep what was fetched"))
-            })
-            .await?;
-        }
-        let digest = Digest::from_sha256(hash.finish().as_ref());
-        if let Some(wanted) = checksum.filter(|wanted| *wanted != digest.to_string()) {
-            return Err(Error::invalid(format!("digest mismatch for {url}: {digest}, expected: {wanted}")));
-        }
-        let context = Context::of_file(&name, file, modified)?;
-        // A name may look like a pattern; it is none.
-        Ok((Arc::new(context), pattern::escape(&name)))
+        let mode = match &transfer.chmod {
+            Some(text) => Some(mode::parse(&self.expand(state, text)?).map_err(Error::invalid)?),
+            None => None,
+        };
+        Ok(match mode {
+            Some(Mode::Bits(bits)) => (WriteOptions { owner, mode: Some(bits), keep_kinds: false }, None),
+            changes => (WriteOptions { owner, mode: None, keep_kinds: false }, changes),
+        })
     }
 
     fn document(&self, state: &State, heredoc: &Heredoc) -> Result<String> {
@@ -281,61 +193,6 @@ impl Build<'_> {
             None => Ok(path == Path::new("/")),
         })
         .await
-    }
-
-    /// The files of a stage or an image.
-    async fn source_tree(&mut self, from: &str, stage: usize) -> Result<ChainId> {
-        let name =
-            crate::dockerfile::expand_word(from, self.file.escape, &|name| self.globals.get(name).cloned())
-                .map_err(Error::invalid)?;
-        let chain = self.image_of(&name, stage).await?.and_then(|image| image.chain());
-        chain.ok_or_else(|| Error::not_found(format!("COPY --from={name}: there are no files in it")))
-    }
-
-    /// The files that a named context is, if it is any.
-    fn directory(&self, from: &str) -> Result<Option<Arc<Context>>> {
-        let name = self.expand_global(from)?;
-        Ok(match self.named_context(&name) {
-            Some(NamedContext::Directory(context)) => Some(Arc::clone(context)),
-            _ => None,
-        })
-    }
-
-    /// A part of a tree as a context, what the source is called in it, and the directory it is the part of.
-    async fn tree_context(&self, chain: ChainId, source: &str) -> Result<(Arc<Context>, String, String)> {
-        let (snapshots, scratch) = (Arc::clone(&self.builder.snapshots), self.builder.scratch.clone());
-        let source = absolute("/", source);
-        blocking(move || {
-            let (top, rest) = fixed_part(&source);
-            let top = resolve_link(&*snapshots, &chain, &top)?;
-            let missing = |e: Error| match e.kind() {
-                ErrorKind::NotFound => {
-                    Error::not_found(format!("COPY failed: stat {source}: file does not exist"))
-                }
-                _ => e,
-            };
-            let spool = spool(&scratch)?;
-            let (output, mut input) = std::io::pipe().map_err(failed("make a pipe"))?;
-            let (context, read) = std::thread::scope(|scope| {
-                let (snapshots, chain, top) = (&snapshots, &chain, &top);
-                let reading = scope
-                    .spawn(move || snapshots.read_tar(Tree::Layer(chain), Path::new(top), None, &mut input));
-                (Context::read_tree(output, spool), reading.join())
-            });
-            read.map_err(|_| Error::internal("reading a stage's files broke off"))?.map_err(missing)?;
-            let (base, name) = top.rsplit_once('/').unwrap_or_default();
-            Ok((Arc::new(context?), format!("{name}/{rest}"), base.to_owned()))
-        })
-        .await
-    }
-}
-
-/// The path itself, or what it leads to if it is a link.
-pub(super) fn resolved(snapshots: &dyn Snapshots, chain: &ChainId, path: &str) -> Result<String> {
-    let path = resolve_link(snapshots, chain, path)?;
-    match snapshots.stat(Tree::Layer(chain), Path::new(&path), true)? {
-        Some(_) => Ok(path),
-        None => Err(Error::not_found(format!("failed to compute cache key: {path}: not found"))),
     }
 }
 
@@ -375,27 +232,8 @@ pub(super) fn put_selection(
     Ok(PathBuf::from(name))
 }
 
-/// The part of a path before its first pattern, and the rest.
-fn fixed_part(source: &str) -> (String, String) {
-    let parts: Vec<&str> = source.split('/').filter(|p| !p.is_empty()).collect();
-    let fixed = parts.iter().take_while(|part| !pattern::is_pattern(part)).count();
-    (format!("/{}", parts[..fixed].join("/")), parts[fixed..].join("/"))
-}
-
-/// A source that is a link means what it leads to.
-fn resolve_link(snapshots: &dyn Snapshots, chain: &ChainId, path: &str) -> Result<String> {
-    let mut path = path.to_owned();
-    for _ in 0..MAX_LINKS {
-        let stat = snapshots.stat(Tree::Layer(chain), Path::new(&path), false)?;
-        let Some(link) = stat.and_then(|stat| stat.link) else { return Ok(path) };
-        let parent = path.rsplit_once('/').map_or("/", |(parent, _)| parent).to_owned();
-        path = absolute(&parent, &link.to_string_lossy());
-    }
-    Err(Error::invalid(format!("COPY failed: too many links on the way of {path}")))
-}
-
 /// How many names a path has.
-fn depth(path: &str) -> usize {
+pub(super) fn depth(path: &str) -> usize {
     absolute("/", path).split('/').filter(|part| !part.is_empty()).count()
 }
 

@@ -8,6 +8,7 @@ mod metadata;
 mod mode;
 mod mounts;
 mod run;
+mod sources;
 mod stage;
 mod state;
 mod users;

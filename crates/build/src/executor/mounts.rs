@@ -2,8 +2,9 @@
 //!
 //! First what a mount shows is found, which the cache depends on; then, when the step is to be done, it is made.
 
-use super::copy::{TREE, absolute, digest_of, put_selection, resolved};
+use super::copy::{TREE, absolute, digest_of, put_selection};
 use super::run::Working;
+use super::sources::resolved;
 use super::state::State;
 use super::{Build, NamedContext, blocking};
 use crate::Context;

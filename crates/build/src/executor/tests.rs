@@ -213,7 +213,9 @@ async fn files_are_copied_where_docker_copies_them() {
         ("FROM scratch\nCOPY a a /x", "must be a directory"),
         ("FROM scratch\nCOPY --chown=nobody a /x", "nobody"),
         ("FROM scratch\nCOPY --from=0 a /x", "no build stage named"),
-        ("FROM scratch\nADD https://example.org/x.git /", "does not clone"),
+        ("FROM scratch\nADD git@example.org:x.git /", "not fetched by SSH"),
+        ("FROM scratch\nADD --keep-git-dir=true http://127.0.0.1:1/x.git /", "--keep-git-dir"),
+        ("FROM scratch\nADD http://127.0.0.1:1/x.git /", "127.0.0.1"),
         ("FROM scratch\nADD http://127.0.0.1:1/ /", "cannot determine a file name"),
         ("FROM scratch\nADD http://127.0.0.1:1/x /", "127.0.0.1"),
     ] {

@@ -1,12 +1,12 @@
 //! Documents of the web: what `ADD` and `import` take by address.
 
 use super::answer::{absolute, answered};
-use super::send::no_body;
+use super::send::bytes_body;
 use super::{Client, MAX_REDIRECTS};
 use bytes::Bytes;
 use futures_util::Stream;
-use http::header::{LAST_MODIFIED, LOCATION, USER_AGENT};
-use http::{Request, Uri};
+use http::header::{CONTENT_LENGTH, LAST_MODIFIED, LOCATION, USER_AGENT};
+use http::{Method, Request, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::io;
@@ -17,11 +17,38 @@ use wharf_model::{Error, ErrorKind, Result};
 pub struct Document {
     /// Seconds since the epoch, when the server says when it was changed.
     pub modified: Option<i64>,
+    url: String,
     body: Incoming,
     silence: Duration,
 }
 
+/// One request of another protocol over HTTP.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    method: Method,
+    url: String,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+impl Exchange {
+    /// Asks for a document.
+    pub fn get(url: String, headers: &[(&'static str, String)]) -> Self {
+        Self { method: Method::GET, url, headers: headers.to_vec(), body: Bytes::new() }
+    }
+
+    /// Sends one.
+    pub fn post(url: String, headers: &[(&'static str, String)], body: Bytes) -> Self {
+        Self { method: Method::POST, url, headers: headers.to_vec(), body }
+    }
+}
+
 impl Document {
+    /// Where it was found, redirects followed.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The content. A server that falls silent for a minute breaks it off.
     pub fn into_stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         futures_util::stream::unfold(Some(self.body), move |body| async move {
@@ -48,6 +75,16 @@ impl Client {
     /// `Invalid` for what is no such address, `NotFound` where there is nothing, else what the server or the way
     /// there says.
     pub async fn fetch(&self, url: &str) -> Result<Document> {
+        self.exchange(Exchange::get(url.to_owned(), &[])).await
+    }
+
+    /// Sends a request with its own headers. Redirects are followed, with `Authorization` only to the same host.
+    ///
+    /// # Errors
+    /// Those of [`Client::fetch`]; `Unauthorised` and `Forbidden` when the server says so.
+    pub async fn exchange(&self, exchange: Exchange) -> Result<Document> {
+        let url = exchange.url.as_str();
+        let home = url.parse::<Uri>().ok().and_then(|uri| uri.authority().cloned());
         let mut target = url.to_owned();
         for _ in 0..=MAX_REDIRECTS {
             let uri: Uri = target.parse().map_err(|e| {
@@ -62,8 +99,20 @@ impl Client {
                     format!("{url} leads to {target}, in the clear: refused"),
                 ));
             }
-            let (body, _) = no_body()?;
-            let request = Request::get(uri).header(USER_AGENT, &self.user_agent).body(body);
+            let (body, _) = bytes_body(&exchange.body)?;
+            let same = uri.authority() == home.as_ref();
+            let mut request = Request::builder()
+                .method(exchange.method.clone())
+                .uri(uri)
+                .header(USER_AGENT, &self.user_agent);
+            for (name, value) in exchange.headers.iter().filter(|(name, _)| same || *name != "authorization")
+            {
+                request = request.header(*name, value);
+            }
+            if exchange.method == Method::POST {
+                request = request.header(CONTENT_LENGTH, exchange.body.len());
+            }
+            let request = request.body(body);
             let request = request
                 .map_err(|e| Error::wrap(ErrorKind::Internal, format!("make a request for {target}"), e))?;
             let response = answered(self.transport.send(request), self.silence).await?;
@@ -76,11 +125,22 @@ impl Client {
                     let modified = header.and_then(|v| httpdate::parse_http_date(v).ok());
                     let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
                     let modified = since.and_then(|since| since.as_secs().try_into().ok());
-                    return Ok(Document { modified, body: response.into_body(), silence: self.silence });
+                    return Ok(Document {
+                        modified,
+                        url: target,
+                        body: response.into_body(),
+                        silence: self.silence,
+                    });
                 }
                 _ => {
-                    let kind = if status.as_u16() == 404 { ErrorKind::NotFound } else { ErrorKind::Internal };
-                    return Err(Error::new(kind, format!("failed to GET {url} with status {status}")));
+                    let kind = match status.as_u16() {
+                        401 => ErrorKind::Unauthorised,
+                        403 => ErrorKind::Forbidden,
+                        404 => ErrorKind::NotFound,
+                        _ => ErrorKind::Internal,
+                    };
+                    let method = &exchange.method;
+                    return Err(Error::new(kind, format!("failed to {method} {url} with status {status}")));
                 }
             }
         }
