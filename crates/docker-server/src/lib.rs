@@ -18,6 +18,7 @@ mod frames;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod gc;
+mod git;
 mod images;
 mod networks;
 mod params;

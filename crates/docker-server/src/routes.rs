@@ -1,7 +1,7 @@
 //! Which handler serves which path.
 
 use crate::{
-    Api, absent, build, build_cache, containers, disk, events, gc, images, networks, system, volumes,
+    Api, absent, build, build_cache, containers, disk, events, gc, git, images, networks, system, volumes,
 };
 use axum::Router;
 use axum::routing::{delete, get, post};
@@ -56,6 +56,8 @@ pub fn router(api: Api) -> Router {
             "/distribution/{*rest}",
             get(images::remote::distribution).post(images::remote::post).put(images::remote::put),
         )
+        .route("/git/commit", get(git::commit))
+        .route("/git/files", get(git::files))
         .route("/images/check", post(images::check))
         .route("/images/prune", post(images::prune))
         .route("/images/{*rest}", get(images::get).post(images::post).delete(images::delete))

@@ -197,7 +197,7 @@ impl Files {
         }
     }
 
-    /// Writes all as a tar: directories before what is in them, files of mode 0644 or 0755, the commit's time.
+    /// Writes all as a tar with names below `./`: directories before what is in them, files of mode 0644 or 0755, the commit's time.
     ///
     /// # Errors
     /// `Internal` for what cannot be read or written.
@@ -208,12 +208,12 @@ impl Files {
             if !part.prefix.is_empty() {
                 let directory = Entry {
                     mode: 0o755,
-                    ..Entry::new(EntryKind::Directory, part.prefix.trim_end_matches('/'))
+                    ..Entry::new(EntryKind::Directory, format!("./{}", part.prefix.trim_end_matches('/')))
                 };
                 writer.header(&directory).map_err(failed)?;
             }
             for file in std::mem::take(&mut part.files) {
-                let path = [part.prefix.as_bytes(), &file.path[..]].concat();
+                let path = [b"./", part.prefix.as_bytes(), &file.path[..]].concat();
                 let at = Timestamp { seconds: part.time, nanos: 0 };
                 let entry = |kind, mode| Entry { mode, mtime: at, ..Entry::new(kind, path.clone()) };
                 match file.mode & 0o170_000 {

@@ -174,7 +174,10 @@ async fn files(
         reader.read_to_string(&mut content).unwrap();
         let link = String::from_utf8_lossy(&entry.link).into_owned();
         let text = if entry.kind == Kind::Symlink { link } else { content };
-        found.insert(entry.name().trim_end_matches('/').to_owned(), (entry.kind, entry.mode, text));
+        found.insert(
+            entry.name().trim_start_matches("./").trim_end_matches('/').to_owned(),
+            (entry.kind, entry.mode, text),
+        );
     }
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "nothing is left");
     Ok((commit, found))

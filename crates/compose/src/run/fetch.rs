@@ -40,17 +40,73 @@ pub async fn application(client: &Client, name: &str, auth: &str, cache: &Path) 
     Ok(file)
 }
 
+/// A repository of Git in the cache, by its commit; where the path in it is. `unpack` puts an archive into a directory.
+pub async fn repository(
+    client: &Client,
+    (address, inside): (&str, &str),
+    cache: &Path,
+    unpack: &(dyn Fn(&[u8], &Path) -> std::io::Result<()> + Sync),
+) -> Result<PathBuf, Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Found {
+        commit: String,
+    }
+    let failed = |source| match unserved("a Git repository", source) {
+        Error::Engine { source, .. } => Error::engine(format!("fetch {}", shown(address)), source),
+        other => other,
+    };
+    if inside.split('/').any(|part| part == "..") {
+        return Err(Error::project(format!("{inside:?} leads out of the repository")));
+    }
+    let query = || Query::new().with("remote", address);
+    let found: Found = client.json(Call::get("/git/commit").query(query())).await.map_err(&failed)?;
+    if found.commit.len() != 40 || !found.commit.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Err(Error::project(format!("{}: the engine named no commit", shown(address))));
+    }
+    let dir = cache.join(&found.commit);
+    if !dir.is_dir() {
+        let (_, tar) = client.whole(Call::get("/git/files").query(query())).await.map_err(&failed)?;
+        place_by(&dir, |beside| {
+            unpack(&tar, beside).map_err(|source| Error::Read { path: dir.clone(), source })
+        })?;
+    }
+    let wanted = dir.join(inside);
+    // A link in the repository leads nowhere else.
+    let real = wanted.canonicalize().map_err(|source| Error::Read { path: wanted.clone(), source })?;
+    let top = dir.canonicalize().map_err(|source| Error::Read { path: dir.clone(), source })?;
+    if real.starts_with(&top) {
+        Ok(wanted)
+    } else {
+        Err(Error::project(format!("{inside:?} leads out of the repository")))
+    }
+}
+
+/// An address without a password.
+fn shown(address: &str) -> String {
+    match address.split_once("://") {
+        Some((scheme, rest)) => match rest.split_once('@') {
+            Some((user, rest)) if !user.contains('/') => format!("{scheme}://{rest}"),
+            _ => address.to_owned(),
+        },
+        None => address.to_owned(),
+    }
+}
+
 /// Writes files beside where they belong and then puts them there, whole or not at all.
 fn place(dir: &Path, files: &[File]) -> Result<(), Error> {
+    place_by(dir, |beside| artifact::write(beside, files))
+}
+
+fn place_by(dir: &Path, write: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
     let failed = |source| Error::Read { path: dir.to_owned(), source };
     let beside = dir.with_extension(format!("new-{}", std::process::id()));
-    let written =
-        std::fs::create_dir_all(&beside).map_err(failed).and_then(|()| artifact::write(&beside, files));
+    let written = std::fs::create_dir_all(&beside).map_err(failed).and_then(|()| write(&beside));
     let placed = written.and_then(|()| std::fs::rename(&beside, dir).map_err(failed));
     if placed.is_err() {
         // What could not be removed is written over by nobody: its name has a process's id.
         let _ = std::fs::remove_dir_all(&beside);
     }
     // Another one may have been faster: it has the same.
-    if dir.join("compose.yaml").is_file() { Ok(()) } else { placed }
+    if placed.is_err() && dir.is_dir() { Ok(()) } else { placed }
 }

@@ -34,6 +34,7 @@ mod exec;
 mod failpoints;
 mod full;
 mod gc;
+mod git;
 mod health;
 mod hung;
 mod leaks;
