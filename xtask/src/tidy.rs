@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each crate with those it may use (ARCHITECTURE.md, "Map").
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("failpoint", &[]),
     ("sys", &[]),
     ("oci", &[]),
