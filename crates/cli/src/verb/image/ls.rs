@@ -1,5 +1,6 @@
 //! `images`.
 
+use super::tree;
 use crate::context::{Context, print};
 use crate::failure::Outcome;
 use crate::format::list::{Listing, Row};
@@ -31,6 +32,9 @@ pub(crate) struct Options {
     /// Show ids alone
     #[arg(short = 'q', long)]
     quiet: bool,
+    /// Names of an image below each other
+    #[arg(long)]
+    tree: bool,
     #[arg(value_name = "REPOSITORY", hide = true)]
     reference: Option<String>,
 }
@@ -56,12 +60,18 @@ const WITH_DIGESTS: Listing =
 const NONE: &str = "<none>";
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    if options.tree {
+        tree::check(options.quiet, options.no_trunc, options.digests, options.format.is_some())?;
+    }
     let mut filters = crate::format::list::pairs(&options.filter)?;
     if let Some(reference) = &options.reference {
         filters.push(("reference", reference));
     }
     let query = Query::new().flag("all", options.all).filters(filters);
     let images: Vec<Summary> = context.client.json(Call::get("/images/json").query(query)).await?;
+    if options.tree {
+        return tree::run(context, &images).await;
+    }
     let id = |image: &Summary| if options.no_trunc { image.id.clone() } else { short_id(&image.id) };
     if options.quiet && options.format.is_none() {
         let mut ids: Vec<String> = Vec::new();

@@ -16,6 +16,7 @@ pub(super) mod rm;
 pub(super) mod save;
 pub(super) mod search;
 pub(super) mod tag;
+mod tree;
 
 /// The path of a call about an image. Names keep their slashes, as the engine's routes expect.
 fn path(image: &str, call: &str) -> String {
