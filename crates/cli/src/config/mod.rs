@@ -8,7 +8,7 @@ use crate::context::note;
 use crate::failure::Failure;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -192,6 +192,25 @@ pub(crate) fn all_credentials(
         }
     }
     Ok(all)
+}
+
+/// Credentials as a configuration of their own; `None` when there are none.
+pub(crate) fn as_file(all: &std::collections::BTreeMap<String, AuthConfig>) -> Option<Value> {
+    let auths: Map<_, _> = all.iter().map(|(server, auth)| (server.clone(), entry(auth))).collect();
+    (!auths.is_empty()).then(|| json!({"auths": auths}))
+}
+
+/// One server's, as Docker's client writes it: a token may stand beside a name, and by itself.
+fn entry(auth: &AuthConfig) -> Value {
+    let mut entry = Map::new();
+    if !auth.username.is_empty() || !auth.password.is_empty() {
+        let both = STANDARD.encode(format!("{}:{}", auth.username, auth.password));
+        entry.insert("auth".to_owned(), both.into());
+    }
+    if !auth.identity_token.is_empty() {
+        entry.insert("identitytoken".to_owned(), auth.identity_token.as_str().into());
+    }
+    entry.into()
 }
 
 /// The host in a server's address.

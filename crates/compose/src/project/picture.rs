@@ -15,9 +15,8 @@ const COLOURS: [&str; 8] =
     ["#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#ff9da6", "#9d755d"];
 
 /// The lines below a service's name.
-fn lines(project: &Project, name: &str, service: &Service) -> Vec<String> {
-    let built = || format!("{}-{name}", project.name);
-    let mut lines = vec![Some(service.image.clone()).filter(|image| !image.is_empty()).unwrap_or_else(built)];
+fn lines(service: &Service) -> Vec<String> {
+    let mut lines = vec![service.image.clone()];
     for port in &service.ports {
         let published = if port.published.is_empty() { "any" } else { &port.published };
         lines.push(format!("{published} → {}/{}", port.target, port.protocol));
@@ -49,7 +48,7 @@ struct Place {
     height: usize,
 }
 
-/// As an SVG document.
+/// As an SVG document; services are told apart by their `image`, also those that are built.
 pub fn svg(project: &Project) -> String {
     let levels = order::levels(project);
     let mut places: BTreeMap<&str, Place> = BTreeMap::new();
@@ -57,7 +56,7 @@ pub fn svg(project: &Project) -> String {
     for (column, level) in levels.iter().enumerate() {
         let mut y = MARGIN + 2 * LINE;
         for name in level {
-            let height = 2 * LINE + LINE * lines(project, name, &project.services[*name]).len();
+            let height = 2 * LINE + LINE * lines(&project.services[*name]).len();
             places.insert(name, Place { x: MARGIN + column * (WIDTH + GAP_X), y, height });
             y += height + GAP_Y;
         }
@@ -98,7 +97,7 @@ pub fn svg(project: &Project) -> String {
         }
     }
     for (name, service) in &project.services {
-        boxed(&mut out, project, name, service, &places[name.as_str()], &colour);
+        boxed(&mut out, name, service, &places[name.as_str()], &colour);
     }
     for (index, (network, colour)) in colour.iter().enumerate() {
         let y = bottom + LINE * index;
@@ -115,7 +114,6 @@ pub fn svg(project: &Project) -> String {
 
 fn boxed(
     out: &mut String,
-    project: &Project,
     name: &str,
     service: &Service,
     place: &Place,
@@ -131,7 +129,7 @@ fn boxed(
         y + LINE + 2,
         escaped(&cut(name, 26))
     );
-    for (index, line) in lines(project, name, service).iter().enumerate() {
+    for (index, line) in lines(service).iter().enumerate() {
         let _ = writeln!(
             out,
             "<text x=\"{}\" y=\"{}\" fill=\"#445\">{}</text>",
@@ -157,8 +155,7 @@ pub fn dot(project: &Project) -> String {
     let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let mut out = format!("digraph {} {{\n  layout=dot;\n  node [shape=box];\n", quoted(&project.name));
     for (name, service) in &project.services {
-        let label =
-            std::iter::once(name.clone()).chain(lines(project, name, service)).collect::<Vec<_>>().join("\n");
+        let label = std::iter::once(name.clone()).chain(lines(service)).collect::<Vec<_>>().join("\n");
         let _ = writeln!(out, "  {} [label={}];", quoted(name), quoted(&label).replace('\n', "\\n"));
         for needed in service.depends_on.keys() {
             let _ = writeln!(out, "  {} -> {};", quoted(name), quoted(needed));

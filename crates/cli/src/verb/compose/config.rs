@@ -245,22 +245,22 @@ fn written(raw: &tree::Tree, options: &Options) -> Outcome {
         Some(tree::Tree::Map(entries)) => entries.iter().map(|(key, _)| key.clone()).collect(),
         _ => Vec::new(),
     };
-    let mut names: Vec<String> = match () {
-        () if options.services => keys("services"),
-        () if options.volumes => keys("volumes"),
-        () if options.networks => keys("networks"),
-        () if options.images => {
-            let image = |name: &String| match raw.get("services")?.get(name)?.get("image")? {
-                tree::Tree::Text(image) => Some(image.clone()),
-                _ => None,
-            };
-            keys("services").iter().filter_map(image).collect()
-        }
-        () => {
-            let is_json = options.format.as_deref() == Some("json");
-            let text = if is_json { json::pretty(raw) } else { yaml::text(raw) };
-            return put(text, options);
-        }
+    let mut names: Vec<String> = if options.services {
+        keys("services")
+    } else if options.volumes {
+        keys("volumes")
+    } else if options.networks {
+        keys("networks")
+    } else if options.images {
+        let image = |name: &String| match raw.get("services")?.get(name)?.get("image")? {
+            tree::Tree::Text(image) => Some(image.clone()),
+            _ => None,
+        };
+        keys("services").iter().filter_map(image).collect()
+    } else {
+        let is_json = options.format.as_deref() == Some("json");
+        let text = if is_json { json::pretty(raw) } else { yaml::text(raw) };
+        return put(text, options);
     };
     names.sort();
     names.into_iter().try_for_each(line)?;

@@ -2,11 +2,9 @@
 
 use crate::archive::context::{Context as BuildContext, Dockerfile as Source};
 use crate::archive::upload;
-use crate::config::{ConfigFile, all_credentials, encode, registry_auth};
+use crate::config::{ConfigFile, all_credentials, as_file, encode, registry_auth};
 use crate::context::Context;
 use crate::failure::Failure;
-use base64::Engine;
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 use wharf_compose::Error;
 use wharf_compose::run::{Dockerfile, Outside};
@@ -48,20 +46,8 @@ impl Machine {
     /// All credentials, as a client's configuration has them.
     pub(crate) fn credentials(&self) -> Result<String, Error> {
         let all = all_credentials(&self.config).map_err(failed)?;
-        let auths: serde_json::Map<String, Value> = all
-            .into_iter()
-            .map(|(server, auth)| {
-                let both = base64::engine::general_purpose::STANDARD
-                    .encode(format!("{}:{}", auth.username, auth.password));
-                let entry = match auth.identity_token.as_str() {
-                    "" => serde_json::json!({"auth": both}),
-                    token => serde_json::json!({"identitytoken": token}),
-                };
-                (server, entry)
-            })
-            .collect();
-        serde_json::to_string_pretty(&serde_json::json!({"auths": auths}))
-            .map_err(|error| Error::project(error.to_string()))
+        let file = as_file(&all).unwrap_or_else(|| serde_json::json!({"auths": {}}));
+        serde_json::to_string_pretty(&file).map_err(|error| Error::project(error.to_string()))
     }
 }
 

@@ -19,9 +19,13 @@ pub(crate) struct Options {
 #[allow(clippy::unused_async)] // Every verb is.
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     let work = Work::load(context)?;
+    let mut project = work.loaded.project.clone();
+    for (name, service) in &mut project.services {
+        service.image = work.loaded.image_of(name, service);
+    }
     let text = match options.format.as_str() {
-        "svg" => picture::svg(&work.loaded.project),
-        "dot" => picture::dot(&work.loaded.project),
+        "svg" => picture::svg(&project),
+        "dot" => picture::dot(&project),
         other => return Err(Failure::new(format!("unsupported format {other:?}: svg or dot"))),
     };
     match &options.output {

@@ -1,16 +1,12 @@
 //! `--use-api-socket`: the engine's socket in the container, with the user's credentials for registries.
 
 use super::path;
-use crate::config::all_credentials;
+use crate::config::{all_credentials, as_file};
 use crate::context::Context;
 use crate::failure::Failure;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
 use wharf_docker_api::client::{Body, Call, Query};
 use wharf_docker_api::types::container::CreateRequest;
 use wharf_docker_api::types::host_config::{BindOptions, Mount};
-use wharf_docker_api::types::system::AuthConfig;
 
 /// Where clients look for it.
 const SOCKET: &str = "/var/run/docker.sock";
@@ -28,25 +24,11 @@ pub(super) fn add(context: &Context, request: &mut CreateRequest) -> Result<Opti
     });
     let env = request.config.env.get_or_insert_default();
     let of_user = env.iter().any(|entry| entry.split('=').next() == Some(VARIABLE));
-    let all = all_credentials(&context.config()?)?;
-    if of_user || all.is_empty() {
+    let Some(file) = as_file(&all_credentials(&context.config()?)?).filter(|_| !of_user) else {
         return Ok(None);
-    }
+    };
     env.push(format!("{VARIABLE}=/{DIRECTORY}"));
-    let auths: serde_json::Map<_, _> =
-        all.iter().map(|(server, auth)| (server.clone(), entry(auth))).collect();
-    serde_json::to_vec_pretty(&json!({"auths": auths}))
-        .map(Some)
-        .map_err(|e| Failure::new(format!("encode credentials: {e}")))
-}
-
-/// Credentials as the file has them.
-fn entry(auth: &AuthConfig) -> serde_json::Value {
-    let mut entry = json!({"auth": STANDARD.encode(format!("{}:{}", auth.username, auth.password))});
-    if !auth.identity_token.is_empty() {
-        entry["identitytoken"] = auth.identity_token.as_str().into();
-    }
-    entry
+    serde_json::to_vec_pretty(&file).map(Some).map_err(|e| Failure::new(format!("encode credentials: {e}")))
 }
 
 /// Brings the configuration into a container that was created, readable by its root alone.
