@@ -112,13 +112,7 @@ pub fn svg(project: &Project) -> String {
     out + "</svg>\n"
 }
 
-fn boxed(
-    out: &mut String,
-    name: &str,
-    service: &Service,
-    place: &Place,
-    colour: &BTreeMap<&str, &str>,
-) {
+fn boxed(out: &mut String, name: &str, service: &Service, place: &Place, colour: &BTreeMap<&str, &str>) {
     let Place { x, y, height } = place;
     // Writing to a string does not fail.
     let _ = writeln!(

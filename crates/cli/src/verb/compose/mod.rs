@@ -33,6 +33,7 @@ pub(crate) mod rm;
 pub(crate) mod run;
 pub(crate) mod scale;
 mod screen;
+mod secrets;
 pub(crate) mod start;
 pub(crate) mod stats;
 pub(crate) mod stop;

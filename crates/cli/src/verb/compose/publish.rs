@@ -1,5 +1,6 @@
 //! `compose publish`.
 
+use super::secrets::Scanner;
 use super::work::Work;
 use crate::context::Context;
 use crate::failure::{Failure, Outcome};
@@ -148,58 +149,18 @@ fn questions(loaded: &Loaded, with_env: bool) -> Vec<String> {
     questions
 }
 
-/// Beginnings of words that are keys of well-known services, and what they are.
-const KEYS: [(&str, &str); 7] = [
-    ("AKIA", "AWS access key"),
-    ("ghp_", "GitHub token"),
-    ("github_pat_", "GitHub token"),
-    ("glpat-", "GitLab token"),
-    ("xoxb-", "Slack token"),
-    ("eyJhbGciOi", "JSON web token"),
-    ("-----BEGIN ", "private key"),
-];
-/// What a key has after its beginning, at least.
-const KEY_CHARS: usize = 12;
-
 /// Lines of the files that have what looks like a key.
 fn secrets(loaded: &Loaded) -> Vec<String> {
     let env = loaded.project.services.values().flat_map(|service| &service.env_file);
     let files = loaded.files.iter().cloned().chain(env.map(|file| loaded.dir.join(&file.path)));
-    let mut found = Vec::new();
+    let (scanner, mut found) = (Scanner::new(), Vec::new());
     for path in files {
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
         for (at, line) in text.lines().enumerate() {
-            if let Some(what) = key(line) {
+            if let Some(what) = scanner.kind(line) {
                 found.push(format!("{what}: {}:{}", path.display(), at + 1));
             }
         }
     }
     found
-}
-
-fn key(line: &str) -> Option<&'static str> {
-    KEYS.iter().find_map(|(begins, what)| {
-        let after = &line[line.find(begins)? + begins.len()..];
-        let is_key = match *begins {
-            "-----BEGIN " => after.contains("PRIVATE KEY-----"),
-            _ => {
-                after.chars().take_while(|c| c.is_ascii_alphanumeric() || "_-.".contains(*c)).count()
-                    >= KEY_CHARS
-            }
-        };
-        is_key.then_some(*what)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::key;
-
-    #[test]
-    fn keys_are_seen() {
-        assert_eq!(key("A: AKIAIOSFODNN7EXAMPLE"), Some("AWS access key"));
-        assert_eq!(key("-----BEGIN EC PRIVATE KEY-----"), Some("private key"));
-        assert_eq!(key("-----BEGIN CERTIFICATE-----"), None);
-        assert_eq!(key("image: ghp_x"), None);
-    }
 }
