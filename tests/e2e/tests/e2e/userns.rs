@@ -1,5 +1,6 @@
 //! Containers in user namespaces: what root inside is outside, and that everything works all the same.
 
+use crate::compose::{Client, Project};
 use std::os::unix::fs::MetadataExt;
 use wharf_e2e::Engine;
 
@@ -205,4 +206,29 @@ fn setgroups_gives_no_right_of_the_host() {
     let bind = format!("{}:/closed", host.display());
     let script = "cat /closed 2>/dev/null || echo no; id -G";
     assert_eq!(sh(&e, &["-v", &bind, "--group-add", "0", "-u", "5:5"], script), "no\n5 0");
+}
+
+#[test]
+fn mounts_of_builds_and_secrets_of_projects_have_their_owners() {
+    let Some((e, _ids)) = start() else { return };
+    let directory = e.path("built");
+    std::fs::create_dir_all(directory.join("sub")).unwrap();
+    std::fs::write(directory.join("sub/file"), "seen\n").unwrap();
+    let dockerfile = "FROM busybox\n\
+        RUN --mount=type=cache,target=/c,uid=7,gid=8,mode=0750 --mount=source=sub,target=/s,rw --mount=type=tmpfs,target=/t \
+            (stat -c '%u:%g %a' /c; stat -c '%u' /s/file /t; cat /s/file; touch /c/made /s/made /t/made; stat -c '%u' /c/made) > /seen\n\
+        RUN --mount=type=cache,target=/c,uid=7,gid=8,mode=0750 stat -c '%u' /c/made >> /seen\n";
+    std::fs::write(directory.join("Dockerfile"), dockerfile).unwrap();
+    let built = e.run(&["build", "-t", "mounted", &directory.display().to_string()]);
+    let seen = e.run(&["run", "--rm", "mounted", "cat", "/seen"]);
+    let expected = "7:8 750\n0\n0\nseen\n0\n0";
+    assert_eq!(seen.out.trim_end(), expected, "{}{}{}", built.out, built.err, seen.err);
+    let file = "services:\n  web:\n    image: busybox\n    command: stat -c '%u:%g %a' /run/secrets/s /c\n    \
+                secrets: [{source: s, uid: '7', gid: '8', mode: 0440}]\n    configs: [{source: c, target: /c, uid: '9', mode: 0400}]\n\
+                secrets: {s: {environment: S}}\nconfigs: {c: {content: text}}\n";
+    let project = Project::new(&e, "owners", file);
+    let mut command = project.command(Client::Ours).unwrap();
+    let done = wharf_e2e::run_limited(command.env("S", "hidden").args(["up", "--no-log-prefix"]), "");
+    assert!(done.out.contains("7:8 440") && done.out.contains("9:0 400"), "{}{}", done.out, done.err);
+    project.ours(&["down"]).ok();
 }
