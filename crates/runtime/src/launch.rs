@@ -96,6 +96,7 @@ pub fn start(
     joining: Joining<'_>,
     ahead: Option<Ahead>,
 ) -> Result<Child> {
+    init::labels::check(plan.spec)?;
     let mut flags = clone_flags(plan.spec)?;
     let linux = plan.spec.linux.as_ref();
     let with_users = linux.is_some_and(|l| l.namespaces.iter().any(|n| n.kind == NamespaceKind::User));

@@ -1,7 +1,7 @@
 //! A further process in a running container: `exec`.
 
 use crate::error::{Doing, Error, Result};
-use crate::init::{self, Message, console, identity, streams};
+use crate::init::{self, Message, console, identity, labels, streams};
 use crate::launch;
 use crate::userns::{self, Namespace};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -146,15 +146,27 @@ fn intermediate(
     into: Option<OwnedFd>,
     sync: OwnedFd,
 ) -> ! {
-    let prepared = init::hide().and_then(|()| users.as_ref().map_or(Ok(()), |users| go_before(&plan, users)));
-    if let Err(e) = prepared {
-        let told = init::tell(sync.as_fd(), &Message::Failed(e.cut()), &[]);
-        process::exit_now(i32::from(told.is_err()))
-    }
+    let prepared = init::hide()
+        .and_then(|()| users.as_ref().map_or(Ok(()), |users| go_before(&plan, users)))
+        // The container's own may show anything.
+        .and_then(|()| labels::procfs_for(plan.process));
+    let procfs = match prepared {
+        Ok(procfs) => procfs,
+        Err(e) => {
+            let told = init::tell(sync.as_fd(), &Message::Failed(e.cut()), &[]);
+            process::exit_now(i32::from(told.is_err()))
+        }
+    };
     let users = users.map_or(0, |_| flag::NEWUSER);
     let all =
         users | flag::NEWNS | flag::NEWUTS | flag::NEWIPC | flag::NEWPID | flag::NEWNET | flag::NEWCGROUP;
-    let keep = files.iter().chain(&into).map(AsFd::as_fd).chain([plan.container]).chain(plan.kept(&sync));
+    let keep = files
+        .iter()
+        .chain(&into)
+        .chain(&procfs)
+        .map(AsFd::as_fd)
+        .chain([plan.container])
+        .chain(plan.kept(&sync));
     let cloned = process::close_others(&keep.collect::<Vec<_>>(), plan.preserve_fds)
         .and_then(|()| init::join_cgroup(files).map_err(std::io::Error::from))
         .and_then(|()| process::setns(plan.container, all))
@@ -162,7 +174,7 @@ fn intermediate(
     match cloned {
         Ok(Cloned::Child) => {
             drop(into);
-            let error = match become_program(plan, users != 0, &sync) {
+            let error = match become_program(plan, users != 0, procfs, &sync) {
                 Err(e) => e,
                 Ok(never) => match never {},
             };
@@ -189,12 +201,17 @@ fn go_before(plan: &Plan<'_>, users: &Namespace) -> Result<()> {
     userns::raise_ceilings(plan.process)
 }
 
-fn become_program(plan: Plan<'_>, in_users: bool, sync: &OwnedFd) -> Result<std::convert::Infallible> {
+fn become_program(
+    plan: Plan<'_>,
+    in_users: bool,
+    procfs: Option<OwnedFd>,
+    sync: &OwnedFd,
+) -> Result<std::convert::Infallible> {
     if in_users {
         process::become_namespace_root().doing("become root of the user namespace")?;
     }
-    process::close_others(&plan.kept(sync).collect::<Vec<_>>(), plan.preserve_fds)
-        .doing("close descriptors")?;
+    let kept = plan.kept(sync).chain(procfs.iter().map(AsFd::as_fd));
+    process::close_others(&kept.collect::<Vec<_>>(), plan.preserve_fds).doing("close descriptors")?;
     process::default_signals();
     rustix::process::setsid().doing("start a session")?;
     if plan.process.terminal {
@@ -207,6 +224,9 @@ fn become_program(plan: Plan<'_>, in_users: bool, sync: &OwnedFd) -> Result<std:
         }
     }
     streams::settle(plan.process)?;
+    if let Some(procfs) = procfs {
+        labels::take_on(plan.process, |path| labels::open(procfs.as_fd(), path))?;
+    }
     identity::join_keyring()?;
     let program = identity::take_on(plan.process, plan.seccomp.as_ref())?;
     process::close_on_exec_from(3 + plan.preserve_fds).doing("close descriptors")?;

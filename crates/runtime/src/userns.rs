@@ -9,7 +9,7 @@
 use crate::error::{Doing, Error, Result};
 use crate::init::images::Images;
 use crate::init::{self, Plan};
-use crate::init::{mounts, options, overlay, rootfs};
+use crate::init::{labels, mounts, options, overlay, rootfs};
 use crate::launch;
 use crate::protocol::Rootfs;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -192,7 +192,7 @@ impl Prepared {
         Ok(Self {
             root: make_root(plan, namespace)?,
             cgroups: view.collect::<Result<_>>()?,
-            devices: make_devices(devices, namespace)?,
+            devices: make_devices(devices, namespace, plan.mount_label())?,
             mounts,
         })
     }
@@ -205,7 +205,8 @@ fn make_root(plan: &Plan<'_>, namespace: &Namespace) -> Result<OwnedFd> {
             mounts::bind(path, true).doing(format_args!("bind the root {}", path.display()))
         }
         Rootfs::Overlay { lower, upper, work } => {
-            overlay::mount_mapped(plan.mount_point, lower, Some((upper, work)), &plan.images, namespace)
+            let (point, paths) = (plan.mount_point, Some((upper.as_path(), work.as_path())));
+            overlay::mount_mapped(point, lower, paths, &plan.images, namespace, plan.mount_label())
         }
     }
 }
@@ -224,7 +225,7 @@ fn prepare_mount(
     }
     if !parsed.layers.is_empty() {
         let ids = parsed.idmap.is_some().then_some(namespace);
-        return overlay::image(plan.mount_point, &parsed, &plan.images, ids).map(Some);
+        return overlay::image(plan.mount_point, &parsed, &plan.images, ids, plan.mount_label()).map(Some);
     }
     let creates_cgroup = init::creates(plan.spec, NamespaceKind::Cgroup);
     match mount.kind.as_str() {
@@ -235,6 +236,7 @@ fn prepare_mount(
         "tmpfs" if mount.destination == "/dev" => {
             let owner = [format!("uid={}", namespace.root.0), format!("gid={}", namespace.root.1)];
             let data = [parsed.data.as_slice(), &owner].concat();
+            let data = labels::of_mount("tmpfs", &data, plan.mount_label());
             let made = mounts::file_system("tmpfs", "tmpfs", &data, parsed.set)?;
             namespace.as_its_root_on_files(|| rootfs::furnish_devices(made.as_fd()))??;
             Ok(Some(made))
@@ -244,12 +246,13 @@ fn prepare_mount(
 }
 
 /// Device nodes on a file system that is mounted nowhere, each to be mounted by itself: a user namespace makes none.
-fn make_devices(devices: &[Device], namespace: &Namespace) -> Result<Vec<OwnedFd>> {
+fn make_devices(devices: &[Device], namespace: &Namespace, label: &str) -> Result<Vec<OwnedFd>> {
     if devices.is_empty() {
         return Ok(Vec::new());
     }
     // One inode each, and the directory.
     let data = [format!("nr_inodes={}", devices.len() + 1), "mode=700".to_owned()];
+    let data = labels::of_mount("tmpfs", &data, label);
     let all = mounts::file_system("tmpfs", "tmpfs", &data, attr::NOSUID | attr::NOEXEC)?;
     let old = rustix::process::umask(Mode::empty());
     let make = |(index, device): (usize, &Device)| {
@@ -403,7 +406,14 @@ fn probe_apart(proof: &SingleThreaded, namespace: &Namespace, made: &[std::path:
                 .and_then(|()| mounts::isolate(mounts::root_propagation("slave")?))
                 .and_then(|()| {
                     let lower = std::slice::from_ref(lower);
-                    overlay::mount_mapped(point, lower, Some((upper, work)), &Images::default(), namespace)
+                    overlay::mount_mapped(
+                        point,
+                        lower,
+                        Some((upper, work)),
+                        &Images::default(),
+                        namespace,
+                        "",
+                    )
                 });
             let message = tried.map_or_else(|e| init::Message::Failed(e.cut()), |_| init::Message::Ready);
             let told = init::tell(theirs.as_fd(), &message, &[]);

@@ -5,6 +5,7 @@ mod copy_up;
 mod guard;
 pub mod identity;
 pub mod images;
+pub mod labels;
 pub mod lookup;
 pub mod membership;
 pub mod mounts;
@@ -118,6 +119,11 @@ pub struct Plan<'a> {
 }
 
 impl Plan<'_> {
+    /// The SELinux label of the container's mounts; empty for none.
+    pub(crate) fn mount_label(&self) -> &str {
+        self.spec.linux.as_ref().map_or("", |l| l.mount_label.as_str())
+    }
+
     /// All that init needs open.
     fn descriptors<'a>(&'a self, sync: &'a OwnedFd) -> Vec<BorrowedFd<'a>> {
         let gate = match &self.gate {
@@ -195,6 +201,7 @@ fn prepare_and_exec(mut plan: Plan<'_>, report: &mut OwnedFd) -> Result<std::con
         identity::write_oom_score(&built, process.oom_score_adj)?;
     }
     run_hooks(&plan, report)?;
+    labels::take_on(process, |path| built.open_attribute(path))?;
     rootfs::restrict(&built, linux)?;
     rootfs::enter(&plan, built)?;
     failpoint!("init.root-entered");

@@ -32,23 +32,30 @@ fn takes_lowerdir_plus() -> bool {
         && fsconfig_set_string(&fs, "lowerdir+", "/").is_ok()
 }
 
-/// The overlay, detached. `point` is a directory that may be mounted on for a moment.
+/// The overlay, detached. `point` is a directory that may be mounted on for a moment; `label` is what SELinux knows all
+/// its files by, or empty.
 pub(super) fn mount(
     point: &Path,
     lower: &[PathBuf],
     upper: Option<(&Path, &Path)>,
     images: &Images,
+    label: &str,
 ) -> Result<OwnedFd> {
     let (attached, lower) = Attached::new(point, lower, images, None)?;
-    let made = of_directories(point, &lower, upper)?;
+    let made = of_directories(point, &lower, upper, label)?;
     attached.release()?;
     Ok(made)
 }
 
-fn of_directories(point: &Path, lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd> {
+fn of_directories(
+    point: &Path,
+    lower: &[PathBuf],
+    upper: Option<(&Path, &Path)>,
+    label: &str,
+) -> Result<OwnedFd> {
     if *TAKES_LOWERDIR_PLUS.get_or_init(takes_lowerdir_plus) {
         let at = upper.map_or(Path::new("layers"), |(upper, _)| upper);
-        return modern(lower, upper).doing(format_args!("mount the overlay at {}", at.display()));
+        return modern(lower, upper, label).doing(format_args!("mount the overlay at {}", at.display()));
     }
     let base = common_directory(directories(lower).chain(both(upper)));
     let short = |path: &Path| path.strip_prefix(&base).unwrap_or(path).to_owned();
@@ -56,7 +63,7 @@ fn of_directories(point: &Path, lower: &[PathBuf], upper: Option<(&Path, &Path)>
     rustix::process::chdir(&base).doing("mount the overlay")?;
     let upper = upper.map(|(upper, work)| (short(upper), short(work)));
     let upper = upper.as_ref().map(|(upper, work)| (upper.as_path(), work.as_path()));
-    let made = legacy(point, &lower, upper);
+    let made = legacy(point, &lower, upper, label);
     rustix::process::chdir("/").doing("mount the overlay")?;
     made
 }
@@ -70,9 +77,10 @@ pub(crate) fn mount_mapped(
     upper: Option<(&Path, &Path)>,
     images: &Images,
     namespace: &Namespace,
+    label: &str,
 ) -> Result<OwnedFd> {
     let (attached, lower) = Attached::new(point, lower, images, Some(namespace))?;
-    let made = of_mapped_directories(point, &lower, upper, namespace)?;
+    let made = of_mapped_directories(point, &lower, upper, namespace, label)?;
     attached.release()?;
     Ok(made)
 }
@@ -82,6 +90,7 @@ fn of_mapped_directories(
     lower: &[PathBuf],
     upper: Option<(&Path, &Path)>,
     namespace: &Namespace,
+    label: &str,
 ) -> Result<OwnedFd> {
     let what = "mount the overlay with ids mapped";
     let base = common_directory(directories(lower).chain(both(upper)));
@@ -96,9 +105,9 @@ fn of_mapped_directories(
     let upper = upper.as_ref().map(|(upper, work)| (upper.as_path(), work.as_path()));
     let made = namespace.as_its_root_on_files(|| {
         if *TAKES_LOWERDIR_PLUS.get_or_init(takes_lowerdir_plus) {
-            modern(&lower, upper).doing(what)
+            modern(&lower, upper, label).doing(what)
         } else {
-            legacy(point, &lower, upper)
+            legacy(point, &lower, upper, label)
         }
     })?;
     rustix::process::chdir("/").doing(what)?;
@@ -115,7 +124,7 @@ pub(super) fn unmappable(base: &Path, error: &std::io::Error) -> Error {
 }
 
 /// With `lowerdir+`, which has no limit on the length of all paths together.
-fn modern(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> rustix::io::Result<OwnedFd> {
+fn modern(lower: &[PathBuf], upper: Option<(&Path, &Path)>, label: &str) -> rustix::io::Result<OwnedFd> {
     use rustix::mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
     };
@@ -131,17 +140,22 @@ fn modern(lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> rustix::io::Resul
         fsconfig_set_string(&fs, "upperdir", upper)?;
         fsconfig_set_string(&fs, "workdir", work)?;
     }
+    if !label.is_empty() {
+        fsconfig_set_string(&fs, "context", label)?;
+    }
     fsconfig_create(&fs)?;
     fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
 /// With mount(2), whose options fit one page: paths are given relative to the working directory.
-fn legacy(point: &Path, lower: &[PathBuf], upper: Option<(&Path, &Path)>) -> Result<OwnedFd> {
+fn legacy(point: &Path, lower: &[PathBuf], upper: Option<(&Path, &Path)>, label: &str) -> Result<OwnedFd> {
     let lower: Vec<String> = lower.iter().map(|p| p.display().to_string()).collect();
     let options: String = OPTIONS.iter().map(|(option, value)| format!(",{option}={value}")).collect();
     let writable =
         upper.map(|(upper, work)| format!(",upperdir={},workdir={}", upper.display(), work.display()));
-    let data = format!("lowerdir={}{}{options}", lower.join(":"), writable.unwrap_or_default());
+    // In quotes: it may have commas.
+    let context = if label.is_empty() { String::new() } else { format!(",context=\"{label}\"") };
+    let data = format!("lowerdir={}{}{options}{context}", lower.join(":"), writable.unwrap_or_default());
     let what = "mount the overlay";
     if data.len() >= 4096 {
         return Err(Error::setup(format!(
@@ -172,10 +186,11 @@ pub(crate) fn image(
     parsed: &Options,
     images: &Images,
     namespace: Option<&Namespace>,
+    label: &str,
 ) -> Result<OwnedFd> {
     let what = "mount an image";
     let made = match (parsed.layers.as_slice(), namespace) {
-        // An overlay wants two layers at least.
+        // An overlay wants two layers at least. A mount that others share gets no label of its own.
         ([layer], _) => {
             let made = match is_image(layer) {
                 true => images.mount(layer)?,
@@ -186,8 +201,8 @@ pub(crate) fn image(
             }
             made
         }
-        (layers, Some(namespace)) => mount_mapped(point, layers, None, images, namespace)?,
-        (layers, None) => mount(point, layers, None, images)?,
+        (layers, Some(namespace)) => mount_mapped(point, layers, None, images, namespace, label)?,
+        (layers, None) => mount(point, layers, None, images, label)?,
     };
     let Some(subpath) = &parsed.subpath else { return Ok(made) };
     // A part can only be taken of what is attached.

@@ -6,7 +6,7 @@
 use super::membership::Entrance;
 use super::mounts::{self, Place, attach, open_in, open_place};
 use super::stock::Stock;
-use super::{Plan, guard, null, options, overlay};
+use super::{Plan, guard, labels, null, options, overlay};
 use crate::error::{Doing, Error, Result};
 use crate::protocol::Rootfs;
 use crate::sysctl::Sysctl;
@@ -32,8 +32,20 @@ pub struct Built {
 impl Built {
     /// Opens a file of the container's procfs; links are not followed.
     pub fn open_proc(&self, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        self.on_proc(|proc| rustix::fs::openat(proc, path, flags | OFlags::CLOEXEC, Mode::empty()))
+    }
+
+    /// Opens an attribute of this thread for security modules, on the container's procfs itself.
+    pub fn open_attribute(&self, path: &str) -> rustix::io::Result<OwnedFd> {
+        self.on_proc(|proc| labels::open(proc, path))
+    }
+
+    fn on_proc<T>(
+        &self,
+        open: impl FnOnce(BorrowedFd<'_>) -> rustix::io::Result<T>,
+    ) -> rustix::io::Result<T> {
         match &self.proc {
-            Some(proc) => rustix::fs::openat(proc, path, flags | OFlags::CLOEXEC, Mode::empty()),
+            Some(proc) => open(proc.as_fd()),
             // A container without a proc mount still shares the kernel's: a detached one serves.
             None => {
                 let fs = rustix::mount::fsopen("proc", rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -41,7 +53,7 @@ impl Built {
                 let flags_none = rustix::mount::MountAttrFlags::empty();
                 let proc =
                     rustix::mount::fsmount(&fs, rustix::mount::FsMountFlags::FSMOUNT_CLOEXEC, flags_none)?;
-                rustix::fs::openat(&proc, path, flags | OFlags::CLOEXEC, Mode::empty())
+                open(proc.as_fd())
             }
         }
     }
@@ -65,6 +77,8 @@ pub(super) fn build(plan: &Plan<'_>, mut stock: Stock, entrance: &mut Entrance<'
                 prepared.mounts.get(&index).map(|fd| fd.try_clone()).transpose().doing("take a mount")?
             }
             None if mount.destination == "/dev" && !devices.is_empty() => None,
+            // What was made ahead has no label.
+            None if !plan.mount_label().is_empty() => None,
             None => stock.take(mount),
         };
         furnished |= mount.destination == "/dev" && ready.is_some();
@@ -104,7 +118,8 @@ fn mount_root(plan: &Plan<'_>) -> Result<OwnedFd> {
             mounts::bind(path, true).doing(format_args!("bind the root {}", path.display()))?
         }
         (None, Rootfs::Overlay { lower, upper, work }) => {
-            overlay::mount(plan.mount_point, lower, Some((upper, work)), &plan.images)?
+            let paths = Some((upper.as_path(), work.as_path()));
+            overlay::mount(plan.mount_point, lower, paths, &plan.images, plan.mount_label())?
         }
     };
     let place = rustix::fs::open(plan.mount_point, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
@@ -127,7 +142,7 @@ fn make_mount(plan: &Plan<'_>, built: &mut Built, index: usize, ready: Option<Ow
     if !parsed.layers.is_empty() {
         let made = match ready {
             Some(made) => made,
-            None => overlay::image(plan.mount_point, &parsed, &plan.images, None)?,
+            None => overlay::image(plan.mount_point, &parsed, &plan.images, None, plan.mount_label())?,
         };
         return attach_bind(built, mount, &parsed, &made);
     }
@@ -159,8 +174,14 @@ fn make_mount(plan: &Plan<'_>, built: &mut Built, index: usize, ready: Option<Ow
             let first = if copied.is_some() { parsed.set & !attr::RDONLY } else { parsed.set };
             let made = match ready {
                 Some(made) => made,
-                None => mounts::file_system(kind, source, &parsed.data, first)?,
+                None => {
+                    let data = labels::of_mount(kind, &parsed.data, plan.mount_label());
+                    mounts::file_system(kind, source, &data, first)?
+                }
             };
+            if kind == "mqueue" && !plan.mount_label().is_empty() {
+                labels::of_root(made.as_fd(), plan.mount_label())?;
+            }
             guard::check(built.root.as_fd(), place.as_fd(), made.as_fd(), &mount.destination)?;
             attach(made.as_fd(), place.as_fd()).doing("attach")?;
             if let Some(from) = copied {
@@ -210,7 +231,7 @@ fn attach_devices(built: &Built, devices: &[Device], nodes: &[OwnedFd]) -> Resul
 
 /// `/sys/fs/cgroup` of version 1: a tmpfs with the container's own directory of every hierarchy.
 fn cgroup_v1(plan: &Plan<'_>, place: OwnedFd, parsed: &options::Options) -> Result<()> {
-    let data = ["mode=755".to_owned()];
+    let data = labels::of_mount("tmpfs", &["mode=755".to_owned()], plan.mount_label());
     let base = mounts::file_system("tmpfs", "tmpfs", &data, parsed.set & !attr::RDONLY)?;
     attach(base.as_fd(), place.as_fd()).doing("attach")?;
     for (index, (name, directory)) in plan.cgroup_view.iter().enumerate() {
@@ -385,6 +406,7 @@ pub fn restrict(built: &Built, linux: &Linux) -> Result<()> {
         let Some(at) = existing(built, path).doing(what())? else { continue };
         if mounts::is_directory(at.as_fd()).doing(what())? {
             let data = ["size=0".to_owned(), "nr_inodes=2".to_owned()];
+            let data = labels::of_mount("tmpfs", &data, &linux.mount_label);
             let made = mounts::file_system("tmpfs", "tmpfs", &data, attr::RDONLY)?;
             attach(made.as_fd(), at.as_fd()).doing(what())?;
         } else {

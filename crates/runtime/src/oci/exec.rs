@@ -38,6 +38,12 @@ pub(super) struct ExecArgs {
     /// File that the process id is written to
     #[arg(long)]
     pid_file: Option<PathBuf>,
+    /// AppArmor profile of the process, in place of the container's
+    #[arg(long, value_name = "PROFILE")]
+    apparmor: Option<String>,
+    /// SELinux label of the process, in place of the container's
+    #[arg(long, value_name = "LABEL")]
+    process_label: Option<String>,
     /// Descriptors from 3 on that the program inherits
     #[arg(long, default_value_t = 0)]
     preserve_fds: u32,
@@ -94,6 +100,12 @@ fn process_of(args: &ExecArgs, spec: &Spec) -> Result<Process> {
     process.env.extend(args.env.iter().cloned());
     if let Some(cwd) = &args.cwd {
         process.cwd.clone_from(cwd);
+    }
+    if let Some(profile) = &args.apparmor {
+        process.apparmor_profile.clone_from(profile);
+    }
+    if let Some(label) = &args.process_label {
+        process.selinux_label.clone_from(label);
     }
     if let Some(user) = &args.user {
         let (uid, gid) = user.split_once(':').unwrap_or((user, ""));
