@@ -102,7 +102,7 @@ pub(crate) fn spec(request: CreateRequest, about: &About) -> ApiResult<Container
     }
     (spec.devices, spec.device_rules) = devices::of(&host.resources)?;
     spec.device_names = devices::names(&host.resources, &about.cdi_spec_dirs)?;
-    security::options(&mut spec, &host)?;
+    security::options(&mut spec, &host, about.labels_containers)?;
     match &spec.network {
         NetworkMode::Bridge => spec.links = links(host.links.as_deref())?,
         // Elsewhere they come with the endpoint.

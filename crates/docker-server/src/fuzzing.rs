@@ -18,6 +18,7 @@ pub fn create(body: &[u8]) {
         log: wharf_model::container::LogSpec::default(),
         remaps_users: false,
         cdi_spec_dirs: Vec::new(),
+        labels_containers: true,
     };
     if let Ok(spec) = convert::spec(request, &about) {
         let _ = wharf_model::container::validate(&spec);

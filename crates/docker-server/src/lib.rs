@@ -94,4 +94,6 @@ pub struct About {
     pub remaps_users: bool,
     /// Where devices are described that are asked for by name, the later one wins.
     pub cdi_spec_dirs: Vec<PathBuf>,
+    /// Containers have SELinux labels.
+    pub labels_containers: bool,
 }

@@ -16,6 +16,8 @@ use wharf_docker_api::types::system::{
 };
 use wharf_engine::clock::{now_ns, rfc3339};
 use wharf_engine::containers::spec::cdi;
+use wharf_engine::security::Modules;
+use wharf_engine::security::selinux::Selinux;
 use wharf_model::state::Status;
 
 pub(crate) async fn ping() -> Response {
@@ -70,7 +72,10 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
     let registries = api.images.client().settings();
     let proxy = |proxy: &Option<Proxy>| proxy.as_ref().map(Proxy::shown).unwrap_or_default();
     let names = |list: &[&str]| Some(list.iter().map(ToString::to_string).collect());
-    let (devices, warnings) = devices(&api).await?;
+    let (devices, mut warnings) = devices(&api).await?;
+    let modules = api.containers.security();
+    warnings.extend(modules.apparmor.warning());
+    warnings.extend(modules.selinux.as_ref().and_then(Selinux::warning));
     let info = Info {
         id: api.about.id.clone(),
         containers: statuses.len() as i64,
@@ -122,7 +127,7 @@ pub(crate) async fn info(State(api): State<Api>) -> ApiResult {
         default_runtime: "wharf".to_owned(),
         live_restore_enabled: true,
         init_binary: "wharf".to_owned(),
-        security_options: security_options(api.about.remaps_users),
+        security_options: security_options(modules, api.about.remaps_users),
         cdi_spec_dirs: api.about.cdi_spec_dirs.iter().map(|d| d.display().to_string()).collect(),
         discovered_devices: devices,
         warnings: Some(warnings).filter(|warnings| !warnings.is_empty()),
@@ -174,10 +179,14 @@ fn mirrors(settings: &Settings, registry: &str) -> Vec<String> {
     settings.mirrors.get(registry).into_iter().flatten().map(|mirror| format!("{}/", mirror.url())).collect()
 }
 
-fn security_options(remaps_users: bool) -> Vec<String> {
+fn security_options(modules: &Modules, remaps_users: bool) -> Vec<String> {
+    let apparmor = modules.apparmor.is_enabled().then_some("name=apparmor");
+    let selinux = modules.selinux.as_ref().map(|_| "name=selinux");
     let users = remaps_users.then_some("name=userns");
-    ["name=seccomp,profile=builtin"]
+    apparmor
         .into_iter()
+        .chain(["name=seccomp,profile=builtin"])
+        .chain(selinux)
         .chain(users)
         .chain(["name=cgroupns"])
         .map(str::to_owned)

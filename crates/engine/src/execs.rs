@@ -289,6 +289,9 @@ impl Containers {
             capabilities: Some(crate::containers::spec::capabilities_of(&as_user)),
             rlimits: record.spec.ulimits.clone(),
             no_new_privileges: record.spec.no_new_privileges,
+            // Those of the container, privileged or not.
+            apparmor_profile: record.apparmor_profile.clone(),
+            selinux_label: record.process_label.clone(),
             ..Process::default()
         })
     }

@@ -12,6 +12,7 @@ pub mod images;
 pub mod logs;
 pub mod networks;
 pub mod random;
+pub mod security;
 pub mod volumes;
 
 /// Work at a client's pace; a registry in the same process shares the places.

@@ -4,6 +4,7 @@ use crate::health::{self, Check, Health, OnUnhealthy};
 pub use crate::logging::LogSpec;
 use crate::network::Endpoint;
 use crate::ports::{ContainerPort, PortMapping, PublishedPort};
+use crate::security::{LabelOption, Relabel};
 use crate::state::Status;
 use crate::{ContainerId, Error};
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,10 @@ pub struct ContainerSpec {
     pub privileged: bool,
     /// System call filter.
     pub seccomp: SeccompSpec,
+    /// AppArmor profile; empty is the engine's default.
+    pub apparmor: String,
+    /// What its SELinux labels shall be.
+    pub label_options: Vec<LabelOption>,
     /// No privileges by executing programs.
     pub no_new_privileges: bool,
     /// Nothing is masked or read-only below /proc and /sys.
@@ -181,6 +186,9 @@ pub struct MountSpec {
     pub target: String,
     /// Cannot be written through.
     pub read_only: bool,
+    /// Whose SELinux label its files get.
+    #[serde(default, skip_serializing_if = "Relabel::is_no")]
+    pub relabel: Relabel,
 }
 
 /// What a mount shows.
@@ -393,6 +401,15 @@ pub struct ContainerRecord {
     /// Its removal, once begun, takes its anonymous volumes along.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub takes_volumes: bool,
+    /// Its AppArmor profile as of the last start, before that as asked for; empty without AppArmor.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub apparmor_profile: String,
+    /// SELinux label of its processes; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub process_label: String,
+    /// SELinux label of its files; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub mount_label: String,
 }
 
 impl ContainerRecord {
@@ -406,6 +423,9 @@ impl ContainerRecord {
         image_config: wharf_oci::image_config::Config,
     ) -> Self {
         Self {
+            apparmor_profile: spec.apparmor.clone(),
+            process_label: String::new(),
+            mount_label: String::new(),
             id,
             name,
             created_ns,
@@ -457,6 +477,9 @@ pub struct ResolvedMount {
     pub of_host: bool,
     /// The engine made it without a name: it goes with `rm -v` and `--rm`.
     pub anonymous: bool,
+    /// Whose SELinux label its files get.
+    #[serde(default, skip_serializing_if = "Relabel::is_no")]
+    pub relabel: Relabel,
 }
 
 impl ContainerRecord {
@@ -599,6 +622,7 @@ mod tests {
             source: MountSource::Tmpfs { options: Vec::new() },
             target: target.to_owned(),
             read_only: false,
+            relabel: Relabel::No,
         };
         let check =
             |target| validate(&ContainerSpec { mounts: vec![mount(target)], ..ContainerSpec::default() });

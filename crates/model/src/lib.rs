@@ -17,6 +17,7 @@ pub mod logging;
 pub mod network;
 pub mod ports;
 pub mod records;
+pub mod security;
 pub mod snapshots;
 pub mod state;
 pub mod volumes;

@@ -16,7 +16,7 @@ use wharf_docker_api::types::container::{
 };
 use wharf_docker_api::types::host_config::HostConfig;
 use wharf_engine::clock::rfc3339;
-use wharf_model::container::{ContainerRecord, Link, NetworkMode};
+use wharf_model::container::{ContainerRecord, Link, NetworkMode, ResolvedMount};
 use wharf_model::health::Health;
 use wharf_model::state::Status;
 
@@ -68,6 +68,9 @@ fn wire(api: &Api, record: &ContainerRecord) -> Inspect {
         graph_driver: GraphDriver { data: None, name: api.about.storage.clone() },
         mounts: mounts(record),
         config,
+        app_armor_profile: record.apparmor_profile.clone(),
+        process_label: record.process_label.clone(),
+        mount_label: record.mount_label.clone(),
         network_settings: network_settings(api, record),
         ..Inspect::default()
     }
@@ -166,17 +169,22 @@ fn as_asked(record: &ContainerRecord) -> (Config, HostConfig) {
     if let Some(mac) = record.spec.endpoints.get(&host.network_mode).and_then(|wish| wish.mac) {
         config.mac_address = mac_text(mac);
     }
-    disable_labels(&mut host);
+    show_labels(&mut host, &record.process_label);
     (config, host)
 }
 
-/// A container that has the host's own namespaces, or all rights, has no label of SELinux, and Docker says so everywhere.
-fn disable_labels(host: &mut HostConfig) {
+/// A container that has the host's own namespaces, or all rights, has no label of SELinux, and Docker says so everywhere;
+/// one that has another container's has its label.
+fn show_labels(host: &mut HostConfig, label: &str) {
     let is_open = host.privileged || host.ipc_mode == "host" || host.pid_mode == "host";
     let options = host.security_opt.get_or_insert_default();
     let says_another = options.iter().any(|option| option.starts_with("label"));
+    let shares = host.ipc_mode.starts_with("container:") || host.pid_mode.starts_with("container:");
     if is_open && !says_another {
         options.push("label=disable".into());
+    } else if shares && !says_another {
+        let parts = ["user", "role", "type", "level"].into_iter().zip(label.splitn(4, ':'));
+        options.extend(parts.filter(|_| !label.is_empty()).map(|(part, is)| format!("label={part}:{is}")));
     }
     if options.is_empty() {
         host.security_opt = None;
@@ -201,13 +209,13 @@ pub(super) fn network_mode(record: &ContainerRecord) -> String {
 }
 
 pub(super) fn mounts(record: &ContainerRecord) -> Vec<MountPoint> {
-    let of = |m: &wharf_model::container::ResolvedMount| MountPoint {
+    let of = |m: &ResolvedMount| MountPoint {
         kind: m.kind.clone(),
         name: m.name.clone(),
         source: m.source.display().to_string(),
         destination: m.target.clone(),
         driver: if m.kind == "volume" { "local".to_owned() } else { String::new() },
-        mode: if m.read_write || m.kind == "image" { String::new() } else { "ro".to_owned() },
+        mode: mode(m),
         rw: m.read_write,
         propagation: if matches!(m.kind.as_str(), "bind" | "image") {
             propagation(&m.options).to_owned()
@@ -220,6 +228,12 @@ pub(super) fn mounts(record: &ContainerRecord) -> Vec<MountPoint> {
     let plain = host.and_then(|host| host.get("Tmpfs")).and_then(serde_json::Value::as_object);
     let is_plain = |target: &str| plain.is_some_and(|all| all.contains_key(target));
     record.mounts.iter().filter(|m| m.kind != "tmpfs" || !is_plain(&m.target)).map(of).collect()
+}
+
+fn mode(mount: &ResolvedMount) -> String {
+    let access = if mount.read_write || mount.kind == "image" { "" } else { "ro" };
+    let words = [access, mount.relabel.word()];
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(",")
 }
 
 /// How mounts below a bind are seen on its other side.

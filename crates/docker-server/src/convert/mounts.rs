@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use wharf_docker_api::types::host_config::{HostConfig, Mount};
 use wharf_model::container::{Depth, MountSource, MountSpec};
+use wharf_model::security::Relabel;
 
 pub(super) fn all(host: &HostConfig, anonymous: impl Iterator<Item = String>) -> ApiResult<Vec<MountSpec>> {
     let mut mounts = Vec::new();
@@ -21,12 +22,13 @@ pub(super) fn all(host: &HostConfig, anonymous: impl Iterator<Item = String>) ->
         }
         let read_only = options.iter().any(|o| o == "ro");
         let options = options.into_iter().filter(|o| o != "ro" && o != "rw").collect();
-        mounts.push(MountSpec { source: MountSource::Tmpfs { options }, target: target.clone(), read_only });
+        let source = MountSource::Tmpfs { options };
+        mounts.push(MountSpec { source, target: target.clone(), read_only, relabel: Relabel::No });
     }
     for target in anonymous {
         // Docker's CLI sends `-v name:/path` here in no form, and `-v /path` as a key.
         if !mounts.iter().any(|m| m.target == target) {
-            mounts.push(MountSpec { source: volume(""), target, read_only: false });
+            mounts.push(MountSpec { source: volume(""), target, read_only: false, relabel: Relabel::Shared });
         }
     }
     let mut seen = std::collections::BTreeSet::new();
@@ -72,10 +74,20 @@ fn parse_bind(text: &str) -> ApiResult<MountSpec> {
         return Err(invalid());
     }
     let (mut read_only, mut propagation, mut no_copy) = (false, String::new(), false);
+    // As Docker: files of a volume are all containers', unless its mode says anything.
+    let is_volume = !source.starts_with('/');
+    let mut relabel = if is_volume && options.is_empty() { Relabel::Shared } else { Relabel::No };
     for option in options.split(',').filter(|o| !o.is_empty()) {
         match option {
             "ro" => read_only = true,
-            "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" => {}
+            "z" | "Z" => {
+                let wanted = if option == "z" { Relabel::Shared } else { Relabel::Private };
+                if relabel != Relabel::No && relabel != wanted {
+                    return Err(ApiError::bad_request(format!("invalid mode: {options}")));
+                }
+                relabel = wanted;
+            }
+            "rw" | "cached" | "delegated" | "consistent" => {}
             "nocopy" => no_copy = true,
             "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" => {
                 option.clone_into(&mut propagation);
@@ -83,7 +95,7 @@ fn parse_bind(text: &str) -> ApiResult<MountSpec> {
             _ => return Err(ApiError::bad_request(format!("invalid mode: {options}"))),
         }
     }
-    let source = if source.starts_with('/') {
+    let source = if !is_volume {
         MountSource::Bind {
             path: PathBuf::from(source),
             propagation,
@@ -99,7 +111,7 @@ fn parse_bind(text: &str) -> ApiResult<MountSpec> {
             labels: BTreeMap::new(),
         }
     };
-    Ok(MountSpec { source, target: target.to_owned(), read_only })
+    Ok(MountSpec { source, target: target.to_owned(), read_only, relabel })
 }
 
 fn invalid(mount: &Mount, why: &str) -> ApiError {
@@ -210,7 +222,8 @@ fn from_mount(mount: &Mount) -> ApiResult<MountSpec> {
         _ => return Err(invalid(mount, "mount type unknown")),
     };
     let read_only = mount.read_only || mount.kind == "image";
-    Ok(MountSpec { source, target: mount.target.clone(), read_only })
+    let relabel = if mount.kind == "volume" { Relabel::Shared } else { Relabel::No };
+    Ok(MountSpec { source, target: mount.target.clone(), read_only, relabel })
 }
 
 #[cfg(test)]
@@ -227,7 +240,17 @@ mod tests {
         assert!(
             matches!(parse_bind("data:/c").unwrap().source, MountSource::Volume { ref name, .. } if name == "data")
         );
-        for bad in ["", "/a", ":/b", "/a:/b:purple", "/a:/b:ro:x"] {
+        for (text, relabel) in [
+            ("/a:/b", Relabel::No),
+            ("/a:/b:ro,z", Relabel::Shared),
+            ("/a:/b:Z", Relabel::Private),
+            ("data:/b", Relabel::Shared),
+            ("data:/b:ro", Relabel::No),
+            ("data:/b:Z", Relabel::Private),
+        ] {
+            assert_eq!(parse_bind(text).unwrap().relabel, relabel, "{text}");
+        }
+        for bad in ["", "/a", ":/b", "/a:/b:purple", "/a:/b:ro:x", "/a:/b:z,Z"] {
             assert!(parse_bind(bad).is_err(), "{bad}");
         }
     }

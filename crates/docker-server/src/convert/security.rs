@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use wharf_docker_api::types::host_config::HostConfig;
 use wharf_engine::containers::spec::capabilities;
 use wharf_model::container::{ContainerSpec, NamespaceMode, NetworkMode, SeccompSpec, Shm};
+use wharf_model::security::LabelOption;
 
 /// What is asked for and cannot be given, said clearly, and what Docker refuses to combine.
 pub(super) fn check(host: &HostConfig, spec: &ContainerSpec, remaps_users: bool) -> ApiResult<()> {
@@ -114,12 +115,6 @@ pub(super) fn oom_score_adj(score: i64) -> ApiResult<i32> {
     }
 }
 
-/// Whether the kernel has a security module active.
-fn in_use(module: &str) -> bool {
-    let modules = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-    modules.trim().split(',').any(|name| name == module)
-}
-
 pub(super) fn capability_list(field: &str, names: Vec<String>) -> ApiResult<Vec<String>> {
     let normalise = |name: String| {
         capabilities::normalise(&name).ok_or_else(|| {
@@ -131,7 +126,8 @@ pub(super) fn capability_list(field: &str, names: Vec<String>) -> ApiResult<Vec<
     names.into_iter().map(normalise).collect()
 }
 
-pub(super) fn options(spec: &mut ContainerSpec, host: &HostConfig) -> ApiResult<()> {
+/// `labels` tells whether containers are labelled: without, as with Docker, what is asked of labels is not even looked at.
+pub(super) fn options(spec: &mut ContainerSpec, host: &HostConfig, labels: bool) -> ApiResult<()> {
     if host.masked_paths.as_ref().is_some_and(Vec::is_empty)
         && host.readonly_paths.as_ref().is_some_and(Vec::is_empty)
     {
@@ -152,18 +148,54 @@ pub(super) fn options(spec: &mut ContainerSpec, host: &HostConfig) -> ApiResult<
             ("systempaths", "unconfined") => spec.unmask_paths = true,
             ("writable-cgroups", "true") => spec.writable_cgroups = true,
             ("writable-cgroups", "false") => spec.writable_cgroups = false,
-            ("apparmor", "unconfined") | ("label", "disable") => {}
-            // As Docker: without the security module in the kernel there is nothing to do.
-            ("apparmor", _) if !in_use("apparmor") => {}
-            ("label", _) if !in_use("selinux") => {}
-            ("apparmor" | "label", _) => {
-                return Err(ApiError::new(
-                    StatusCode::NOT_IMPLEMENTED,
-                    format!("security option {option:?} is not supported yet: only none or the default is"),
-                ));
-            }
+            ("apparmor", profile) => spec.apparmor = check_profile(profile)?,
+            ("disable", "") if labels => spec.label_options.push(LabelOption::Disable),
+            ("label", asked) if labels => spec.label_options.push(asked.parse()?),
+            ("disable", "") | ("label", _) => {}
             _ => return Err(ApiError::bad_request(format!("invalid --security-opt 2: {option:?}"))),
         }
     }
     Ok(())
+}
+
+/// The kernel reads a line with the name in it.
+fn check_profile(name: &str) -> ApiResult<String> {
+    if name.contains(['\0', '\n']) {
+        return Err(ApiError::bad_request(format!("invalid AppArmor profile: {name:?}")));
+    }
+    Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(options_asked: &[&str], labels: bool) -> ApiResult<ContainerSpec> {
+        let mut spec = ContainerSpec::default();
+        let asked = options_asked.iter().map(ToString::to_string).collect();
+        options(&mut spec, &HostConfig { security_opt: Some(asked), ..HostConfig::default() }, labels)?;
+        Ok(spec)
+    }
+
+    #[test]
+    fn profiles_are_kept_wherever_they_may_be_used() {
+        assert_eq!(with(&["apparmor=mine"], false).unwrap().apparmor, "mine");
+        assert_eq!(with(&["apparmor:unconfined"], false).unwrap().apparmor, "unconfined");
+        assert_eq!(with(&["apparmor=a", "apparmor="], false).unwrap().apparmor, "", "the later one counts");
+        assert!(with(&["apparmor=a\nb"], false).is_err());
+    }
+
+    #[test]
+    fn labels_count_where_containers_have_them() {
+        let asked = ["label=type:t", "label:level:s0:c1", "label=disable"];
+        let spec = with(&asked, true).unwrap();
+        assert_eq!(
+            spec.label_options,
+            [LabelOption::Type("t".into()), LabelOption::Level("s0:c1".into()), LabelOption::Disable]
+        );
+        assert!(with(&["label=nested"], true).unwrap_err().message.contains("bad label option \"nested\""));
+        for ignored in ["label=nested", "label=type:t", "disable"] {
+            assert!(with(&[ignored], false).unwrap().label_options.is_empty(), "{ignored}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ use wharf_model::container::{
 };
 use wharf_model::ids::is_valid_name;
 use wharf_model::records::{Change, Durability, RecordKind};
+use wharf_model::security::Relabel;
 use wharf_model::snapshots::Tree;
 use wharf_model::{ContainerId, Error, ErrorKind, Result};
 use wharf_oci::digest::Digest;
@@ -47,7 +48,8 @@ impl Containers {
         super::links::check(&self.registry, &spec.links)?;
         self.check_endpoints(&spec)?;
         let inherited = self.inherited(&spec)?;
-        let record = self.new_record(id, name, spec, &image)?;
+        let mut record = self.new_record(id, name, spec, &image)?;
+        let _level = self.label(&mut record)?;
         if record.command().is_empty() {
             return Err(Error::invalid("no command specified"));
         }
@@ -236,7 +238,12 @@ impl super::Collaborators {
                     subpath: String::new(),
                     labels: Default::default(),
                 };
-                wanted.push(MountSpec { source, target: target.clone(), read_only: false });
+                wanted.push(MountSpec {
+                    source,
+                    target: target.clone(),
+                    read_only: false,
+                    relabel: Relabel::Shared,
+                });
             }
         }
         for mount in inherited.iter().filter(|m| m.kind == "volume") {
@@ -298,6 +305,7 @@ impl super::Collaborators {
         announced: &BTreeSet<String>,
     ) -> Result<ResolvedMount> {
         let mut resolved = unresolved(mount.target, !mount.read_only);
+        resolved.relabel = mount.relabel;
         match mount.source {
             MountSource::Bind { path, propagation, create, non_recursive, read_only } => {
                 if !path.is_absolute() {
@@ -377,6 +385,7 @@ fn unresolved(target: String, read_write: bool) -> ResolvedMount {
         image: None,
         of_host: false,
         anonymous: false,
+        relabel: Relabel::No,
     }
 }
 

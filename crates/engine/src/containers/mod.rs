@@ -13,6 +13,7 @@ mod files;
 mod filesystem;
 mod health;
 pub mod kept;
+mod labels;
 mod links;
 mod networking;
 mod recover;
@@ -30,6 +31,7 @@ pub use step::{StepHost, StepMount, StepOutput, StepSource, StepSpec};
 use crate::events::Events;
 use crate::execs::{Exec, Execs};
 use crate::networks::Networks;
+use crate::security::Modules;
 use crate::volumes::VolumeService;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -89,6 +91,8 @@ pub struct Collaborators {
     pub remap: Option<IdMap>,
     /// Where devices are described that are asked for by name, the later one wins.
     pub cdi_spec_dirs: Vec<PathBuf>,
+    /// Which profiles and labels containers get.
+    pub security: Modules,
 }
 
 /// What others see of a container.
@@ -276,6 +280,11 @@ impl Containers {
                 (mounts || record.image == *image).then(|| (record.id.clone(), record.status.is_running()))
             })
         })
+    }
+
+    /// Which profiles and labels containers get.
+    pub fn security(&self) -> &Modules {
+        &self.shared.security
     }
 
     /// The path of a container's cgroup.

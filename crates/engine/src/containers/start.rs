@@ -99,6 +99,7 @@ impl Actor {
         let record = self.record.clone();
         let (record, mut launch) = blocking(move || prepare(&shared, &registry, record)).await?;
         self.record.endpoints.clone_from(&record.endpoints);
+        self.record.apparmor_profile.clone_from(&record.apparmor_profile);
         let mut waiting = std::mem::take(&mut self.attaching);
         waiting.retain(|(_, sender)| !sender.is_closed());
         self.attaching = waiting.split_off(waiting.len().min(MAX_ATTACHED));
@@ -277,6 +278,7 @@ pub(super) fn prepare(
     mut record: ContainerRecord,
 ) -> Result<(ContainerRecord, LaunchSpec)> {
     let namespaces = shared_namespaces(registry, &record)?;
+    record.apparmor_profile = shared.security.apparmor.profile_of(&record.spec);
     let root = shared.snapshots.root(record.id.as_str())?;
     for mount in record.mounts.iter().filter(|m| m.kind == "volume" && !m.name.is_empty()) {
         shared.volumes.hold(&mount.name, &record.id)?;
@@ -315,6 +317,7 @@ fn launch_spec(
         .map_err(|e| Error::wrap(ErrorKind::Internal, format!("make {}", directory.display()), e))?;
     let files = shared.write_files(record, &linked)?;
     failpoint!("start.files-written");
+    shared.relabel(record, &files)?;
     let cgroup = shared.cgroup_of(record);
     spec::propagation::check(record)?;
     let mut layers = BTreeMap::new();

@@ -140,6 +140,7 @@ impl Containers {
         let (shared, registry) = (self.shared.clone(), self.registry.clone());
         let mounts = step.mounts.clone();
         let mut record = record_of(step);
+        let _level = self.label(&mut record)?;
         let directory = shared.directory_of(&record.id);
         std::fs::create_dir_all(&directory)
             .map_err(|e| Error::wrap(wharf_model::ErrorKind::Internal, "make the step's directory", e))?;

@@ -106,6 +106,7 @@ fn user(volume: &str) -> Arc<ContainerRecord> {
         image: None,
         of_host: false,
         anonymous: false,
+        relabel: Default::default(),
     });
     Arc::new(record)
 }

@@ -97,6 +97,15 @@ pub(crate) struct Args {
     /// layer is made of them again), or drop (less disk; a push makes others where the registry has them no more)
     #[arg(long, value_name = "POLICY", default_value = "keep")]
     pub(super) compressed_layers: Compressed,
+    /// Give containers SELinux labels
+    #[arg(long)]
+    pub(super) selinux_enabled: bool,
+    /// AppArmor profile of containers that name none, instead of docker-default where that is loaded
+    #[arg(long, value_name = "PROFILE")]
+    pub(super) apparmor_profile: Option<String>,
+    /// Print an AppArmor profile of the name docker-default for apparmor_parser to load, and end
+    #[arg(long)]
+    pub(super) print_apparmor_profile: bool,
     /// Make new records when those in the data root are damaged: of what can be read, and of the last start's copy
     #[arg(long)]
     mend_records: bool,
@@ -236,6 +245,10 @@ pub(super) struct Config {
     pub(super) layers: Option<Layout>,
     /// What becomes of compressed layers.
     pub(super) compressed_layers: Compressed,
+    /// Containers get SELinux labels.
+    pub(super) selinux_enabled: bool,
+    /// The AppArmor profile of containers that name none.
+    pub(super) apparmor_profile: Option<String>,
 }
 
 impl Config {
@@ -273,6 +286,8 @@ impl Config {
                 layout => Some(layout.parse().map_err(anyhow::Error::msg).context("--layers")?),
             },
             compressed_layers: args.compressed_layers,
+            selinux_enabled: args.selinux_enabled,
+            apparmor_profile: args.apparmor_profile.filter(|name| !name.is_empty()),
             remap: args
                 .userns_remap
                 .as_deref()

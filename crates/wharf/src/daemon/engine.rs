@@ -16,6 +16,9 @@ use wharf_engine::events::Events;
 use wharf_engine::gc::Gc;
 use wharf_engine::images::Images;
 use wharf_engine::networks::{DefaultBridge, Networks};
+use wharf_engine::security::Modules;
+use wharf_engine::security::apparmor::AppArmor;
+use wharf_engine::security::selinux::Selinux;
 use wharf_engine::volumes::VolumeService;
 use wharf_model::launcher::Launcher;
 use wharf_model::network::Network;
@@ -120,6 +123,8 @@ impl Engine {
         let volumes = Arc::new(VolumeService::new(Arc::new(store), records.clone(), events.clone()));
         volumes.recover().map_err(plain)?;
         let execs = Arc::default();
+        let security = security(config);
+        let labels_containers = security.selinux.is_some();
         let containers = Containers::new(Collaborators {
             records: records.clone(),
             snapshots: snapshots.clone(),
@@ -133,6 +138,7 @@ impl Engine {
             cgroup_parent: config.cgroup_parent.clone(),
             remap: config.remap.clone(),
             cdi_spec_dirs: config.cdi_spec_dirs.clone(),
+            security,
         });
         containers.recover().await.map_err(plain)?;
         let known: Vec<_> = containers.list().iter().map(|h| h.id().clone()).collect();
@@ -151,6 +157,7 @@ impl Engine {
             log: config.log.clone(),
             remaps_users: config.remap.is_some(),
             cdi_spec_dirs: config.cdi_spec_dirs.clone(),
+            labels_containers,
         });
         let builder = Builder {
             images: images.clone(),
@@ -199,6 +206,22 @@ fn layers(config: &Config, root: &Path) -> anyhow::Result<(LayersLayout, String)
         shown = format!("{shown} ({})", probed.refused.join("; "));
     }
     Ok((wanted, shown))
+}
+
+/// What the kernel's security modules do for containers.
+fn security(config: &Config) -> Modules {
+    let apparmor = AppArmor::detect(config.apparmor_profile.clone());
+    let selinux = config.selinux_enabled.then(Selinux::detect).flatten();
+    if config.selinux_enabled && selinux.is_none() {
+        // As dockerd, which goes on.
+        tracing::warn!(
+            "--selinux-enabled: SELinux is not enabled in the kernel, or no policy is loaded: containers get no labels"
+        );
+    }
+    for warning in apparmor.warning().into_iter().chain(selinux.as_ref().and_then(Selinux::warning)) {
+        tracing::warn!("{warning}");
+    }
+    Modules { apparmor, selinux }
 }
 
 fn open_network(config: &Config) -> anyhow::Result<BridgeNetwork> {

@@ -26,7 +26,8 @@ pub(super) struct Live {
 }
 
 /// What the file may say, and the flag that says the same.
-const KEYS: [(&str, &str); 26] = [
+const KEYS: [(&str, &str); 28] = [
+    ("apparmor-profile", "apparmor_profile"),
     ("bip", "bip"),
     ("bridge", "bridge"),
     ("cdi-spec-dirs", "cdi_spec_dir"),
@@ -46,6 +47,7 @@ const KEYS: [(&str, &str); 26] = [
     ("proxies", ""),
     ("registry", ""),
     ("registry-mirrors", "registry_mirror"),
+    ("selinux-enabled", "selinux_enabled"),
     ("signatures", ""),
     ("tls", "tls"),
     ("tlscacert", "tlscacert"),
@@ -126,6 +128,7 @@ fn distance(a: &str, b: &str) -> usize {
 
 fn set(args: &mut Args, key: &str, value: &Value) -> anyhow::Result<()> {
     match key {
+        "apparmor-profile" => args.apparmor_profile = Some(text(value)?),
         "bip" => args.bip = Some(text(value)?),
         "bridge" => args.bridge = Some(text(value)?),
         "cdi-spec-dirs" => args.cdi_spec_dir = list(value)?.into_iter().map(Into::into).collect(),
@@ -151,6 +154,7 @@ fn set(args: &mut Args, key: &str, value: &Value) -> anyhow::Result<()> {
         "proxies" => proxies(args, value)?,
         "registry" => args.registry = Some(super::registry::settings(value)?),
         "registry-mirrors" => args.registry_mirror = list(value)?,
+        "selinux-enabled" => args.selinux_enabled = boolean(value)?,
         "signatures" => args.signatures = serde_json::from_value(value.clone())?,
         "tls" => args.tls.tls = Some(boolean(value)?),
         "tlscacert" => args.tls.tlscacert = text(value)?.into(),

@@ -99,6 +99,8 @@ fn process(record: &ContainerRecord, identity: &Identity) -> Process {
         rlimits: spec.ulimits.clone(),
         no_new_privileges: spec.no_new_privileges,
         oom_score_adj: oom,
+        apparmor_profile: record.apparmor_profile.clone(),
+        selinux_label: record.process_label.clone(),
         ..Process::default()
     }
 }
@@ -151,6 +153,7 @@ fn linux(record: &ContainerRecord, around: &Surroundings<'_>) -> Linux {
         masked_paths: if open { Vec::new() } else { list(&MASKED) },
         readonly_paths: if open { Vec::new() } else { list(&READ_ONLY) },
         rootfs_propagation: mounts::root_propagation(record).to_owned(),
+        mount_label: record.mount_label.clone(),
         ..Linux::default()
     }
 }
