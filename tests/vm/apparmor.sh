@@ -12,6 +12,8 @@ skip() { echo "skipped: AppArmor: $*"; exit 0; }
 [ -x /t/aa/apparmor_parser ] || skip "no apparmor_parser was brought along"
 [ -d /sys/kernel/security/apparmor ] || mount -t securityfs securityfs /sys/kernel/security
 grep -q Y /sys/module/apparmor/parameters/enabled 2> /dev/null || skip "this kernel has none"
+# What udev would have made, as in story.sh.
+[ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 parser() { /t/aa/ld.so --library-path /t/aa /t/aa/apparmor_parser --config-file=/dev/null "$@"; }
 engine() { # FLAGS...
   wharf daemon -H "$WHARF_HOST" --data-root /data/aa --exec-root /run/aa --tell-ready "$@" > /tmp/aaready 2>> /tmp/aalog &

@@ -49,9 +49,10 @@ fn run(argv: Vec<OsString>) -> std::io::Result<i32> {
     let fd = signals::signal_fd(&all)?;
     let child = match process::clone(&SingleThreaded::verify()?, 0, None)? {
         Cloned::Child => {
-            process::default_signals();
             let _ = rustix::process::setpgid(None, None);
+            // While signals are held back: a group in the background that takes the terminal is stopped by one.
             let _ = rustix::termios::tcsetpgrp(rustix::stdio::stdin(), rustix::process::getpid());
+            process::default_signals();
             let error = process::exec(&path, &args, &env);
             let _ = rustix::io::write(rustix::stdio::stderr(), format!("{NAME}: {error}\n").as_bytes());
             process::exit_now(127)

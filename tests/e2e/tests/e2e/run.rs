@@ -64,6 +64,7 @@ fn environment_user_and_directory() {
     assert_eq!(sh(&["-w", "/made/for/it"], "pwd"), "/made/for/it");
     assert_eq!(sh(&["--hostname", "h"], "hostname"), "h");
     assert_eq!(sh(&["--init"], "cat /proc/1/comm"), "wharf-init");
+    assert_eq!(sh(&["--init", "-t"], "echo $(tty)").trim(), "/dev/pts/0", "the terminal is the program's");
     assert_eq!(sh(&["--entrypoint", "echo"], "x"), "sh -c x");
 }
 
