@@ -15,10 +15,13 @@ grep -q Y /sys/module/apparmor/parameters/enabled 2> /dev/null || skip "this ker
 # What udev would have made, as in story.sh.
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 parser() { /t/aa/ld.so --library-path /t/aa /t/aa/apparmor_parser --config-file=/dev/null "$@"; }
+# After the story a file system with id-mapped mounts is there.
+root=/data/aa; [ ! -d /data/u ] || root=/data/u/aa
 engine() { # FLAGS...
-  wharf daemon -H "$WHARF_HOST" --data-root /data/aa --exec-root /run/aa --tell-ready "$@" > /tmp/aaready 2>> /tmp/aalog &
+  wharf daemon -H "$WHARF_HOST" --data-root $root --exec-root /run/aa --tell-ready "$@" > /tmp/aaready 2>> /tmp/aalog &
   daemon=$!
-  read -r word < /tmp/aaready && same ready "$word" "an engine with AppArmor ($*)"
+  read -r word < /tmp/aaready || fail "an engine ($*)"
+  same ready "$word" "an engine with AppArmor ($*)"
 }
 current() { wharf run --rm "$@" busybox cat /proc/self/attr/current; }
 profile() { wharf inspect -f '{{.AppArmorProfile}}' "$1"; }
@@ -94,7 +97,7 @@ engine --apparmor-profile mine
 same "mine (enforce)" "$(current)" "a default of the engine's own"
 kill $daemon && wait $daemon || true
 for f in subuid subgid; do echo dockremap:100000:65536 > /etc/$f; done
-wharf daemon -H "$WHARF_HOST" --data-root /data/aa --exec-root /run/aa --userns-remap default --tell-ready > /tmp/aaready 2>> /tmp/aalog &
+wharf daemon -H "$WHARF_HOST" --data-root $root --exec-root /run/aa --userns-remap default --tell-ready > /tmp/aaready 2>> /tmp/aalog &
 daemon=$!
 if read -r word < /tmp/aaready; then
   same "docker-default (enforce)" "$(current)" "in a user namespace"

@@ -15,7 +15,7 @@ use anyhow::{Context, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const USAGE: &str = "usage: cargo xtask tidy | story | clients | application | bench | bench images | bench registry | bench compose | scale | vm SUITE
+const USAGE: &str = "usage: cargo xtask tidy | story | clients | application | bench | bench images | bench registry | bench compose | scale | vm SUITE [selinux]
   tidy   check the project's own rules
   story  build Wharf and go through the container story with examples/hello (root)
   clients  install Docker's clients (docker, Compose, docker-py, Testcontainers, dockerode) and test the engine with them (root)
@@ -25,7 +25,8 @@ const USAGE: &str = "usage: cargo xtask tidy | story | clients | application | b
   bench registry  measure the registry beside Debian's docker-registry and refresh BENCHMARKS.md
   bench compose   measure Compose beside Docker's plugin and refresh BENCHMARKS.md
   scale  measure 10, 100 and 1,000 containers at once and refresh BENCHMARKS.md (root)
-  vm     the story on the kernel of a Debian suite: bullseye, bookworm, trixie, sid";
+  vm     the story on the kernel of a Debian suite: bullseye, bookworm, trixie, sid
+  vm SUITE selinux  labels of containers on that kernel with SELinux";
 
 fn main() -> anyhow::Result<()> {
     let root = root()?;
@@ -42,6 +43,7 @@ fn main() -> anyhow::Result<()> {
         ["bench", "registry"] => bench::registry::run(&root),
         ["scale"] => scale::run(&root),
         ["vm", suite] => vm::run(&root, suite),
+        ["vm", suite, "selinux"] => vm::selinux(&root, suite),
         _ => bail!("{USAGE}"),
     }
 }

@@ -45,11 +45,12 @@ impl Backing {
     }
 }
 
-/// Mounts the image, which has a name that [`Backing::of`] knows, read-only.
+/// Mounts the image, which has a name that [`Backing::of`] knows, read-only. `label` is what SELinux knows all its files by;
+/// empty leaves that to the policy.
 ///
 /// # Errors
 /// Of the kernel; `InvalidData` when it is no such image.
-pub fn mount(image: &Path) -> io::Result<OwnedFd> {
+pub fn mount(image: &Path, label: &str) -> io::Result<OwnedFd> {
     let backing = Backing::of(image).ok_or_else(|| invalid("it has another name than an image"))?;
     let open = |path: &Path| {
         let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
@@ -61,13 +62,13 @@ pub fn mount(image: &Path) -> io::Result<OwnedFd> {
         devices(&main)?.iter().map(|tag| open(&directory.join(tag))).collect::<io::Result<Vec<_>>>()?;
     let main = OwnedFd::from(main);
     match backing {
-        Backing::File => through(&paths(&main), &devices.iter().map(paths).collect::<Vec<_>>()),
+        Backing::File => through(&paths(&main), &devices.iter().map(paths).collect::<Vec<_>>(), label),
         Backing::Loop => {
             // They go with the last mount that uses them.
             let main = loop_device::attach(main.as_fd())?;
             let devices =
                 devices.iter().map(|d| loop_device::attach(d.as_fd())).collect::<io::Result<Vec<_>>>()?;
-            through(&main.path, &devices.iter().map(|d| d.path.clone()).collect::<Vec<_>>())
+            through(&main.path, &devices.iter().map(|d| d.path.clone()).collect::<Vec<_>>(), label)
         }
     }
 }
@@ -77,12 +78,15 @@ fn paths(file: &OwnedFd) -> PathBuf {
     Path::new("/proc/self/fd").join(file.as_raw_fd().to_string())
 }
 
-fn through(source: &Path, devices: &[PathBuf]) -> io::Result<OwnedFd> {
+fn through(source: &Path, devices: &[PathBuf], label: &str) -> io::Result<OwnedFd> {
     use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
     let fs = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(&fs, "source", source)?;
     for device in devices {
         fsconfig_set_string(&fs, "device", device.as_path())?;
+    }
+    if !label.is_empty() {
+        fsconfig_set_string(&fs, "context", label)?;
     }
     rustix::mount::fsconfig_set_flag(&fs, "ro")?;
     fsconfig_create(&fs).map_err(|e| failed("have EROFS read it", e))?;
@@ -134,7 +138,10 @@ pub fn copy(mount: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
 
 /// Images that are mounted for all who need them, detached: nobody else sees them, and they go with this process.
 #[derive(Debug, Default)]
-pub struct Mounts(Mutex<Held>);
+pub struct Mounts {
+    held: Mutex<Held>,
+    label: String,
+}
 
 #[derive(Debug, Default)]
 struct Held {
@@ -144,6 +151,11 @@ struct Held {
 }
 
 impl Mounts {
+    /// Those whose files SELinux knows by a label.
+    pub fn labelled(label: String) -> Self {
+        Self { label, ..Self::default() }
+    }
+
     /// The mount of an image, made at the first call.
     ///
     /// # Errors
@@ -157,7 +169,7 @@ impl Mounts {
             held.forgotten
         };
         // The disk may take its time, for which nobody else waits; who was faster wins.
-        let made = Arc::new(mount(image)?);
+        let made = Arc::new(mount(image, &self.label)?);
         let mut held = self.held();
         if held.forgotten != before {
             return Ok(made);
@@ -167,7 +179,7 @@ impl Mounts {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         // Each change is one insertion or removal.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Images that are mounted.

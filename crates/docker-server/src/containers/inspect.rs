@@ -232,7 +232,9 @@ pub(super) fn mounts(record: &ContainerRecord) -> Vec<MountPoint> {
 
 fn mode(mount: &ResolvedMount) -> String {
     let access = if mount.read_write || mount.kind == "image" { "" } else { "ro" };
-    let words = [access, mount.relabel.word()];
+    // What nobody gave a mode has none.
+    let relabel = if mount.anonymous { "" } else { mount.relabel.word() };
+    let words = [access, relabel];
     words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(",")
 }
 

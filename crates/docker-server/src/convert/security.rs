@@ -148,11 +148,15 @@ pub(super) fn options(spec: &mut ContainerSpec, host: &HostConfig, labels: bool)
             ("systempaths", "unconfined") => spec.unmask_paths = true,
             ("writable-cgroups", "true") => spec.writable_cgroups = true,
             ("writable-cgroups", "false") => spec.writable_cgroups = false,
-            ("apparmor", profile) => spec.apparmor = check_profile(profile)?,
+            ("apparmor", profile) if option != "apparmor" => spec.apparmor = check_profile(profile)?,
             ("disable", "") if labels => spec.label_options.push(LabelOption::Disable),
-            ("label", asked) if labels => spec.label_options.push(asked.parse()?),
-            ("disable", "") | ("label", _) => {}
-            _ => return Err(ApiError::bad_request(format!("invalid --security-opt 2: {option:?}"))),
+            ("label", asked) if labels && option != "label" => spec.label_options.push(asked.parse()?),
+            ("disable", "") => {}
+            ("label", _) if option != "label" => {}
+            _ => {
+                let step = if option.contains(['=', ':']) { 2 } else { 1 };
+                return Err(ApiError::bad_request(format!("invalid --security-opt {step}: {option:?}")));
+            }
         }
     }
     Ok(())
@@ -183,6 +187,15 @@ mod tests {
         assert_eq!(with(&["apparmor:unconfined"], false).unwrap().apparmor, "unconfined");
         assert_eq!(with(&["apparmor=a", "apparmor="], false).unwrap().apparmor, "", "the later one counts");
         assert!(with(&["apparmor=a\nb"], false).is_err());
+    }
+
+    #[test]
+    fn refusals_are_dockers() {
+        let refused = |option: &str| with(&[option], false).unwrap_err().message;
+        for option in ["foo", "apparmor", "label"] {
+            assert_eq!(refused(option), format!("invalid --security-opt 1: {option:?}"));
+        }
+        assert_eq!(refused("foo=bar"), "invalid --security-opt 2: \"foo=bar\"");
     }
 
     #[test]

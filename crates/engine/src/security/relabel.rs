@@ -68,6 +68,20 @@ pub fn relabel(path: &Path, mount_label: &str, how: Relabel) -> Result<()> {
     }
 }
 
+/// The same for a directory of the engine's own, whose label tells whether it is done.
+///
+/// # Errors
+/// What the file system says.
+pub(super) fn once(path: &Path, label: &str) -> Result<()> {
+    if has(path, label.as_bytes(), true) {
+        return Ok(());
+    }
+    match label_tree(path, label.as_bytes()) {
+        Err((_, Errno::NOTSUP)) | Ok(()) => Ok(()),
+        Err((at, e)) => Err(Error::internal(format!("set the SELinux label of {}: {e}", at.display()))),
+    }
+}
+
 fn is_the_hosts(path: &Path) -> bool {
     let home = std::env::var_os("HOME").is_some_and(|home| path == Path::new(&home));
     home || NEVER.iter().any(|never| path == Path::new(never))
@@ -148,18 +162,22 @@ fn of(fd: BorrowedFd<'_>, name: Option<&OsStr>) -> PathBuf {
 
 /// Sets the label where it is another. `follow` is for the kernel's own link to a descriptor.
 fn set(path: &Path, label: &[u8], follow: bool) -> rustix::io::Result<()> {
-    let mut buffer = [0u8; LONGEST_LABEL];
-    let known = match follow {
-        true => rustix::fs::getxattr(path, ATTRIBUTE, &mut buffer),
-        false => rustix::fs::lgetxattr(path, ATTRIBUTE, &mut buffer),
-    };
-    if known.is_ok_and(|n| buffer[..n].strip_suffix(b"\0").unwrap_or(&buffer[..n]) == label) {
+    if has(path, label, follow) {
         return Ok(());
     }
     match follow {
         true => rustix::fs::setxattr(path, ATTRIBUTE, label, XattrFlags::empty()),
         false => rustix::fs::lsetxattr(path, ATTRIBUTE, label, XattrFlags::empty()),
     }
+}
+
+fn has(path: &Path, label: &[u8], follow: bool) -> bool {
+    let mut buffer = [0u8; LONGEST_LABEL];
+    let known = match follow {
+        true => rustix::fs::getxattr(path, ATTRIBUTE, &mut buffer),
+        false => rustix::fs::lgetxattr(path, ATTRIBUTE, &mut buffer),
+    };
+    known.is_ok_and(|n| buffer[..n].strip_suffix(b"\0").unwrap_or(&buffer[..n]) == label)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! SELinux labels of containers: what the policy has for them, and levels that no two of them share.
 
+use super::relabel;
 use crate::random;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,20 @@ impl Selinux {
              lxc_contexts of the policy, or /usr/share/containers/selinux/contexts)"
                 .to_owned()
         })
+    }
+
+    /// What files are known by that all containers read: their images, which the kernel looks at below a container's own
+    /// mounts, too.
+    pub fn image_label(&self) -> Option<String> {
+        self.contexts.as_ref().map(|contexts| contexts.file.at("s0").to_string())
+    }
+
+    /// Labels the directory of layers, unless that was done; what is made in it later has its label.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn label_layers(&self, directory: &Path) -> Result<()> {
+        self.image_label().map_or(Ok(()), |label| relabel::once(directory, &label))
     }
 
     /// The labels of a new container. `in_use` tells whether a container has a level.

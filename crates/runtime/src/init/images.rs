@@ -12,7 +12,11 @@ use wharf_sys::erofs;
 
 /// Mounts of images that the engine shares with all its containers, detached.
 #[derive(Default)]
-pub struct Images(Vec<(PathBuf, OwnedFd, Cell<bool>)>);
+pub struct Images {
+    copies: Vec<(PathBuf, OwnedFd, Cell<bool>)>,
+    /// What SELinux knows the files of an image by; empty for none.
+    label: String,
+}
 
 impl Images {
     /// Takes copies of the engine's mounts, for this container to attach. Called in the engine's mount namespace. What
@@ -21,34 +25,34 @@ impl Images {
     ///
     /// # Errors
     /// Of open_tree(2) and of mounting.
-    pub fn copied<'a>(shared: impl Iterator<Item = (&'a PathBuf, OwnedFd)>) -> Result<Self> {
+    pub fn copied<'a>(shared: impl Iterator<Item = (&'a PathBuf, OwnedFd)>, label: String) -> Result<Self> {
         let mut copies = Vec::new();
         for (path, mount) in shared {
             let what = || format!("mount {}", path.display());
             let mount = match erofs::copy(mount.as_fd()).doing(what())? {
                 Some(copy) => copy,
-                None => erofs::mount(path).doing(what())?,
+                None => erofs::mount(path, &label).doing(what())?,
             };
             copies.push((path.clone(), mount, Cell::new(false)));
         }
-        Ok(Self(copies))
+        Ok(Self { copies, label })
     }
 
     /// What has to stay open for them.
     pub(super) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.0.iter().map(|(_, mount, _)| mount.as_fd())
+        self.copies.iter().map(|(_, mount, _)| mount.as_fd())
     }
 
     /// The mount of an image, detached.
     pub(super) fn mount(&self, path: &Path) -> Result<OwnedFd> {
         let what = || format!("mount {}", path.display());
-        match self.0.iter().find(|(shared, _, used)| shared == path && !used.get()) {
+        match self.copies.iter().find(|(shared, _, used)| shared == path && !used.get()) {
             Some((_, mount, used)) => {
                 // It can be attached once.
                 used.set(true);
                 mount.try_clone().doing(what())
             }
-            None => erofs::mount(path).doing(what()),
+            None => erofs::mount(path, &self.label).doing(what()),
         }
     }
 }

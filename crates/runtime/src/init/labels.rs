@@ -116,6 +116,16 @@ pub fn of_mount(kind: &str, data: &[String], label: &str) -> Vec<String> {
     data
 }
 
+/// What the files of an image are known by below an overlay with a label: as the container's, and for all containers. The
+/// kernel looks at them, too, when a program that is mapped from them is protected (mprotect(2)).
+pub fn of_images(spec: &Spec) -> String {
+    let label = spec.linux.as_ref().map_or("", |l| l.mount_label.as_str());
+    let mut parts = label.splitn(4, ':');
+    let all: Vec<&str> = parts.by_ref().take(3).collect();
+    let level = parts.next().map_or("", |_| ":s0");
+    format!("{}{level}", all.join(":"))
+}
+
 /// Gives a mounted root its label, for a file system that takes none as an option.
 pub fn of_root(mount: BorrowedFd<'_>, label: &str) -> Result<()> {
     use rustix::fd::AsRawFd;
@@ -163,5 +173,9 @@ mod tests {
         assert_eq!(of_mount("tmpfs", &data, label), ["mode=755", "context=u:r:t:s0:c1,c2"]);
         assert_eq!(of_mount("tmpfs", &data, ""), data);
         assert_eq!(of_mount("proc", &[], label), Vec::<String>::new());
+        let linux =
+            |label: &str| wharf_oci::runtime_spec::Linux { mount_label: label.into(), ..Default::default() };
+        let images = |label: &str| of_images(&Spec { linux: Some(linux(label)), ..Spec::default() });
+        assert_eq!([images(label), images("u:r:t"), images("")], ["u:r:t:s0", "u:r:t", ""]);
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn prepare<'a>(
     };
     let mut clients = clients;
     let mounts = clients.split_off(launch.attached.len().min(clients.len()));
-    let images = Images::copied(launch.images.iter().zip(mounts))?;
+    let images = Images::copied(launch.images.iter().zip(mounts), init::labels::of_images(&launch.spec))?;
     let signals = signals::signal_fd(&[17]).doing("watch for signals")?;
     let cgroup = launch::cgroup_of(&launch.spec, &launch.id)?
         .ok_or_else(|| Error::setup("the configuration names no cgroup"))?;

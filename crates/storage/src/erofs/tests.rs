@@ -95,7 +95,7 @@ impl Place {
         let image = write(&whole.unwrap(), &devices, false).unwrap();
         let path = self.path("index").with_extension(backing.extension());
         std::fs::write(&path, image).unwrap();
-        match wharf_sys::erofs::mount(&path) {
+        match wharf_sys::erofs::mount(&path, "") {
             Ok(mount) => Ok(Some(crate::snapshots::merged::root_of(&mount).unwrap())),
             Err(e) => {
                 println!("skipped: no {backing:?} mounts of EROFS here: {e}");
@@ -498,7 +498,7 @@ fn files_of_more_than_8_gib_have_their_end() {
         let image = write(&layer.tree, &[Device { tag: "0.tar".into(), size }], false).unwrap();
         let index = index.with_extension(wharf_sys::erofs::Backing::File.extension());
         std::fs::write(&index, image).unwrap();
-        let Ok(mount) = wharf_sys::erofs::mount(&index) else {
+        let Ok(mount) = wharf_sys::erofs::mount(&index, "") else {
             println!("skipped: no mounts of EROFS here");
             return;
         };

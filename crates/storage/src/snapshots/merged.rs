@@ -122,7 +122,7 @@ fn attach_images(lower: &[PathBuf], scratch: &Path, points: &mut Vec<PathBuf>) -
             paths.push(path.clone());
             continue;
         }
-        let image = wharf_sys::erofs::mount(path)?;
+        let image = wharf_sys::erofs::mount(path, "")?;
         let point = tempdir_in(scratch)?;
         points.push(point.clone());
         sys::move_mount(&image, "", CWD, &point, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;

@@ -78,7 +78,9 @@ impl Engine {
         let root = DataRoot::open(&config.data_root, group).map_err(plain)?;
         directory(config.exec_root.clone())?;
         // Before any thread does anything: the spawner is started by fork and exec.
-        let mounts = Arc::new(Mounts::default());
+        let security = security(config);
+        let label = security.selinux.as_ref().and_then(Selinux::image_label);
+        let mounts = Arc::new(label.map_or_else(Mounts::default, Mounts::labelled));
         let launcher =
             Arc::new(MonitorLauncher::new(&config.exec_root, layout, mounts.clone()).map_err(plain)?);
 
@@ -97,6 +99,9 @@ impl Engine {
         let blobs = Arc::new(blobs);
         blobs.sweep("pull", RESUME_AGE).map_err(plain)?;
         let snapshots_root = directory(config.data_root.join("snapshots"))?;
+        if let Some(selinux) = &security.selinux {
+            selinux.label_layers(&snapshots_root).map_err(plain)?;
+        }
         let (layers, shown) = layers(config, &snapshots_root)?;
         let snapshots =
             DiskSnapshots::open(&snapshots_root, records.clone(), layers, mounts).map_err(plain)?;
@@ -123,7 +128,6 @@ impl Engine {
         let volumes = Arc::new(VolumeService::new(Arc::new(store), records.clone(), events.clone()));
         volumes.recover().map_err(plain)?;
         let execs = Arc::default();
-        let security = security(config);
         let labels_containers = security.selinux.is_some();
         let containers = Containers::new(Collaborators {
             records: records.clone(),

@@ -37,6 +37,7 @@ mod gc;
 mod git;
 mod health;
 mod hung;
+mod labels;
 mod leaks;
 mod links;
 mod logging;

@@ -401,3 +401,27 @@ fn single_mounts_are_mapped() {
     let done = bundle.oci(&["run", "-b", &bundle.path(), "e2e-no-map"]);
     assert!(done.code != 0 && done.err.contains("idmap needs uidMappings"), "{}", done.err);
 }
+
+#[test]
+fn labels_that_the_kernel_does_not_know_are_refused() {
+    let has = |path: &str, word: &str| std::fs::read_to_string(path).is_ok_and(|text| text.contains(word));
+    if !can_run()
+        || has("/proc/filesystems", "selinuxfs")
+        || has("/sys/module/apparmor/parameters/enabled", "Y")
+    {
+        eprintln!("skipped: needs root, and a kernel without AppArmor and SELinux");
+        return;
+    }
+    let label = "system_u:system_r:container_t:s0";
+    for (change, reason) in [
+        (("/process", "selinuxLabel"), "selinux is disabled or not supported"),
+        (("/linux", "mountLabel"), "selinux is disabled or not supported"),
+        (("/process", "apparmorProfile"), "unable to apply apparmor profile"),
+    ] {
+        let bundle = Bundle::new(&["echo", "runs"]);
+        bundle.change(|spec| spec.pointer_mut(change.0).unwrap()[change.1] = label.into());
+        let done = bundle.oci(&["run", "--bundle", &bundle.path(), "e2e-labels"]);
+        assert!(done.code != 0 && done.out.is_empty(), "{change:?} ran: {}", done.out);
+        assert!(done.err.contains(reason), "{change:?}: {}", done.err);
+    }
+}

@@ -335,7 +335,7 @@ fn security_opt(text: &str) -> Parsed<String> {
             Ok(format!("seccomp={json}"))
         }
         ("no-new-privileges", "") => Ok(text.to_owned()),
-        (_, "") if !text.contains(['=', ':']) => Err(format!("Invalid --security-opt: {text:?}")),
+        (_, "") => Err(format!("Invalid --security-opt: {text:?}")),
         // The engine knows what it knows.
         _ => Ok(text.to_owned()),
     }

@@ -12,6 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use wharf_model::container::ResolvedMount;
 use wharf_model::idmap::IdMap;
+use wharf_model::security::Relabel;
 use wharf_model::{Error, ErrorKind, Result};
 
 /// The mounts as a container has them, and what serves them as long as it is kept.
@@ -44,6 +45,8 @@ pub(super) async fn provide(run: &Path, owners: Option<&IdMap>, mounts: Vec<Step
             source: path.clone(),
             target: mount.target,
             read_write: !mount.read_only,
+            // Other steps may see the same, at another level.
+            relabel: Relabel::Shared,
             ..ResolvedMount::default()
         };
         match mount.source {
