@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use wharf_model::security::{Relabel, file_label};
-use wharf_model::{Error, ErrorKind, Result};
+use wharf_model::{Error, Result};
 
 const ATTRIBUTE: &str = "security.selinux";
 /// Longer than any label that a policy has.
@@ -44,21 +44,14 @@ const NEVER: [&str; 24] = [
 /// Gives a path and all below it the label that a container with this mount label gets at. Blocks.
 ///
 /// # Errors
-/// `Invalid` for a directory that is the host's own, else what the file system says. One without labels is left as it is.
+/// For a directory that is the host's own, and what the file system says. One without labels is left as it is.
 pub fn relabel(path: &Path, mount_label: &str, how: Relabel) -> Result<()> {
-    let failed = |e: String| {
-        Error::new(
-            ErrorKind::Internal,
-            format!("error setting label on mount source '{}': {e}", path.display()),
-        )
+    let failed = |why: String| {
+        Error::internal(format!("error setting label on mount source '{}': {why}", path.display()))
     };
     let real = std::fs::canonicalize(path).map_err(|e| failed(e.to_string()))?;
     if is_the_hosts(&real) {
-        let text = format!("SELinux relabeling of {} is not allowed", real.display());
-        return Err(Error::invalid(format!(
-            "error setting label on mount source '{}': {text}",
-            path.display()
-        )));
+        return Err(failed(format!("SELinux relabeling of {} is not allowed", real.display())));
     }
     let label = file_label(mount_label, how)?;
     match label_tree(&real, label.as_bytes()) {
