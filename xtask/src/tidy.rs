@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Each crate with those it may use (ARCHITECTURE.md, "Map").
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("failpoint", &[]),
     ("sys", &[]),
     ("oci", &[]),
+    ("grpc", &[]),
     ("docker-api", &[]),
     ("model", &["oci"]),
     ("runtime", &["failpoint", "sys", "oci"]),
@@ -20,7 +21,11 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("engine", &["failpoint", "model", "oci", "distribution", "signing"]),
     ("git", &["model", "oci", "distribution"]),
     ("build", &["git", "engine", "model", "oci", "distribution"]),
-    ("docker-server", &["sys", "docker-api", "engine", "build", "git", "model", "oci", "distribution"]),
+    ("buildkit", &["grpc", "build", "engine", "model", "oci", "distribution"]),
+    (
+        "docker-server",
+        &["sys", "docker-api", "engine", "build", "buildkit", "git", "model", "oci", "distribution"],
+    ),
     ("compose", &["docker-api"]),
     ("cli", &["docker-api", "compose"]),
     // The end-to-end tests drive the binary from outside.
