@@ -1,6 +1,10 @@
 //! The build context: the tar a client sends, kept as one file and an index of it. Nothing is unpacked, so
 //! nothing in it can reach anywhere.
 
+mod gather;
+
+pub use gather::{Gather, Place};
+
 use crate::ignore::Ignore;
 use crate::pattern;
 use flate2::bufread::MultiGzDecoder;

@@ -43,6 +43,15 @@ impl Ignore {
         ends.chain([path.len()]).any(|end| matches(pattern, &path[..end]))
     }
 
+    /// The rules in order, as a file would have them.
+    pub fn patterns(&self) -> Vec<String> {
+        let written = |rule: &Rule| match rule.exclude {
+            true => rule.pattern.clone(),
+            false => format!("!{}", rule.pattern),
+        };
+        self.0.iter().map(written).collect()
+    }
+
     /// Whether there is nothing to leave out.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

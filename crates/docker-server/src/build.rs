@@ -170,5 +170,8 @@ fn map<T: serde::de::DeserializeOwned>(params: &Params, name: &str) -> ApiResult
 /// Credentials by registry.
 fn credentials(headers: &HeaderMap) -> ApiResult<CredentialsFor> {
     let known = crate::images::credentials_by_registry(headers)?;
-    Ok(Arc::new(move |reference| known.get(reference.domain()).cloned().unwrap_or_default()))
+    Ok(Arc::new(move |reference| {
+        let found = known.get(reference.domain()).cloned().unwrap_or_default();
+        Box::pin(async { found })
+    }))
 }

@@ -23,7 +23,7 @@ impl Build<'_> {
 
     /// Goes on from the image of an earlier build, if there is one; false when the step has to be done.
     pub(super) fn use_cached(&self, state: &mut State, created_by: &str, content: &str) -> Result<bool> {
-        if self.options.no_cache {
+        if self.anew {
             return Ok(false);
         }
         let key = self.cache_key(state, created_by, content);

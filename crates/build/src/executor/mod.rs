@@ -22,6 +22,7 @@ pub use run::{Step, StepRunner, Stream};
 use crate::caches::Caches;
 use crate::dockerfile::{Dockerfile, Instruction, Statement};
 use crate::{Context, NoSession, Session};
+use futures_util::future::BoxFuture;
 use state::State;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -53,8 +54,8 @@ pub struct Builder {
     pub scratch: PathBuf,
 }
 
-/// Finds the credentials for an image's registry.
-pub type CredentialsFor = Arc<dyn Fn(&Reference) -> Credentials + Send + Sync>;
+/// Finds the credentials for an image's registry; who builds may have to be asked.
+pub type CredentialsFor = Arc<dyn Fn(&Reference) -> BoxFuture<'static, Credentials> + Send + Sync>;
 
 /// How an image is built.
 #[derive(Clone)]
@@ -71,6 +72,8 @@ pub struct Options {
     pub target: Option<String>,
     /// Run every step anew.
     pub no_cache: bool,
+    /// Run the steps of these stages anew.
+    pub no_cache_filter: Vec<String>,
     /// Images whose steps may be taken over; without any, those of all builds.
     pub cache_from: Vec<String>,
     /// Look for newer base images.
@@ -109,12 +112,13 @@ impl Default for Options {
             labels: BTreeMap::new(),
             target: None,
             no_cache: false,
+            no_cache_filter: Vec::new(),
             cache_from: Vec::new(),
             pull: false,
             platform: None,
             network: "default".to_owned(),
             host: StepHost::default(),
-            credentials: Arc::new(|_| Credentials::Anonymous),
+            credentials: Arc::new(|_| Box::pin(async { Credentials::Anonymous })),
             contexts: BTreeMap::new(),
             session: Arc::new(NoSession),
             insecure: false,
@@ -153,8 +157,12 @@ pub struct StepNews {
     /// Its place, from 1, among the steps of its stage that may make files, and their count; `None` for one that only
     /// changes the configuration.
     pub place: Option<(usize, usize)>,
+    /// The line it begins on, counted from 1; 0 for one that is not in the file.
+    pub line: usize,
     /// The instruction as written, continuations joined.
     pub text: String,
+    /// Of a FROM that names an image: which, variables expanded.
+    pub image: Option<String>,
 }
 
 /// Where that goes. It must not block.
@@ -174,6 +182,8 @@ struct Build<'a> {
     id: String,
     step: usize,
     total: usize,
+    /// The stage's steps are run anew.
+    anew: bool,
     consumed: std::collections::BTreeSet<String>,
 }
 
@@ -184,12 +194,23 @@ impl Builder {
             let text = format!("Cannot locate specified Dockerfile: {}", options.dockerfile);
             Error::invalid(text)
         })?;
-        let file = Dockerfile::parse(&text)
+        self.build_file(&text, Arc::new(context), options, sink).await
+    }
+
+    /// The same with a Dockerfile that need not be in the context.
+    pub async fn build_file(
+        &self,
+        text: &str,
+        context: Arc<Context>,
+        options: &Options,
+        sink: &Sink,
+    ) -> Result<Arc<Image>> {
+        let file = Dockerfile::parse(text)
             .map_err(|e| Error::wrap(ErrorKind::Invalid, format!("read {}", options.dockerfile), e))?;
         let _building = self.images.building().await;
         let mut build = Build {
             builder: self,
-            context: Arc::new(context),
+            context,
             options,
             file: &file,
             globals: BTreeMap::new(),
@@ -198,6 +219,7 @@ impl Builder {
             id: build_id(),
             step: 0,
             total: 0,
+            anew: false,
             consumed: std::collections::BTreeSet::new(),
         };
         build.run().await
@@ -233,6 +255,7 @@ impl Build<'_> {
             + labels.iter().len();
         for at in needed {
             let mut state = State::default();
+            self.anew = self.is_anew(at);
             for statement in &self.file.stages[at].statements {
                 self.statement(&mut state, statement, at).await?;
             }
@@ -253,6 +276,12 @@ impl Build<'_> {
             self.say(format!("Successfully tagged {}\n", tag.familiar()));
         }
         Ok(image)
+    }
+
+    fn is_anew(&self, stage: usize) -> bool {
+        let name = self.file.stages[stage].name.as_deref().unwrap_or_default();
+        let filter = &self.options.no_cache_filter;
+        self.options.no_cache || !name.is_empty() && filter.iter().any(|f| f.eq_ignore_ascii_case(name))
     }
 
     /// `--label` is a LABEL after all others.
@@ -301,13 +330,29 @@ impl Build<'_> {
 
     fn news(&self, statement: &Statement, stage: usize) -> StepNews {
         let found = &self.file.stages[stage];
-        let makers = || found.statements.iter().filter(|s| s.instruction.may_make_files());
+        let makers = || found.statements.iter().filter(|s| self.may_make_files(s, stage));
         let place = makers().position(|s| std::ptr::eq(s, statement)).map(|at| (at + 1, makers().count()));
         StepNews {
             number: self.step,
             stage: found.name.clone().unwrap_or_else(|| format!("stage-{stage}")),
             place,
+            line: statement.line,
             text: statement.text.clone(),
+            image: match &statement.instruction {
+                Instruction::From { image, .. } if place.is_some() => self.expand_global(image).ok(),
+                _ => None,
+            },
+        }
+    }
+
+    /// A FROM brings files only when it names an image.
+    fn may_make_files(&self, statement: &Statement, stage: usize) -> bool {
+        match &statement.instruction {
+            Instruction::From { image, .. } => {
+                let name = self.expand_global(image).unwrap_or_default();
+                name != "scratch" && self.file.find_named(&name, stage).is_none()
+            }
+            instruction => instruction.may_make_files(),
         }
     }
 }

@@ -210,7 +210,7 @@ impl Build<'_> {
             reference.map_err(|e| Error::wrap(ErrorKind::Invalid, format!("failed to parse {name}"), e))?;
         let sink = Arc::clone(self.sink);
         let progress = Arc::new(move |event| sink(Output::Pull(event)));
-        let credentials = (self.options.credentials)(&reference);
+        let credentials = (self.options.credentials)(&reference).await;
         self.builder.images.pull(&reference, platform, credentials, progress).await
     }
 

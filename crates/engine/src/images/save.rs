@@ -25,6 +25,15 @@ impl Images {
         saved
     }
 
+    /// Writes one image to a tar under names that it need not have here. Blocks.
+    pub fn save_as(&self, image: &Arc<Image>, names: Vec<Reference>, out: impl Write) -> Result<()> {
+        let lease = Arc::new(Lease::new(&self.leases));
+        let held = self.hold_image(&lease, image);
+        let saved = held.and_then(|image| self.write_archive(&[(image, names)], out));
+        self.end_lease(lease)?;
+        saved
+    }
+
     fn save_held(&self, lease: &Lease, names: &[String], out: impl Write) -> Result<()> {
         let mut images: Vec<(Arc<Image>, Vec<Reference>)> = Vec::new();
         for name in names {
@@ -41,12 +50,16 @@ impl Images {
                 images[at].1.extend(reference);
             }
         }
+        self.write_archive(&images, out)
+    }
+
+    fn write_archive(&self, images: &[(Arc<Image>, Vec<Reference>)], out: impl Write) -> Result<()> {
         let mut archive = Archive { writer: Writer::new(out), written: BTreeSet::new() };
         archive.directory("blobs")?;
         archive.directory("blobs/sha256")?;
         let (mut list, mut index) = (Vec::new(), Vec::new());
         let mut repositories: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for (image, names) in &images {
+        for (image, names) in images {
             let manifest = self.save_image(&mut archive, image)?;
             list.push(json!({
                 "Config": blob_path(&image.id),

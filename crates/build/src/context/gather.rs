@@ -1,0 +1,185 @@
+//! A context that comes file by file, with the contents of several files mixed: each has its place in the one file kept free.
+
+use super::{Context, Item, clean, spool};
+use crate::ignore::Ignore;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::tar::{Entry, Kind};
+
+/// Bytes of a name, Linux's own limit.
+const MAX_NAME: usize = 4096;
+/// Bytes of all names and links, as many as a layer may have.
+const MAX_NAMES: usize = 128 << 20;
+
+/// Takes files in and becomes a [`Context`].
+pub struct Gather {
+    file: File,
+    end: u64,
+    entries: BTreeMap<String, Item>,
+    names: usize,
+}
+
+/// Where the content of a file goes.
+#[derive(Debug, Clone)]
+pub struct Place {
+    path: String,
+    at: u64,
+    size: u64,
+    written: u64,
+}
+
+impl Gather {
+    /// Nothing yet; content goes to a file in `scratch` that has no name.
+    pub fn new(scratch: &Path) -> Result<Self> {
+        Ok(Self { file: spool(scratch)?, end: 0, entries: BTreeMap::new(), names: 0 })
+    }
+
+    /// Takes a file in. What is in a directory comes after it.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that leads out, or below something that is no directory, and beyond the bounds.
+    pub fn add(&mut self, mut entry: Entry) -> Result<Place> {
+        let name = entry.name();
+        let refused = |why: &str| Error::invalid(format!("refuse the context's entry {name:?}: {why}"));
+        let path = clean(&name).filter(|path| !path.is_empty() && !name.starts_with('/'));
+        let path = path.ok_or_else(|| refused("it leads out"))?;
+        self.names += path.len() + entry.link.len();
+        if path.len() > MAX_NAME || entry.link.len() > MAX_NAME || self.names > MAX_NAMES {
+            return Err(refused("its name is too long, or all names together are"));
+        }
+        if path.contains('\0') || entry.link.contains(&0) {
+            return Err(refused("there is a NUL in its name"));
+        }
+        if let Some((parent, _)) = path.rsplit_once('/')
+            && self.entries.get(parent).is_some_and(|above| above.entry.kind != Kind::Directory)
+        {
+            return Err(refused("it is below what is no directory"));
+        }
+        if self.entries.contains_key(&path) {
+            return Err(refused("it comes twice"));
+        }
+        if entry.kind == Kind::HardLink {
+            let target = clean(&String::from_utf8_lossy(&entry.link)).unwrap_or_default();
+            if self.entries.get(&target).is_none_or(|first| first.entry.kind != Kind::File) {
+                return Err(refused("it is another name of no earlier file"));
+            }
+        }
+        let size = if entry.kind == Kind::File { entry.size } else { 0 };
+        let place = Place { path: path.clone(), at: self.end, size, written: 0 };
+        self.end = self.end.checked_add(size).ok_or_else(|| refused("it is too big"))?;
+        // Whoever builds is not who owns the files in the image.
+        (entry.uid, entry.gid) = (0, 0);
+        self.entries.insert(path, Item { entry, at: place.at });
+        Ok(place)
+    }
+
+    /// Adds to a file's content. What goes beyond the size it was said to have is left out: it grew meanwhile.
+    pub fn write(&self, place: &mut Place, bytes: &[u8]) -> Result<()> {
+        let room = usize::try_from(place.size - place.written).unwrap_or(usize::MAX);
+        let bytes = &bytes[..bytes.len().min(room)];
+        self.file
+            .write_all_at(bytes, place.at + place.written)
+            .map_err(|e| Error::wrap(ErrorKind::Internal, "keep the build context", e))?;
+        place.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// A file's content is there; it may have become shorter meanwhile.
+    pub fn close(&mut self, place: &Place) {
+        if let Some(item) = self.entries.get_mut(&place.path) {
+            item.entry.size = place.written;
+        }
+    }
+
+    /// The context, of which `ignore` hides a part from COPY.
+    pub fn finish(self, ignore: &Ignore) -> Context {
+        let hidden = |path: &String| !ignore.is_empty() && ignore.excludes(path);
+        let (excluded, entries) = self.entries.into_iter().partition(|(path, _)| hidden(path));
+        Context { file: self.file, entries, excluded }
+    }
+}
+
+impl Context {
+    /// Everything that COPY can see: path, entry and where its content is, sorted by path.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &Entry, u64)> {
+        self.entries.iter().map(|(path, item)| (path.as_str(), &item.entry, item.at))
+    }
+
+    /// The content of an entry of [`Self::files`].
+    pub fn open(&self, entry: &Entry, at: u64) -> Result<impl std::io::Read + Send + 'static> {
+        self.content(entry, at)
+    }
+
+    /// The files of an image, from a tar of them; owners are kept.
+    pub fn of_image(tar: impl std::io::Read, scratch: &Path) -> Result<Self> {
+        Self::read_tree(tar, spool(scratch)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    fn file(name: &str, size: u64) -> Entry {
+        Entry { size, ..Entry::new(Kind::File, name) }
+    }
+
+    #[test]
+    fn contents_come_mixed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut gather = Gather::new(scratch.path()).unwrap();
+        gather.add(Entry::new(Kind::Directory, "d")).unwrap();
+        let mut one = gather.add(file("d/one", 6)).unwrap();
+        let mut two = gather.add(file("d/two", 4)).unwrap();
+        gather.add(file("secret", 0)).unwrap();
+        gather.write(&mut one, b"abc").unwrap();
+        gather.write(&mut two, b"xy").unwrap();
+        // It grew meanwhile, and the other shrank.
+        gather.write(&mut one, b"defghi").unwrap();
+        gather.close(&one);
+        gather.close(&two);
+        let context = gather.finish(&Ignore::parse("secret\n"));
+        let read = |entry: &Entry, at| {
+            let mut text = String::new();
+            context.open(entry, at).unwrap().read_to_string(&mut text).unwrap();
+            text
+        };
+        let all: Vec<(&str, String)> = context.files().map(|(p, e, at)| (p, read(e, at))).collect();
+        let expected = [("d", ""), ("d/one", "abcdef"), ("d/two", "xy")];
+        assert_eq!(all, expected.map(|(p, c)| (p, c.to_owned())));
+    }
+
+    #[test]
+    fn hostile_names_are_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut gather = Gather::new(scratch.path()).unwrap();
+        gather.add(Entry { link: b"/etc".to_vec(), ..Entry::new(Kind::Symlink, "link") }).unwrap();
+        gather.add(file("plain", u64::MAX - 1)).unwrap();
+        let long = "n".repeat(MAX_NAME + 1);
+        for name in [
+            "plain",
+            "",
+            ".",
+            "/",
+            "/etc/passwd",
+            "../out",
+            "a/../../out",
+            "link/passwd",
+            "plain/x",
+            "a\0b",
+            &long,
+        ] {
+            assert!(gather.add(file(name, 0)).is_err(), "{name:?}");
+        }
+        assert!(gather.add(file("big", 10)).is_err());
+        for target in ["link", "nothing", "../plain", ""] {
+            let link = Entry { link: target.into(), ..Entry::new(Kind::HardLink, "other") };
+            assert!(gather.add(link).is_err(), "{target:?}");
+        }
+        gather.add(Entry { link: b"plain".to_vec(), ..Entry::new(Kind::HardLink, "other") }).unwrap();
+    }
+}
