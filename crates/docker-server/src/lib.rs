@@ -9,6 +9,7 @@ mod absent;
 mod body;
 mod build;
 mod build_cache;
+mod buildkit;
 pub mod containers;
 mod convert;
 mod disk;
@@ -57,6 +58,8 @@ pub struct Api {
     pub gc: Arc<Gc>,
     /// Builds images.
     pub builder: wharf_build::Builder,
+    /// The same as BuildKit's clients see it.
+    pub buildkit: wharf_buildkit::BuildKit,
     /// Images.
     pub images: Images,
     /// Networks.

@@ -1,7 +1,8 @@
 //! Which handler serves which path.
 
 use crate::{
-    Api, absent, build, build_cache, containers, disk, events, gc, git, images, networks, system, volumes,
+    Api, absent, build, build_cache, buildkit, containers, disk, events, gc, git, images, networks, system,
+    volumes,
 };
 use axum::Router;
 use axum::routing::{delete, get, post};
@@ -46,6 +47,8 @@ pub fn router(api: Api) -> Router {
         .route("/exec/{id}/json", get(exec::inspect))
         .route("/commit", post(commit::commit))
         .route("/build", post(build::build))
+        .route("/session", post(buildkit::session))
+        .route("/grpc", post(buildkit::grpc))
         .route("/auth", post(images::login))
         .route("/images/json", get(images::list))
         .route("/images/create", post(images::create))

@@ -23,7 +23,7 @@ use wharf_model::state::Status;
 pub(crate) async fn ping() -> Response {
     let mut response = "OK".into_response();
     let headers = response.headers_mut();
-    headers.insert("Builder-Version", HeaderValue::from_static("1"));
+    headers.insert("Builder-Version", HeaderValue::from_static("2"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
     headers.insert("Swarm", HeaderValue::from_static("inactive"));
     response

@@ -214,6 +214,23 @@ pub struct DiskUsageRequest {
     pub filter: Vec<String>,
 }
 
+/// What of the cache shall go.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct PruneRequest {
+    /// Filters.
+    #[prost(string, repeated, tag = "1")]
+    pub filter: Vec<String>,
+    /// What is in use by images, too.
+    #[prost(bool, tag = "2")]
+    pub all: bool,
+    /// Nanoseconds since its last use after which it may go.
+    #[prost(int64, tag = "3")]
+    pub keep_duration: i64,
+    /// Bytes that may stay.
+    #[prost(int64, tag = "4")]
+    pub reserved_space: i64,
+}
+
 /// The cache.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct DiskUsageResponse {
@@ -240,6 +257,12 @@ pub struct UsageRecord {
     /// When it was made.
     #[prost(message, optional, tag = "6")]
     pub created_at: Option<Timestamp>,
+    /// When it was last used.
+    #[prost(message, optional, tag = "7")]
+    pub last_used_at: Option<Timestamp>,
+    /// How often it was.
+    #[prost(int64, tag = "8")]
+    pub usage_count: i64,
     /// What it is.
     #[prost(string, tag = "9")]
     pub description: String,

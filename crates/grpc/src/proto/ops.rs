@@ -15,6 +15,13 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
+    /// A moment in nanoseconds since 1970.
+    pub fn of_ns(moment_ns: i128) -> Self {
+        let seconds = i64::try_from(moment_ns.div_euclid(1_000_000_000)).unwrap_or(i64::MAX);
+        let nanos = i32::try_from(moment_ns.rem_euclid(1_000_000_000)).unwrap_or_default();
+        Self { seconds, nanos }
+    }
+
     /// Now.
     pub fn now() -> Self {
         let now = std::time::SystemTime::now();
@@ -54,7 +61,14 @@ pub struct Definition {
     /// Each an [`Op`].
     #[prost(bytes = "vec", repeated, tag = "1")]
     pub def: Vec<Vec<u8>>,
+    /// What is said of each, by its digest: a graph without that is none to clients.
+    #[prost(btree_map = "string, message", tag = "2")]
+    pub metadata: BTreeMap<String, OpMetadata>,
 }
+
+/// What is said of a low-level step.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct OpMetadata {}
 
 /// One low-level step, as far as it names a source.
 #[derive(Clone, PartialEq, Eq, Message)]

@@ -71,3 +71,11 @@ pub struct CheckAgentRequest {
 /// Nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
 pub struct Empty {}
+
+/// Whether a server is well.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Health {
+    /// 1: it serves.
+    #[prost(int32, tag = "1")]
+    pub status: i32,
+}

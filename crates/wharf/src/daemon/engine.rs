@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use wharf_build::Builder;
 use wharf_build::caches::Caches;
+use wharf_buildkit::BuildKit;
 use wharf_distribution::client::{Client, ClientConfig};
 use wharf_docker_server::{About, Api};
 use wharf_engine::containers::{Collaborators, Containers, ImageSource, ImageView, kept};
@@ -179,7 +180,14 @@ impl Engine {
             config.data_root.clone(),
             config.live.gc.clone(),
         );
-        let api = Api { gc, builder, containers, execs, images, networks, volumes, events, about };
+        let gateway = Arc::clone(&networks);
+        let buildkit = BuildKit::new(
+            builder.clone(),
+            events.clone(),
+            about.id.clone(),
+            Arc::new(move || gateway.host_gateway()),
+        );
+        let api = Api { gc, builder, buildkit, containers, execs, images, networks, volumes, events, about };
         Ok(Self { api, network, _root: root })
     }
 
