@@ -88,7 +88,8 @@ enum Filter {
 
 impl Filter {
     fn all(texts: &[String]) -> Result<Vec<Self>, Status> {
-        texts.iter().map(|text| Self::parse(text)).collect()
+        // Clients send an empty one for none.
+        texts.iter().filter(|text| !text.is_empty()).map(|text| Self::parse(text)).collect()
     }
 
     /// containerd's words: `name==value`, `name~=pattern`, or the name alone.

@@ -95,7 +95,7 @@ async fn run(
 
 fn options(params: &Params, headers: &HeaderMap) -> ApiResult<Options> {
     if params.get("version") == Some("2") {
-        let message = "BuildKit builds are not served yet: set DOCKER_BUILDKIT=0";
+        let message = "BuildKit builds come by POST /grpc: build with buildx, or set DOCKER_BUILDKIT=0";
         return Err(ApiError::new(StatusCode::NOT_IMPLEMENTED, message));
     }
     if params.flag("squash") {

@@ -9,6 +9,7 @@ mod behind;
 mod bombs;
 mod build;
 mod build_mounts;
+mod buildkit;
 mod cdi;
 mod check;
 mod clients;
