@@ -193,8 +193,18 @@ impl Context {
         let outside =
             || Error::invalid(format!("COPY failed: forbidden path outside the build context: {source}"));
         let wanted = clean(source).ok_or_else(outside)?;
-        let matched = self.matched(source, &wanted)?;
-        Ok(matched.iter().map(|path| self.selection(path, exclude)).collect())
+        let is_pattern = pattern::is_pattern(&wanted);
+        let select = |path: &String| {
+            // A link means what it leads to, under its own name.
+            let real = self.follow(path).filter(|real| self.exists(real));
+            let mut found = self.selection(real.as_ref().unwrap_or(path), exclude);
+            let called = if is_pattern { path } else { &wanted };
+            if let (false, [(entry, _)]) = (found.is_directory, &mut found.entries[..]) {
+                entry.path = called.rsplit('/').next().unwrap_or(called).as_bytes().to_vec();
+            }
+            found
+        };
+        Ok(self.matched(source, &wanted)?.iter().map(select).collect())
     }
 
     /// The paths that a source means.

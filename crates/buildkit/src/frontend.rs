@@ -7,11 +7,13 @@ use crate::caller::{Asked, Caller};
 use crate::directory::{Wanted, directory};
 use crate::error::status;
 use crate::inputs::image_of;
+use crate::needs::{Needs, needs};
 use crate::progress::Step;
 use crate::steps::Steps;
 use crate::{place, questions, upload};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use wharf_build::context::Gather;
 use wharf_build::dockerfile::Dockerfile;
 use wharf_build::ignore::Ignore;
 use wharf_build::{Context, CredentialsFor, NamedContext, Options};
@@ -69,7 +71,10 @@ impl Frontend<'_> {
         let contexts = self.contexts(&attributes, inputs).await?;
         let context = match loaded.context {
             Some(context) => context,
-            None => self.context(&attributes, ignore.patterns()).await?,
+            None => {
+                let needs = self.needs(&attributes, &file, &contexts);
+                self.context(&attributes, ignore.patterns(), needs).await?
+            }
         };
         let options = self.options(&attributes, contexts);
         let is_plain = matches!(&file.stages[..], [only] if only.name.is_none());
@@ -169,43 +174,69 @@ impl Frontend<'_> {
             return Ok(Ignore::parse(text));
         }
         match &attributes.context {
-            Some(Source::Local(name)) => self.local_ignore(name, "[internal]").await,
+            Some(Source::Local(name)) => self.local_ignore(name, "[internal]", "transferring context:").await,
             _ => Ok(Ignore::default()),
         }
     }
 
-    async fn local_ignore(&self, name: &str, whose: &str) -> Result<Ignore, Status> {
+    async fn local_ignore(&self, name: &str, whose: &str, part: &str) -> Result<Ignore, Status> {
         const FILE: &str = ".dockerignore";
-        let step = self.build.progress.step(format!("{whose} load {FILE}"));
         let wanted = Wanted { name: name.to_owned(), follow: vec![FILE.to_owned()], ..Wanted::default() };
-        let context = self.receive(&wanted, &step, "transferring context:").await;
-        let found = context.and_then(|context| text(&context, FILE));
-        match found {
-            Ok(text) => {
-                step.done();
-                Ok(Ignore::parse(text.as_deref().unwrap_or_default()))
-            }
-            Err(why) => {
-                step.failed(&why.message);
-                Err(why)
-            }
-        }
+        let context = self.local(&wanted, &format!("{whose} load {FILE}"), part).await?;
+        Ok(Ignore::parse(text(&context, FILE)?.as_deref().unwrap_or_default()))
     }
 
-    async fn context(&self, attributes: &Attributes, exclude: Vec<String>) -> Result<Context, Status> {
+    /// What of the context there has to be.
+    fn needs(
+        &self,
+        attributes: &Attributes,
+        file: &Dockerfile,
+        contexts: &BTreeMap<String, NamedContext>,
+    ) -> Needs {
+        let given = |name: &str| attributes.args.get(name).cloned().flatten();
+        let default = |name: &str| file.globals.iter().find(|(known, _)| known == name)?.1.clone();
+        let global = |name: &str| given(name).or_else(|| default(name));
+        let has_triggers = |name: &str| {
+            let name = match contexts.get(name) {
+                Some(NamedContext::Image(image)) => image.as_str(),
+                Some(NamedContext::Directory(_)) => return false,
+                None => name,
+            };
+            let image = self.kit.builder.images.resolve(name);
+            attributes.pull || !image.is_ok_and(|image| image.config.config.on_build.is_empty())
+        };
+        let last = file.stages.len() - 1;
+        let target = attributes.target.as_ref().and_then(|name| file.find(name, last + 1)).unwrap_or(last);
+        needs(file, target, &global, &|name| contexts.contains_key(name), &has_triggers)
+    }
+
+    async fn context(
+        &self,
+        attributes: &Attributes,
+        exclude: Vec<String>,
+        needs: Needs,
+    ) -> Result<Context, Status> {
         match &attributes.context {
             Some(Source::Url(url)) => Ok(upload::fetch(self.kit, &self.caller, url).await?.context),
             Some(Source::Local(name)) => {
-                self.local(name, exclude, "[internal] load build context".to_owned()).await
+                let follow = match needs {
+                    Needs::All => Vec::new(),
+                    Needs::Paths(paths) if paths.is_empty() => {
+                        let empty = Gather::new(&self.kit.builder.scratch).map_err(|e| status(&e))?;
+                        return Ok(empty.finish(&Ignore::default()));
+                    }
+                    Needs::Paths(paths) => paths,
+                };
+                let wanted = Wanted { name: name.clone(), exclude, follow };
+                self.local(&wanted, "[internal] load build context", "transferring context:").await
             }
             other => Err(Status::invalid(format!("a build context is expected, not {other:?}"))),
         }
     }
 
-    async fn local(&self, name: &str, exclude: Vec<String>, said: String) -> Result<Context, Status> {
+    async fn local(&self, wanted: &Wanted, said: &str, part: &str) -> Result<Context, Status> {
         let step = self.build.progress.step(said);
-        let wanted = Wanted { name: name.to_owned(), exclude, follow: Vec::new() };
-        match self.receive(&wanted, &step, "transferring context:").await {
+        match self.receive(wanted, &step, part).await {
             Ok(context) => {
                 step.done();
                 Ok(context)
@@ -246,10 +277,11 @@ impl Frontend<'_> {
             let context = match source {
                 Source::Image(image) => NamedContext::Image(image.clone()),
                 Source::Local(local) => {
-                    let whose = format!("[context {name}]");
-                    let ignore = self.local_ignore(local, &whose).await?;
+                    let (whose, part) = (format!("[context {name}]"), format!("transferring {name}:"));
+                    let exclude = self.local_ignore(local, &whose, &part).await?.patterns();
+                    let wanted = Wanted { name: local.clone(), exclude, follow: Vec::new() };
                     let said = format!("{whose} load from client");
-                    NamedContext::Directory(Arc::new(self.local(local, ignore.patterns(), said).await?))
+                    NamedContext::Directory(Arc::new(self.local(&wanted, &said, &part).await?))
                 }
                 Source::Url(url) => {
                     let fetched = upload::fetch(self.kit, &self.caller, url).await?;

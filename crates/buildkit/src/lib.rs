@@ -21,6 +21,7 @@ mod error;
 mod export;
 mod frontend;
 mod inputs;
+mod needs;
 mod place;
 mod progress;
 mod questions;

@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 
 /// Messages that wait for the connection.
 const AHEAD: usize = 16;
-/// How often a silent connection is asked whether somebody is there: one over TCP may end without a word.
-const PING_EVERY: Duration = Duration::from_secs(20);
+/// How often a silent connection is asked whether somebody is there: one over TCP may end without a word. Servers in Go
+/// close the connection of who asks more often than every five minutes.
+const PING_EVERY: Duration = Duration::from_secs(6 * 60);
 /// And how long an answer may take.
 const PING_LIMIT: Duration = Duration::from_secs(20);
 

@@ -154,6 +154,24 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_its_content_under_its_own_name() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut gather = Gather::new(scratch.path()).unwrap();
+        gather.add(file("a", 0)).unwrap();
+        gather.add(Entry { link: b"a".to_vec(), ..Entry::new(Kind::Symlink, "link") }).unwrap();
+        gather.add(Entry { link: b"none".to_vec(), ..Entry::new(Kind::Symlink, "lost") }).unwrap();
+        let context = gather.finish(&Ignore::default());
+        for (source, name, kind) in
+            [("link", "link", Kind::File), ("lin*", "link", Kind::File), ("los*", "lost", Kind::Symlink)]
+        {
+            let found = context.select(source, &[]).unwrap();
+            let (entry, _) = &found[0].entries[0];
+            assert_eq!((entry.name().as_str(), entry.kind), (name, kind), "{source}");
+        }
+        assert!(context.select("lost", &[]).is_err());
+    }
+
+    #[test]
     fn hostile_names_are_refused() {
         let scratch = tempfile::tempdir().unwrap();
         let mut gather = Gather::new(scratch.path()).unwrap();

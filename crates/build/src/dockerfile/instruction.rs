@@ -324,6 +324,6 @@ pub(super) fn parse(line: &Line, escape: char) -> Result<Instruction, String> {
             parse(&inner, escape)?;
             Instruction::OnBuild(trigger)
         }
-        other => return Err(format!("unknown instruction: {other}")),
+        other => return Err(format!("unknown instruction: {other}{}", super::near::hint(other))),
     })
 }

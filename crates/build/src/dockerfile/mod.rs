@@ -3,6 +3,7 @@
 mod instruction;
 mod lines;
 mod mount;
+mod near;
 mod stages;
 mod words;
 

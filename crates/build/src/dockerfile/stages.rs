@@ -199,7 +199,10 @@ mod tests {
             assert!(Dockerfile::parse(bad).is_err(), "{bad:?}");
         }
         let error = Dockerfile::parse("FROM a\n\nNOPE x").unwrap_err();
-        assert_eq!(error.to_string(), "dockerfile parse error on line 3: unknown instruction: NOPE");
+        assert_eq!(
+            error.to_string(),
+            "dockerfile parse error on line 3: unknown instruction: NOPE (did you mean COPY?)"
+        );
     }
 
     #[test]

@@ -147,8 +147,12 @@ impl Build<'_> {
         let (snapshots, scratch) = (Arc::clone(&self.builder.snapshots), self.builder.scratch.clone());
         let source = absolute("/", source);
         blocking(move || {
-            let (top, rest) = fixed_part(&source);
-            let top = resolve_link(&*snapshots, &chain, &top)?;
+            let (asked, rest) = fixed_part(&source);
+            let top = resolve_link(&*snapshots, &chain, &asked)?;
+            // Under the name that was asked for, not that of what a link leads to.
+            let (base, name) = asked.rsplit_once('/').unwrap_or_default();
+            let (base, name) = if top == "/" { ("", "") } else { (base, name) };
+            let called = Some(name).filter(|name| !name.is_empty());
             let missing = |e: Error| match e.kind() {
                 ErrorKind::NotFound => {
                     Error::not_found(format!("COPY failed: stat {source}: file does not exist"))
@@ -159,12 +163,12 @@ impl Build<'_> {
             let (output, mut input) = std::io::pipe().map_err(failed("make a pipe"))?;
             let (context, read) = std::thread::scope(|scope| {
                 let (snapshots, chain, top) = (&snapshots, &chain, &top);
-                let reading = scope
-                    .spawn(move || snapshots.read_tar(Tree::Layer(chain), Path::new(top), None, &mut input));
+                let reading = scope.spawn(move || {
+                    snapshots.read_tar(Tree::Layer(chain), Path::new(top), called, &mut input)
+                });
                 (Context::read_tree(output, spool), reading.join())
             });
             read.map_err(|_| Error::internal("reading a stage's files broke off"))?.map_err(missing)?;
-            let (base, name) = top.rsplit_once('/').unwrap_or_default();
             Ok((Arc::new(context?), format!("{name}/{rest}"), base.to_owned()))
         })
         .await

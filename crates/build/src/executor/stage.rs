@@ -125,7 +125,8 @@ impl Build<'_> {
             state.adopt(image);
         } else if let Some(at) = self.file.find_named(&name, stage) {
             let before = self.stages.get(&at).cloned().unwrap_or_default();
-            *state = State { args: Default::default(), cmd_is_ours: false, ..before };
+            // Arguments are inherited, as by BuildKit; the classic builder forgets them.
+            *state = State { cmd_is_ours: false, ..before };
         } else {
             let image = self.base_image(&name, platform.as_ref()).await?;
             state.adopt(image);

@@ -12,6 +12,7 @@ use wharf_grpc::proto::session::{BytesMessage, FILE_SEND};
 use wharf_grpc::{HeaderMap, Status};
 use wharf_model::snapshots::Tree;
 use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::reference::Reference;
 use wharf_oci::tar::Writer;
 
 impl Export<'_> {
@@ -25,8 +26,11 @@ impl Export<'_> {
         {
             metadata.insert(HeaderName::from_static("exporter-md-image.name"), value);
         }
-        let (images, image, named) =
-            (self.kit.builder.images.clone(), Arc::clone(&self.image), names.clone());
+        let (images, image, named) = (
+            self.kit.builder.images.clone(),
+            Arc::clone(&self.image),
+            names.iter().cloned().map(Reference::or_latest).collect(),
+        );
         let write = move |out: &mut ToClient| images.save_as(&image, named, out);
         self.send(format!("exporting to {what} image format"), "sending tarball", metadata, write).await?;
         Ok(self.said(&names))

@@ -31,13 +31,13 @@ impl Export<'_> {
         // The layers are in place since their steps ended.
         step.part("exporting layers").done();
         step.part(format!("writing image {id}")).done();
-        self.kit.publish("create", &self.image, id.as_str());
         for name in names {
             let part = step.part(format!("naming to {name}"));
             self.kit.builder.images.tag(id.as_str(), name).map_err(|e| status(&e))?;
             self.kit.publish("tag", &self.image, &name.familiar());
             part.done();
         }
+        self.kit.publish("create", &self.image, id.as_str());
         if !is_true(self.attr("push")) {
             return Ok(());
         }

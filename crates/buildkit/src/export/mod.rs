@@ -115,14 +115,12 @@ fn is_true(value: &str) -> bool {
     matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
-/// The names an image shall get.
+/// The names an image shall get, as they were given.
 fn names(attrs: &BTreeMap<String, String>) -> Result<Vec<Reference>, Status> {
     let all = attrs.get("name").map_or("", String::as_str).split(',').filter(|name| !name.is_empty());
     all.map(|name| {
         let parsed = name.parse::<Reference>();
-        parsed
-            .map(Reference::or_latest)
-            .map_err(|e| Status::invalid(format!("failed to parse {name:?} as the image's name: {e}")))
+        parsed.map_err(|e| Status::invalid(format!("failed to parse {name:?} as the image's name: {e}")))
     })
     .collect()
 }

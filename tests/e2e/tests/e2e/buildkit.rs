@@ -108,6 +108,7 @@ fn a_build_with_everything() {
     let first = site.build(&[&args[..], &["ctx"]].concat());
     assert_eq!(first.code, 0, "{}", first.err);
     for said in [
+        "naming to docker.io/me/one done",
         "[internal] load build definition from Dockerfile",
         "[internal] load .dockerignore",
         "[context other] load from client",
@@ -203,7 +204,9 @@ fn what_fails_is_shown_with_its_lines() {
     }
     let unknown = build("FROM busybox\nRUM true\n", &[]);
     assert!(
-        unknown.contains("failed to solve: dockerfile parse error on line 2: unknown instruction: RUM"),
+        unknown.contains(
+            "failed to solve: dockerfile parse error on line 2: unknown instruction: RUM (did you mean RUN?)"
+        ),
         "{unknown}"
     );
     assert!(unknown.contains("   2 | >>> RUM true"), "{unknown}");
@@ -254,6 +257,19 @@ fn contexts_from_standard_input_and_questions() {
     assert_eq!(site.cat("me/sent", "cat /ctx/a; ls /ctx/hidden 2>/dev/null | wc -l"), "a\n0");
     let listed = site.docker(&["buildx", "build", "--call=targets", "ctx"]).ok();
     assert!(listed.contains("base") && listed.contains("mid") && listed.contains("out"), "{listed}");
+    // A client sends what the instructions name.
+    site.write(
+        "some/D",
+        "FROM busybox\nCOPY su*/b link /\nRUN --mount=type=bind,source=a,target=/in cat /in\n",
+    );
+    let some = site.build(&["-f", "some/D", "-t", "me/some", "ctx"]);
+    assert_eq!(some.code, 0, "{}", some.err);
+    let sent = some.err.lines().find(|line| line.contains("transferring context:") && !line.contains("MB"));
+    assert!(sent.is_some(), "3 MiB are not sent: {}", some.err);
+    assert_eq!(site.cat("me/some", "cat /b /link"), "b\na");
+    site.write("some/D", "FROM busybox\nRUN true\n");
+    let none = site.build(&["-f", "some/D", "ctx"]);
+    assert!(none.code == 0 && !none.err.contains("load build context"), "{}", none.err);
     // A Dockerfile elsewhere, with a .dockerignore of its own.
     site.write("else/D", "FROM busybox\nCOPY . /c\n");
     site.write("else/D.dockerignore", "a\n");
