@@ -142,36 +142,4 @@ fn entry(stat: Stat) -> Result<Option<Entry>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_sent_as_clients_read_them() {
-        let wanted = Wanted {
-            name: "context".to_owned(),
-            exclude: vec!["a b".to_owned(), "ü/*".to_owned()],
-            follow: Vec::new(),
-        };
-        let headers = wanted.metadata().unwrap();
-        let sent: Vec<&HeaderValue> = headers.get_all("exclude-patterns").iter().collect();
-        assert_eq!(sent, ["a%20b", "%C3%BC%2F%2A"]);
-        assert_eq!(headers["exclude-patterns-encoded"], "1");
-        assert_eq!(headers["dir-name"], "context");
-        assert!(!headers.contains_key("dir-name-encoded"));
-        let wanted = Wanted { name: "a\nb".to_owned(), ..Wanted::default() };
-        assert!(wanted.metadata().is_err());
-    }
-
-    #[test]
-    fn entries_of_stats() {
-        let stat = Stat { path: "f".to_owned(), mode: 0o644, size: 3, ..Stat::default() };
-        let made = entry(Stat { modified_ns: -1, ..stat.clone() }).unwrap().unwrap();
-        assert_eq!(
-            (made.kind, made.size, made.mtime.seconds, made.mtime.nanos),
-            (Kind::File, 3, -1, 999_999_999)
-        );
-        assert!(entry(Stat { size: -1, ..stat.clone() }).is_err());
-        assert!(entry(Stat { device_major: -1, ..stat.clone() }).is_err());
-        assert_eq!(entry(Stat { mode: 1 << 24, ..stat }).unwrap(), None);
-    }
-}
+mod tests;

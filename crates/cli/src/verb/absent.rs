@@ -2,8 +2,7 @@
 
 const SWARM: &str = "this engine is in no swarm and joins none: compose runs several services on one host";
 
-const BUILDKIT: &str =
-    "BuildKit's commands are not there yet: build makes images, image copy and manifest lists of them";
+const BUILDKIT: &str = "Docker's own plugin works with this engine; here build makes images, image copy and manifest lists of them";
 
 const ABSENT: [(&str, &str); 11] = [
     ("bake", BUILDKIT),
