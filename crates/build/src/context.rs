@@ -2,17 +2,23 @@
 //! nothing in it can reach anywhere.
 
 mod gather;
+mod spool;
 
 pub use gather::{Gather, Place};
+pub(crate) use spool::spool;
 
 use crate::ignore::Ignore;
 use crate::pattern;
 use flate2::bufread::MultiGzDecoder;
+use ring::digest::SHA256;
+use spool::Spool;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::Arc;
 use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::digest::Digest;
 use wharf_oci::manifest::Compression;
 use wharf_oci::tar::{Entry, Kind, Reader, Writer};
 
@@ -23,10 +29,12 @@ const MAX_TEXT: u64 = 4 << 20;
 
 /// A build context.
 pub struct Context {
-    file: File,
+    spool: Arc<Spool>,
     entries: BTreeMap<String, Item>,
     /// What `.dockerignore` leaves out: seen by the build itself, which needs its Dockerfile, not by COPY.
     excluded: BTreeMap<String, Item>,
+    /// When its files began to come, seconds since 1970; 0 when no later context may trust it.
+    began: i64,
 }
 
 struct Item {
@@ -97,7 +105,7 @@ impl Context {
             at += written;
         }
         let file = out.into_inner().map_err(|e| failed(e.into_error()))?;
-        Ok(Self { file, entries, excluded: BTreeMap::new() })
+        Ok(Self { spool: Arc::new(Spool::new(file, at)), entries, excluded: BTreeMap::new(), began: 0 })
     }
 
     /// A context of one file, whose content is all of `file`.
@@ -107,8 +115,9 @@ impl Context {
         entry.size = file.metadata().map_err(failed)?.len();
         entry.mode = 0o600;
         entry.mtime.seconds = modified;
+        let spool = Arc::new(Spool::new(file, entry.size));
         let entries = BTreeMap::from([(name.to_owned(), Item { entry, at: 0 })]);
-        Ok(Self { file, entries, excluded: BTreeMap::new() })
+        Ok(Self { spool, entries, excluded: BTreeMap::new(), began: 0 })
     }
 
     /// A context of only a Dockerfile.
@@ -152,9 +161,26 @@ impl Context {
         use std::os::fd::AsRawFd;
         let failed = |e| Error::wrap(ErrorKind::Internal, "read the build context", e);
         // A file of its own position on the same content.
-        let mut file = File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd())).map_err(failed)?;
+        let mut file =
+            File::open(format!("/proc/self/fd/{}", self.spool.file.as_raw_fd())).map_err(failed)?;
         file.seek(SeekFrom::Start(at)).map_err(failed)?;
         Ok(file.take(entry.size))
+    }
+
+    /// The digest of an entry's content.
+    pub(crate) fn digest(&self, entry: &Entry, at: u64) -> Result<Digest> {
+        self.spool.digest((at, entry.size), || {
+            let mut hash = ring::digest::Context::new(&SHA256);
+            let mut content = self.content(entry, at)?;
+            let mut buffer = vec![0; 1 << 17];
+            loop {
+                let read = content.read(&mut buffer);
+                match read.map_err(|e| Error::wrap(ErrorKind::Internal, "read the build context", e))? {
+                    0 => return Ok(Digest::from_sha256(hash.finish().as_ref())),
+                    n => hash.update(&buffer[..n]),
+                }
+            }
+        })
     }
 
     /// The path a name leads to when links are followed inside the context.
@@ -333,17 +359,6 @@ impl Context {
             }
         }
     }
-}
-
-/// A temporary file without a name: the kernel takes it back when it is closed, whatever happens.
-pub(crate) fn spool(scratch: &Path) -> Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let failed =
-        |e| Error::wrap(ErrorKind::Internal, format!("make a temporary file in {}", scratch.display()), e);
-    std::fs::create_dir_all(scratch).map_err(failed)?;
-    // open(2), O_TMPFILE: __O_TMPFILE with O_DIRECTORY.
-    let flags = i32::try_from(rustix::fs::OFlags::TMPFILE.bits()).unwrap_or_default();
-    File::options().read(true).write(true).mode(0o600).custom_flags(flags).open(scratch).map_err(failed)
 }
 
 /// A path without `.` and `..`; `None` when it leads above its start.

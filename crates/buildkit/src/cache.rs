@@ -1,9 +1,10 @@
-//! What there is of a cache besides images: the directories of `RUN --mount=type=cache`.
+//! What there is of a cache besides images: the directories of `RUN --mount=type=cache`, and those of clients as they last came.
 //!
 //! Images of steps are images, which `docker image prune` is about.
 
 use crate::BuildKit;
 use crate::error::status;
+use crate::kept::{Directory, Kept};
 use wharf_build::caches::{Caches, Listed};
 use wharf_engine::clock;
 use wharf_grpc::Status;
@@ -12,22 +13,24 @@ use wharf_grpc::proto::ops::Timestamp;
 use wharf_grpc::server::Reply;
 use wharf_model::Result;
 
-/// BuildKit's name for such a directory.
+/// BuildKit's names for such directories.
 const KIND: &str = "exec.cachemount";
+const LOCAL: &str = "source.local";
 
 impl BuildKit {
     pub(crate) async fn disk_usage(&self, request: DiskUsageRequest) -> Result<DiskUsageResponse, Status> {
         let filters = Filter::all(&request.filter)?;
         let caches = self.builder.caches.clone();
         let listed = blocking(move || caches.list()).await?;
-        let record = listed.into_iter().map(record).filter(|r| filters.iter().all(|f| f.takes(r))).collect();
+        let all = self.kept.list().into_iter().map(local).chain(listed.into_iter().map(record));
+        let record = all.filter(|r| filters.iter().all(|f| f.takes(r))).collect();
         Ok(DiskUsageResponse { record })
     }
 
     pub(crate) async fn prune(&self, request: PruneRequest) -> Result<Reply, Status> {
         let filters = Filter::all(&request.filter)?;
-        let caches = self.builder.caches.clone();
-        let removed = blocking(move || remove(&caches, &filters, &request)).await?;
+        let (caches, kept) = (self.builder.caches.clone(), self.kept.clone());
+        let removed = blocking(move || remove(&caches, &kept, &filters, &request)).await?;
         let (answers, reply) = Reply::many();
         tokio::spawn(async move {
             for record in removed {
@@ -38,25 +41,50 @@ impl BuildKit {
     }
 }
 
-/// The longest unused first, until as much is left as may stay.
-fn remove(caches: &Caches, filters: &[Filter], request: &PruneRequest) -> Result<Vec<UsageRecord>> {
-    let listed = caches.list()?;
-    let mut left: u64 = listed.iter().map(|cache| cache.size).sum();
+/// Those of clients, which only cost time; then the longest unused first, until as much is left as may stay.
+fn remove(
+    caches: &Caches,
+    kept: &Kept,
+    filters: &[Filter],
+    request: &PruneRequest,
+) -> Result<Vec<UsageRecord>> {
+    let (locals, listed) = (kept.list(), caches.list()?);
+    let sizes = locals.iter().map(|known| known.size).chain(listed.iter().map(|c| c.size));
+    let mut left: u64 = sizes.sum();
     let may_stay = u64::try_from(request.reserved_space).unwrap_or_default();
     let until = clock::now_ns() - i128::from(request.keep_duration);
+    let locals = locals.into_iter().map(|known| (known.used_ns, local(known)));
+    let listed = listed.into_iter().map(|cache| (cache.about.used_ns, record(cache)));
     let mut removed = Vec::new();
-    for cache in listed {
-        let (id, size, used) = (cache.id.clone(), cache.size, cache.about.used_ns);
-        let record = record(cache);
+    for (used, record) in locals.chain(listed) {
         if may_stay > 0 && left <= may_stay {
             break;
         }
-        if used <= until && filters.iter().all(|filter| filter.takes(&record)) && caches.remove(&id)? {
-            left -= size;
+        if used > until || !filters.iter().all(|filter| filter.takes(&record)) {
+            continue;
+        }
+        let is_gone =
+            if record.record_type == LOCAL { kept.remove(&record.id) } else { caches.remove(&record.id)? };
+        if is_gone {
+            left = left.saturating_sub(record.size.cast_unsigned());
             removed.push(record);
         }
     }
     Ok(removed)
+}
+
+fn local(known: Directory) -> UsageRecord {
+    UsageRecord {
+        description: format!("local source for {}", known.name),
+        id: known.id,
+        mutable: true,
+        size: known.size.cast_signed(),
+        created_at: Some(Timestamp::of_ns(known.created_ns)),
+        last_used_at: Some(Timestamp::of_ns(known.used_ns)),
+        usage_count: known.uses.cast_signed(),
+        record_type: LOCAL.to_owned(),
+        ..UsageRecord::default()
+    }
 }
 
 fn record(listed: Listed) -> UsageRecord {

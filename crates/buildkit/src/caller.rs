@@ -26,11 +26,13 @@ const HUB: &str = "registry-1.docker.io";
 pub(crate) struct Caller {
     pub(crate) channel: Channel,
     methods: BTreeSet<String>,
+    /// What it calls the directory that it builds.
+    pub(crate) shared_key: String,
 }
 
 impl Caller {
-    pub(crate) fn new(channel: Channel, methods: BTreeSet<String>) -> Self {
-        Self { channel, methods }
+    pub(crate) fn new(channel: Channel, methods: BTreeSet<String>, shared_key: String) -> Self {
+        Self { channel, methods, shared_key }
     }
 
     /// Whether it offers a method.

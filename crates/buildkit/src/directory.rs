@@ -4,7 +4,7 @@ use crate::caller::Caller;
 use crate::error::{failure, status};
 use http::{HeaderName, HeaderValue};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use wharf_build::Context;
@@ -63,17 +63,23 @@ fn escaped(text: &str) -> String {
     text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }
 
-/// Receives it; `progress` hears of the bytes so far. Returns how many there were.
+/// Receives it, but for the content of files that `base` has; `progress` hears of the bytes so far. Returns how many there were.
 pub(crate) async fn directory(
     caller: &Arc<Caller>,
     wanted: &Wanted,
+    base: Option<Arc<Context>>,
     scratch: PathBuf,
     mut progress: impl FnMut(u64) + Send + 'static,
 ) -> Result<(Context, u64), Status> {
     let (requests, messages) = caller.stream(FILE_SYNC, wanted.metadata()?)?;
     let (sender, pieces) = mpsc::channel(AHEAD);
-    let keeping = transfer::run(move || keep(pieces, scratch, &mut progress));
-    let (received, kept) = tokio::join!(receive(requests, messages, sender), keeping);
+    let known = base.clone();
+    let keeping = transfer::run(move || keep(pieces, base, &scratch, &mut progress));
+    let is_wanted = |stat: &Stat| {
+        let has = |base: &Arc<Context>| matches!(entry(stat.clone()), Ok(Some(entry)) if base.has(&entry));
+        !known.as_ref().is_some_and(has)
+    };
+    let (received, kept) = tokio::join!(receive(requests, messages, sender, is_wanted), keeping);
     // What could not be kept broke the receiving off, too.
     let kept = kept.and_then(|kept| kept).map_err(|e| status(&e));
     match (received, kept) {
@@ -85,10 +91,14 @@ pub(crate) async fn directory(
 
 fn keep(
     mut pieces: mpsc::Receiver<Piece>,
-    scratch: PathBuf,
+    base: Option<Arc<Context>>,
+    scratch: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Context, u64)> {
-    let mut gather = Gather::new(&scratch)?;
+    let mut gather = match base {
+        Some(base) => Gather::after(base),
+        None => Gather::new(scratch)?,
+    };
     let mut places: HashMap<u32, Place> = HashMap::new();
     let mut bytes = 0;
     let unknown = || Error::invalid("content came of a file that was left out");

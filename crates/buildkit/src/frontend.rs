@@ -7,6 +7,7 @@ use crate::caller::{Asked, Caller};
 use crate::directory::{Wanted, directory};
 use crate::error::status;
 use crate::inputs::image_of;
+use crate::kept::Kept;
 use crate::needs::{Needs, needs};
 use crate::progress::Step;
 use crate::steps::Steps;
@@ -70,7 +71,7 @@ impl Frontend<'_> {
         let ignore = self.ignore(&attributes, &loaded).await?;
         let contexts = self.contexts(&attributes, inputs).await?;
         let context = match loaded.context {
-            Some(context) => context,
+            Some(context) => Arc::new(context),
             None => {
                 let needs = self.needs(&attributes, &file, &contexts);
                 self.context(&attributes, ignore.patterns(), needs).await?
@@ -82,7 +83,7 @@ impl Frontend<'_> {
         let built = self
             .kit
             .builder
-            .build_file(&loaded.text, Arc::new(context), &options, &steps.sink())
+            .build_file(&loaded.text, context, &options, &steps.sink())
             .await
             .map_err(|e| steps.failed(&e, name, &loaded.text))?;
         Ok(Answer { outcome: Outcome::Image(built), metadata: BTreeMap::new() })
@@ -215,15 +216,15 @@ impl Frontend<'_> {
         attributes: &Attributes,
         exclude: Vec<String>,
         needs: Needs,
-    ) -> Result<Context, Status> {
+    ) -> Result<Arc<Context>, Status> {
         match &attributes.context {
-            Some(Source::Url(url)) => Ok(upload::fetch(self.kit, &self.caller, url).await?.context),
+            Some(Source::Url(url)) => Ok(Arc::new(upload::fetch(self.kit, &self.caller, url).await?.context)),
             Some(Source::Local(name)) => {
                 let follow = match needs {
                     Needs::All => Vec::new(),
                     Needs::Paths(paths) if paths.is_empty() => {
                         let empty = Gather::new(&self.kit.builder.scratch).map_err(|e| status(&e))?;
-                        return Ok(empty.finish(&Ignore::default()));
+                        return Ok(Arc::new(empty.finish(&Ignore::default())));
                     }
                     Needs::Paths(paths) => paths,
                 };
@@ -234,7 +235,7 @@ impl Frontend<'_> {
         }
     }
 
-    async fn local(&self, wanted: &Wanted, said: &str, part: &str) -> Result<Context, Status> {
+    async fn local(&self, wanted: &Wanted, said: &str, part: &str) -> Result<Arc<Context>, Status> {
         let step = self.build.progress.step(said);
         match self.receive(wanted, &step, part).await {
             Ok(context) => {
@@ -249,7 +250,7 @@ impl Frontend<'_> {
     }
 
     /// Receives a directory, with a bar in a step.
-    async fn receive(&self, wanted: &Wanted, step: &Step, said: &str) -> Result<Context, Status> {
+    async fn receive(&self, wanted: &Wanted, step: &Step, said: &str) -> Result<Arc<Context>, Status> {
         let mut part = step.part(said);
         let (mut bar, mut last) = (part.clone(), 0);
         let scratch = self.kit.builder.scratch.clone();
@@ -260,7 +261,13 @@ impl Frontend<'_> {
                 bar.at(bytes, 0);
             }
         };
-        let (received, bytes) = directory(&self.caller, wanted, scratch, moved).await?;
+        let id = Kept::id(&self.caller.shared_key, &wanted.name, &[&wanted.exclude, &wanted.follow]);
+        let base = id.as_ref().and_then(|id| self.kit.kept.last(id));
+        let (received, bytes) = directory(&self.caller, wanted, base, scratch, moved).await?;
+        let received = Arc::new(received);
+        if let Some(id) = id {
+            self.kit.kept.keep(id, &wanted.name, &received);
+        }
         part.at(bytes, 0);
         part.done();
         Ok(received)
@@ -281,7 +288,7 @@ impl Frontend<'_> {
                     let exclude = self.local_ignore(local, &whose, &part).await?.patterns();
                     let wanted = Wanted { name: local.clone(), exclude, follow: Vec::new() };
                     let said = format!("{whose} load from client");
-                    NamedContext::Directory(Arc::new(self.local(&wanted, &said, &part).await?))
+                    NamedContext::Directory(self.local(&wanted, &said, &part).await?)
                 }
                 Source::Url(url) => {
                     let fetched = upload::fetch(self.kit, &self.caller, url).await?;

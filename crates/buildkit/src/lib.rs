@@ -21,6 +21,7 @@ mod error;
 mod export;
 mod frontend;
 mod inputs;
+mod kept;
 mod needs;
 mod place;
 mod progress;
@@ -30,10 +31,12 @@ mod steps;
 mod tunnel;
 mod upload;
 
+pub use kept::Directory;
 pub use sessions::{Hello, Sessions};
 pub use wharf_grpc::Status;
 
 use builds::Builds;
+use kept::Kept;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -52,6 +55,7 @@ pub struct BuildKit {
     gateway: Gateway,
     sessions: Sessions,
     builds: Builds,
+    kept: Kept,
 }
 
 /// Finds the host's address as containers see it.
@@ -60,7 +64,8 @@ pub type Gateway = Arc<dyn Fn() -> Option<IpAddr> + Send + Sync>;
 impl BuildKit {
     /// Over a builder; `id` names the engine, and what happens is told to `events`.
     pub fn new(builder: Builder, events: Events, id: String, gateway: Gateway) -> Self {
-        Self { builder, events, id, gateway, sessions: Sessions::default(), builds: Builds::default() }
+        let (sessions, builds, kept) = Default::default();
+        Self { builder, events, id, gateway, sessions, builds, kept }
     }
 
     /// The sessions of clients.
@@ -74,6 +79,16 @@ impl BuildKit {
         C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         serve(connection, Arc::new(self.clone())).await
+    }
+
+    /// The directories of clients as they last came.
+    pub fn directories(&self) -> Vec<Directory> {
+        self.kept.list()
+    }
+
+    /// Lets go of them; returns which they were.
+    pub fn forget(&self) -> Vec<Directory> {
+        self.kept.list().into_iter().filter(|known| self.kept.remove(&known.id)).collect()
     }
 
     fn publish(&self, action: &str, image: &Image, name: &str) {

@@ -18,6 +18,7 @@ const MAX_NAME: usize = 256;
 const MAX_METHODS: usize = 256;
 
 const ID: &str = "X-Docker-Expose-Session-Uuid";
+const SHARED_KEY: &str = "X-Docker-Expose-Session-Sharedkey";
 const METHOD: &str = "X-Docker-Expose-Session-Grpc-Method";
 
 /// What a session says of itself.
@@ -27,6 +28,8 @@ pub struct Hello {
     pub id: String,
     /// What it offers, in lower case.
     pub methods: BTreeSet<String>,
+    /// What its client calls the directory that it builds, on this machine and each time.
+    pub shared_key: String,
 }
 
 impl Hello {
@@ -42,7 +45,9 @@ impl Hello {
         let methods = headers.get_all(METHOD).into_iter().filter_map(|value| value.to_str().ok());
         let methods: BTreeSet<String> =
             methods.take(MAX_METHODS).map(|name| name.to_ascii_lowercase()).collect();
-        Ok(Self { id: id.to_owned(), methods })
+        let key = headers.get(SHARED_KEY).and_then(|key| key.to_str().ok());
+        let shared_key = key.filter(|key| key.len() <= MAX_NAME).unwrap_or_default().to_owned();
+        Ok(Self { id: id.to_owned(), methods, shared_key })
     }
 }
 
@@ -89,7 +94,7 @@ impl Sessions {
     {
         let (channel, life) = Channel::connect(connection).await?;
         let id = hello.id.clone();
-        let caller = Arc::new(Caller::new(channel, hello.methods));
+        let caller = Arc::new(Caller::new(channel, hello.methods, hello.shared_key));
         let _registered = {
             let mut open = self.open();
             if open.contains_key(&id) || open.len() >= MOST {
@@ -141,7 +146,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_is_found_while_it_is_there() {
         let sessions = Sessions::default();
-        let hello = Hello { id: "s".to_owned(), methods: BTreeSet::new() };
+        let hello = Hello { id: "s".to_owned(), methods: BTreeSet::new(), shared_key: String::new() };
         let waiting = tokio::spawn({
             let sessions = sessions.clone();
             async move { sessions.find("s").await.is_ok() }

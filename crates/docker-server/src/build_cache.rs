@@ -1,4 +1,4 @@
-//! What `RUN --mount=type=cache` keeps, as `system df` lists it and `POST /build/prune` removes it.
+//! What `RUN --mount=type=cache` keeps, and directories of clients as they last came, as `system df` lists it and `POST /build/prune` removes it.
 
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use wharf_build::caches::{Caches, Listed};
+use wharf_buildkit::{BuildKit, Directory};
 use wharf_docker_api::types::system::{BuildCache, BuildPruneResponse};
 use wharf_engine::clock;
 
@@ -32,8 +33,25 @@ const FILTERS: [&str; 13] = [
 ];
 
 /// Every cache. It reads through all of them.
-pub(crate) fn list(caches: &Caches) -> ApiResult<Vec<BuildCache>> {
-    Ok(caches.list()?.into_iter().map(wire).collect())
+pub(crate) fn list(caches: &Caches, buildkit: &BuildKit) -> ApiResult<Vec<BuildCache>> {
+    let directories = buildkit.directories().into_iter().map(directory);
+    Ok(caches.list()?.into_iter().map(wire).chain(directories).collect())
+}
+
+/// A client's directory as it last came.
+fn directory(known: Directory) -> BuildCache {
+    BuildCache {
+        id: known.id,
+        parents: None,
+        kind: "source.local".to_owned(),
+        description: format!("local source for {}", known.name),
+        in_use: false,
+        shared: false,
+        size: known.size.cast_signed(),
+        created_at: clock::rfc3339(known.created_ns),
+        last_used_at: Some(clock::rfc3339(known.used_ns)),
+        usage_count: known.uses.cast_signed(),
+    }
 }
 
 fn wire(listed: Listed) -> BuildCache {
@@ -75,6 +93,13 @@ impl Wanted {
         Ok(Self { filters, until: until.or(unused), keep: u64::try_from(keep.unwrap_or(0)).unwrap_or(0) })
     }
 
+    /// Whether nothing is asked but that all goes.
+    fn is_plain(&self) -> bool {
+        self.keep == 0
+            && self.until.is_none()
+            && FILTERS.iter().all(|name| self.filters.values(name).is_empty())
+    }
+
     /// Whether a filter lets it go. Only caches there are; what only other records can be never fits.
     fn takes(&self, listed: &Listed) -> bool {
         let filters = &self.filters;
@@ -99,9 +124,15 @@ impl Wanted {
 pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
     let wanted = Wanted::read(&params)?;
     let caches = api.builder.caches.clone();
-    let pruned = tokio::task::spawn_blocking(move || remove(&caches, &wanted))
+    // What only saves time goes with everything.
+    let forgotten = if wanted.is_plain() { api.buildkit.forget() } else { Vec::new() };
+    let mut pruned = tokio::task::spawn_blocking(move || remove(&caches, &wanted))
         .await
         .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
+    if !forgotten.is_empty() {
+        pruned.space_reclaimed += forgotten.iter().map(|known| known.size).sum::<u64>();
+        pruned.caches_deleted.get_or_insert_default().extend(forgotten.into_iter().map(|known| known.id));
+    }
     crate::events::pruned(&api, "builder", pruned.space_reclaimed);
     Ok(Json(pruned).into_response())
 }

@@ -34,7 +34,7 @@ pub(crate) async fn usage(State(api): State<Api>, params: Params) -> ApiResult {
             containers,
             volumes: with_volumes.then(|| volumes_of(&api)).transpose()?,
             build_cache: if with_caches {
-                Some(build_cache::list(&api.builder.caches)?)
+                Some(build_cache::list(&api.builder.caches, &api.buildkit)?)
             } else {
                 Some(Vec::new())
             },

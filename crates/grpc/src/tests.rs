@@ -119,7 +119,7 @@ async fn a_directory_comes() {
     let channel = channel().await;
     let (requests, messages) = channel.stream("/t/Tree", HeaderMap::new()).unwrap();
     let (sender, mut pieces) = mpsc::channel(16);
-    receive(requests, messages, sender).await.unwrap();
+    receive(requests, messages, sender, |_| true).await.unwrap();
     assert!(matches!(pieces.recv().await, Some(Piece::File(0, stat)) if stat.path == "d"));
     assert!(matches!(pieces.recv().await, Some(Piece::File(1, stat)) if stat.path == "d/f"));
     assert_eq!(pieces.recv().await, Some(Piece::Data(1, Bytes::from_static(b"content"))));
@@ -127,6 +127,6 @@ async fn a_directory_comes() {
     assert_eq!(pieces.recv().await, None);
     let metadata = HeaderMap::from_iter([("hostile".parse().unwrap(), "1".parse().unwrap())]);
     let (requests, messages) = channel.stream("/t/Tree", metadata).unwrap();
-    let failed = receive(requests, messages, mpsc::channel(16).0).await.unwrap_err();
+    let failed = receive(requests, messages, mpsc::channel(16).0, |_| true).await.unwrap_err();
     assert!(failed.message.contains("nobody"), "{failed}");
 }

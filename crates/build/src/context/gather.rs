@@ -1,11 +1,14 @@
 //! A context that comes file by file, with the contents of several files mixed: each has its place in the one file kept free.
+//! What did not change since an earlier context of the same directory is at its place already.
 
+use super::spool::Spool;
 use super::{Context, Item, clean, spool};
 use crate::ignore::Ignore;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::tar::{Entry, Kind};
 
@@ -14,12 +17,22 @@ const MAX_NAME: usize = 4096;
 /// Bytes of all names and links, as many as a layer may have.
 const MAX_NAMES: usize = 128 << 20;
 
+/// Seconds before it was received within which a file may have changed again without its time telling.
+const RACY: i64 = 2;
+/// Bytes of a file that no context needs any more, beyond as many as one does.
+const MAX_WASTE: u64 = 64 << 20;
+
 /// Takes files in and becomes a [`Context`].
 pub struct Gather {
-    file: File,
-    end: u64,
+    spool: Arc<Spool>,
+    base: Option<Arc<Context>>,
     entries: BTreeMap<String, Item>,
     names: usize,
+    began: i64,
+}
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
 }
 
 /// Where the content of a file goes.
@@ -34,7 +47,16 @@ pub struct Place {
 impl Gather {
     /// Nothing yet; content goes to a file in `scratch` that has no name.
     pub fn new(scratch: &Path) -> Result<Self> {
-        Ok(Self { file: spool(scratch)?, end: 0, entries: BTreeMap::new(), names: 0 })
+        Ok(Self::on(Arc::new(Spool::new(spool(scratch)?, 0)), None))
+    }
+
+    /// The same after an earlier context of the same directory: files that [`Context::has`] need not come again.
+    pub fn after(base: Arc<Context>) -> Self {
+        Self::on(Arc::clone(&base.spool), Some(base))
+    }
+
+    fn on(spool: Arc<Spool>, base: Option<Arc<Context>>) -> Self {
+        Self { spool, base, entries: BTreeMap::new(), names: 0, began: now() }
     }
 
     /// Takes a file in. What is in a directory comes after it.
@@ -67,9 +89,14 @@ impl Gather {
                 return Err(refused("it is another name of no earlier file"));
             }
         }
-        let size = if entry.kind == Kind::File { entry.size } else { 0 };
-        let place = Place { path: path.clone(), at: self.end, size, written: 0 };
-        self.end = self.end.checked_add(size).ok_or_else(|| refused("it is too big"))?;
+        let known =
+            self.base.as_ref().filter(|base| base.has(&entry)).and_then(|base| base.entries.get(&path));
+        let size = if entry.kind == Kind::File && known.is_none() { entry.size } else { 0 };
+        let at = match known {
+            Some(item) => item.at,
+            None => self.spool.reserve(size).ok_or_else(|| refused("it is too big"))?,
+        };
+        let place = Place { path: path.clone(), at, size, written: 0 };
         // Whoever builds is not who owns the files in the image.
         (entry.uid, entry.gid) = (0, 0);
         self.entries.insert(path, Item { entry, at: place.at });
@@ -80,7 +107,8 @@ impl Gather {
     pub fn write(&self, place: &mut Place, bytes: &[u8]) -> Result<()> {
         let room = usize::try_from(place.size - place.written).unwrap_or(usize::MAX);
         let bytes = &bytes[..bytes.len().min(room)];
-        self.file
+        self.spool
+            .file
             .write_all_at(bytes, place.at + place.written)
             .map_err(|e| Error::wrap(ErrorKind::Internal, "keep the build context", e))?;
         place.written += bytes.len() as u64;
@@ -98,11 +126,44 @@ impl Gather {
     pub fn finish(self, ignore: &Ignore) -> Context {
         let hidden = |path: &String| !ignore.is_empty() && ignore.excludes(path);
         let (excluded, entries) = self.entries.into_iter().partition(|(path, _)| hidden(path));
-        Context { file: self.file, entries, excluded }
+        Context { spool: self.spool, entries, excluded, began: self.began }
     }
 }
 
 impl Context {
+    /// Whether it has the content of a file that it is told of again: nothing of it changed since, as far as its time
+    /// tells. Times in whole seconds are those of archives and tools, and may be the same for different contents.
+    pub fn has(&self, entry: &Entry) -> bool {
+        let Some(item) = self.entries.get(&entry.name()) else { return false };
+        let same = |one: &Entry, other: &Entry| {
+            (one.kind, one.size, one.mtime, one.mode) == (other.kind, other.size, other.mtime, other.mode)
+        };
+        entry.kind == Kind::File
+            && entry.mtime.nanos != 0
+            && entry.mtime.seconds < self.began - RACY
+            && same(&item.entry, entry)
+    }
+
+    /// Whether a later context may share its file: most of what is in that is still needed.
+    pub fn is_lean(&self) -> bool {
+        self.began != 0 && self.spool.end() / 2 <= self.bytes() + MAX_WASTE
+    }
+
+    /// Bytes that it takes of the disk.
+    pub fn taken(&self) -> u64 {
+        self.spool.end()
+    }
+
+    /// Bytes of its files.
+    pub fn bytes(&self) -> u64 {
+        self.entries.values().map(|item| item.entry.size).sum()
+    }
+
+    /// How many files it has.
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Everything that COPY can see: path, entry and where its content is, sorted by path.
     pub fn files(&self) -> impl Iterator<Item = (&str, &Entry, u64)> {
         self.entries.iter().map(|(path, item)| (path.as_str(), &item.entry, item.at))
@@ -169,6 +230,44 @@ mod tests {
             assert_eq!((entry.name().as_str(), entry.kind), (name, kind), "{source}");
         }
         assert!(context.select("lost", &[]).is_err());
+    }
+
+    #[test]
+    fn what_did_not_change_need_not_come_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |name: &str, seconds, nanos| {
+            let mtime = wharf_oci::tar::Timestamp { seconds, nanos };
+            Entry { mtime, ..file(name, 3) }
+        };
+        let mut gather = Gather::new(scratch.path()).unwrap();
+        for entry in [at("same", 5, 1), at("new", 5, 1), at("whole", 5, 0), at("now", now(), 1)] {
+            let mut place = gather.add(entry).unwrap();
+            gather.write(&mut place, b"old").unwrap();
+            gather.close(&place);
+        }
+        let base = Arc::new(gather.finish(&Ignore::default()));
+        assert!(base.has(&at("same", 5, 1)) && base.is_lean());
+        let changed = [at("new", 6, 1), at("whole", 5, 0), at("now", now(), 1), at("other", 5, 1)];
+        assert!(changed.iter().all(|entry| !base.has(entry)));
+        let mut gather = Gather::after(Arc::clone(&base));
+        gather.add(at("same", 5, 1)).unwrap();
+        let mut place = gather.add(at("new", 6, 1)).unwrap();
+        gather.write(&mut place, b"NEW").unwrap();
+        gather.close(&place);
+        let read = |context: &Context| {
+            let content = |(path, entry, at): (&str, &Entry, u64)| {
+                let mut text = String::new();
+                context.open(entry, at).unwrap().read_to_string(&mut text).unwrap();
+                format!("{path}={text}")
+            };
+            context.files().map(content).collect::<Vec<_>>().join(" ")
+        };
+        let context = gather.finish(&Ignore::default());
+        assert_eq!(read(&context), "new=NEW same=old");
+        assert_eq!(read(&base), "new=old now=old same=old whole=old");
+        let (_, entry, at) = context.files().next().unwrap();
+        assert_eq!(context.digest(entry, at).unwrap(), wharf_oci::digest::Digest::sha256(b"NEW"));
+        assert_eq!(context.digest(entry, at).unwrap(), wharf_oci::digest::Digest::sha256(b"NEW"));
     }
 
     #[test]

@@ -321,12 +321,12 @@ fn hash(parts: &[Part]) -> Result<String> {
         match &part.content {
             Content::Text(entry, content) => all.push_str(&line(entry, &Digest::sha256(content))),
             Content::Archive(context, entry, at) => {
-                all.push_str(&line(entry, &content_digest(context, entry, *at)?));
+                all.push_str(&line(entry, &context.digest(entry, *at)?));
             }
             Content::Entries(context, entries) => {
                 for (entry, at) in entries {
                     let content = match entry.kind {
-                        Kind::File => content_digest(context, entry, *at)?,
+                        Kind::File => context.digest(entry, *at)?,
                         _ => Digest::sha256(&entry.link),
                     };
                     all.push_str(&line(entry, &content));
@@ -343,18 +343,6 @@ fn line(entry: &Entry, content: &Digest) -> String {
         "{:?} {kind:?} {mode:o} {uid} {gid} {:?} {:?} {content}\n",
         entry.path, entry.device, entry.xattrs
     )
-}
-
-fn content_digest(context: &Context, entry: &Entry, at: u64) -> Result<Digest> {
-    let mut hash = ring::digest::Context::new(&SHA256);
-    let mut content = context.content(entry, at)?;
-    let mut buffer = vec![0; 1 << 17];
-    loop {
-        match content.read(&mut buffer).map_err(failed("read the build context"))? {
-            0 => return Ok(Digest::from_sha256(hash.finish().as_ref())),
-            n => hash.update(&buffer[..n]),
-        }
-    }
 }
 
 fn put(snapshots: &dyn Snapshots, key: &str, part: &Part) -> Result<()> {

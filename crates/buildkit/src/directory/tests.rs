@@ -88,13 +88,22 @@ fn file(path: &str, size: i64) -> Packet {
 }
 
 async fn receive_from(said: Vec<Packet>, content: &'static [u8]) -> Result<(Context, u64), Status> {
+    receive_after(None, said, content).await
+}
+
+async fn receive_after(
+    base: Option<Arc<Context>>,
+    said: Vec<Packet>,
+    content: &'static [u8],
+) -> Result<(Context, u64), Status> {
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     tokio::spawn(serve(theirs, Arc::new(Client { said, content })));
     let (channel, life) = Channel::connect(ours).await?;
     tokio::spawn(life);
-    let caller = Arc::new(Caller::new(channel, BTreeSet::from([FILE_SYNC.to_ascii_lowercase()])));
+    let caller =
+        Arc::new(Caller::new(channel, BTreeSet::from([FILE_SYNC.to_ascii_lowercase()]), String::new()));
     let scratch = tempfile::tempdir().unwrap();
-    directory(&caller, &Wanted::default(), scratch.path().to_owned(), |_| ()).await
+    directory(&caller, &Wanted::default(), base, scratch.path().to_owned(), |_| ()).await
 }
 
 /// The end of the list of files.
@@ -128,6 +137,25 @@ async fn a_directory_with_everything() {
         ("link", Kind::Symlink, ""),
     ];
     assert_eq!(found, expected.map(|(path, kind, text)| (path.to_owned(), kind, text.to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_did_not_change_is_not_asked_for() {
+    let old = |path: &str, modified_ns| {
+        let mut packet = file(path, 3);
+        packet.stat = packet.stat.map(|stat| Stat { modified_ns, ..stat });
+        packet
+    };
+    let (base, first) = receive_from(vec![old("a", 1), old("b", 1), end()], b"one").await.unwrap();
+    let said = vec![old("a", 1), old("b", 2), end()];
+    let (context, second) = receive_after(Some(Arc::new(base)), said, b"two").await.unwrap();
+    let content = |(path, entry, at): (&str, &Entry, u64)| {
+        let mut text = String::new();
+        context.open(entry, at).unwrap().read_to_string(&mut text).unwrap();
+        format!("{path}={text}")
+    };
+    assert_eq!(context.files().map(content).collect::<Vec<_>>(), ["a=one", "b=two"]);
+    assert_eq!((first, second), (8, 5));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,11 +25,13 @@ pub enum Piece {
 }
 
 /// Receives a directory. Files with content are asked for as they are named; the pieces come in the sender's order, those of
-/// several files mixed. Names are the sender's: nothing is checked here but their number.
+/// several files mixed. Files that are not `wanted` come without their content. Names are the sender's: nothing is checked here
+/// but their number.
 pub async fn receive(
     requests: Requests,
     mut messages: Messages,
     pieces: mpsc::Sender<Piece>,
+    is_wanted: impl Fn(&Stat) -> bool + Send,
 ) -> Result<(), Status> {
     let (mut named, mut all_named) = (0, false);
     let mut wanted = VecDeque::new();
@@ -58,7 +60,8 @@ pub async fn receive(
                     let id = named;
                     named += 1;
                     // Another name of a file has no content of its own.
-                    if parse_mode(stat.mode).0 == FileKind::File && stat.linkname.is_empty() {
+                    let has_content = parse_mode(stat.mode).0 == FileKind::File && stat.linkname.is_empty();
+                    if has_content && is_wanted(&stat) {
                         wanted.push_back(id);
                     }
                     Piece::File(id, stat)

@@ -134,6 +134,7 @@ fn a_build_with_everything() {
         seen,
         "v=7\ns3cr3t\n.dockerignore a big hard link sub weird ü\na\nweird\n755 0\n3145728\n.dockerignore\nx"
     );
+    // Only what changed comes again: files whose times are old enough to tell.
     let again = site.build(&[&args[..], &["ctx", "--metadata-file", "meta"]].concat());
     assert_eq!(again.err.matches("CACHED").count(), 4, "{}", again.err);
     assert_eq!(site.read("iid"), id);
@@ -146,6 +147,35 @@ fn a_build_with_everything() {
     assert_eq!(plain.clone().ok().len(), "sha256:".len() + 64, "{}", plain.err);
     let events = site.e.run(&["events", "--since", "1h", "--until", "0s", "--filter", "type=image"]).ok();
     assert!(events.contains("tag") && events.contains("me/two:2"), "{events}");
+}
+
+#[test]
+fn a_directory_comes_again_as_far_as_it_changed() {
+    let Some(site) = Site::open() else { return };
+    site.write("ctx/Dockerfile", "FROM busybox\nCOPY . /c\n");
+    site.write("ctx/big", vec![b'x'; 3 << 20]);
+    site.write("ctx/small", "one");
+    let touch = |name: &str, time: &str| {
+        let done = run_limited(Command::new("touch").args(["-d", time]).arg(site.at.join(name)), "");
+        assert_eq!(done.code, 0, "{}", done.err);
+    };
+    touch("ctx/big", "2020-01-01 00:00:00.123456789");
+    touch("ctx/small", "2020-01-01 00:00:00.123456789");
+    let build = |tag: &str| {
+        let done = site.build(&["-t", tag, "ctx"]);
+        assert_eq!(done.code, 0, "{}", done.err);
+        done.err.lines().any(|line| line.contains("transferring context: 3.1"))
+    };
+    assert!(build("me/one"), "all of it comes");
+    site.write("ctx/small", "two");
+    assert!(!build("me/two"), "a few bytes come");
+    assert_eq!(site.cat("me/two", "cat /c/small; wc -c < /c/big"), "two3145728");
+    site.write("ctx/big", vec![b'y'; 3 << 20]);
+    assert!(build("me/three"), "all of it comes again");
+    assert_eq!(site.cat("me/three", "head -c 1 /c/big"), "y");
+    std::fs::remove_file(site.at.join("ctx/big")).unwrap();
+    build("me/four");
+    assert_eq!(site.cat("me/four", "ls /c"), "Dockerfile\nsmall");
 }
 
 #[test]
@@ -416,8 +446,14 @@ fn the_builder_describes_itself() {
     site.build(&["ctx"]).ok();
     let used = site.docker(&["buildx", "du", "--verbose"]).ok();
     assert!(used.contains("exec.cachemount") && used.contains("cached mount /c"), "{used}");
+    assert!(used.contains("local source for context"), "{used}");
     let pruned = site.docker(&["buildx", "prune", "-f"]).ok();
     assert!(pruned.contains("Total:"), "{pruned}");
-    assert!(!site.docker(&["buildx", "du", "--verbose"]).ok().contains("exec.cachemount"));
+    let left = site.docker(&["buildx", "du", "--verbose"]).ok();
+    assert!(!left.contains("exec.cachemount") && !left.contains("source.local"), "{left}");
+    site.build(&["ctx"]).ok();
+    assert!(site.e.run(&["system", "df", "-v"]).ok().contains("source.local"));
+    site.e.run(&["builder", "prune", "-f"]).ok();
+    assert!(!site.e.run(&["system", "df", "-v"]).ok().contains("source.local"));
     eventually("an empty history", || site.docker(&["buildx", "history", "ls"]).code == 0);
 }
