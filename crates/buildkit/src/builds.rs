@@ -13,6 +13,8 @@ use wharf_grpc::{Code, Status};
 const ARRIVAL: Duration = Duration::from_secs(5);
 /// Builds that are remembered after their end, for a client that asks for news late.
 const FINISHED: usize = 16;
+/// Bytes that such a one may have printed: who printed more took so long that its client asked meanwhile.
+const MAX_FINISHED_LOG: usize = 256 << 10;
 
 /// What came of a build, or a part of one.
 #[derive(Clone)]
@@ -113,6 +115,10 @@ impl Drop for Entered {
         self.build.progress.close();
         self.build.ended.cancel();
         let mut table = self.builds.table();
+        if self.build.progress.printed() > MAX_FINISHED_LOG {
+            table.builds.remove(&self.name);
+            return;
+        }
         table.finished.push_back(self.name.clone());
         while table.finished.len() > FINISHED {
             if let Some(name) = table.finished.pop_front() {

@@ -9,6 +9,8 @@ use wharf_oci::digest::Digest;
 
 /// How many are kept: those somebody works on.
 const MOST: usize = 8;
+/// Bytes that one has at least: what is smaller comes again at once.
+const MIN_BYTES: u64 = 128 << 10;
 /// Bytes of the disk that all of them may take.
 const MAX_BYTES: u64 = 4 << 30;
 /// Files that one may have: their names are in memory.
@@ -60,7 +62,7 @@ impl Kept {
 
     /// Keeps it for the next time.
     pub(crate) fn keep(&self, id: String, name: &str, context: &Arc<Context>) {
-        if context.count() > MAX_FILES {
+        if context.count() > MAX_FILES || context.bytes() < MIN_BYTES {
             return;
         }
         let mut all = self.all();
@@ -100,16 +102,23 @@ mod tests {
     use super::*;
     use wharf_build::context::Gather;
     use wharf_build::ignore::Ignore;
+    use wharf_oci::tar::{Entry, Kind};
 
     #[test]
     fn the_longest_unused_goes() {
         let scratch = tempfile::tempdir().unwrap();
-        let context = || Arc::new(Gather::new(scratch.path()).unwrap().finish(&Ignore::default()));
+        let context = || {
+            let mut gather = Gather::new(scratch.path()).unwrap();
+            gather.add(Entry { size: MIN_BYTES, ..Entry::new(Kind::File, "f") }).unwrap();
+            Arc::new(gather.finish(&Ignore::default()))
+        };
         let kept = Kept::default();
         for number in 0..MOST {
             kept.keep(number.to_string(), "context", &context());
         }
         kept.keep("0".to_owned(), "context", &context());
+        let small = Gather::new(scratch.path()).unwrap().finish(&Ignore::default());
+        kept.keep("small".to_owned(), "context", &Arc::new(small));
         kept.keep("more".to_owned(), "context", &context());
         assert!(kept.last("0").is_some() && kept.last("1").is_none() && kept.last("more").is_some());
         assert_eq!(kept.list().iter().find(|d| d.id == "0").unwrap().uses, 2);

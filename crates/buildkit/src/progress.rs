@@ -58,6 +58,11 @@ impl Progress {
         self.0.changed.notify_waiters();
     }
 
+    /// Bytes that its steps have printed.
+    pub(crate) fn printed(&self) -> usize {
+        self.log().bytes
+    }
+
     /// No more will come.
     pub(crate) fn close(&self) {
         self.log().closed = true;

@@ -442,7 +442,11 @@ fn the_builder_describes_itself() {
         shown.contains("running") && shown.contains("org.mobyproject.buildkit.worker.executor"),
         "{shown}"
     );
-    site.write("ctx/Dockerfile", "FROM busybox\nRUN --mount=type=cache,target=/c echo x > /c/x\n");
+    site.write(
+        "ctx/Dockerfile",
+        "FROM busybox\nRUN --mount=type=cache,target=/c echo x > /c/x\nCOPY big /\n",
+    );
+    site.write("ctx/big", vec![b'x'; 1 << 20]);
     site.build(&["ctx"]).ok();
     let used = site.docker(&["buildx", "du", "--verbose"]).ok();
     assert!(used.contains("exec.cachemount") && used.contains("cached mount /c"), "{used}");
