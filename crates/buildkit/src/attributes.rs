@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use wharf_build::dockerfile::Dockerfile;
 use wharf_engine::containers::StepHost;
 use wharf_grpc::Status;
 use wharf_oci::platform::Platform;
@@ -108,6 +109,14 @@ impl Attributes {
             None => Source::Local(context_key),
         });
         Ok(read)
+    }
+}
+
+impl Attributes {
+    /// The stage to build.
+    pub(crate) fn target(&self, file: &Dockerfile) -> usize {
+        let count = file.stages.len();
+        self.target.as_ref().and_then(|name| file.find(name, count)).unwrap_or(count - 1)
     }
 }
 

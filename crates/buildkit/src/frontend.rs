@@ -58,14 +58,14 @@ impl Frontend<'_> {
         let name = attributes.filename.as_str();
         let file = Dockerfile::parse(&loaded.text)
             .map_err(|e| place::at(Status::invalid(e.to_string()), name, &loaded.text, e.line))?;
-        if let Some(question) = &attributes.question {
-            let metadata = questions::answer(question, &file, &attributes, &loaded.text)?;
-            return Ok(Answer { outcome: Outcome::Nothing, metadata });
-        }
         if let Some(target) = &attributes.target
             && file.find(target, file.stages.len()).is_none()
         {
             return Err(Status::invalid(format!("target stage \"{target}\" could not be found")));
+        }
+        if let Some(question) = &attributes.question {
+            let metadata = questions::answer(question, &file, &attributes, &loaded.text)?;
+            return Ok(Answer { outcome: Outcome::Nothing, metadata });
         }
         self.refuse_imports(&attributes);
         let ignore = self.ignore(&attributes, &loaded).await?;
@@ -206,8 +206,7 @@ impl Frontend<'_> {
             let image = self.kit.builder.images.resolve(name);
             attributes.pull || !image.is_ok_and(|image| image.config.config.on_build.is_empty())
         };
-        let last = file.stages.len() - 1;
-        let target = attributes.target.as_ref().and_then(|name| file.find(name, last + 1)).unwrap_or(last);
+        let target = attributes.target(file);
         needs(file, target, &global, &|name| contexts.contains_key(name), &has_triggers)
     }
 

@@ -339,7 +339,13 @@ impl Build<'_> {
             line: statement.line,
             text: statement.text.clone(),
             image: match &statement.instruction {
-                Instruction::From { image, .. } if place.is_some() => self.expand_global(image).ok(),
+                Instruction::From { image, .. } if place.is_some() => {
+                    let name = self.expand_global(image).ok();
+                    name.map(|name| match self.named_context(&name) {
+                        Some(NamedContext::Image(other)) => other.clone(),
+                        _ => name,
+                    })
+                }
                 _ => None,
             },
         }

@@ -287,6 +287,8 @@ fn contexts_from_standard_input_and_questions() {
     assert_eq!(site.cat("me/sent", "cat /ctx/a; ls /ctx/hidden 2>/dev/null | wc -l"), "a\n0");
     let listed = site.docker(&["buildx", "build", "--call=targets", "ctx"]).ok();
     assert!(listed.contains("base") && listed.contains("mid") && listed.contains("out"), "{listed}");
+    let outline = site.docker(&["buildx", "build", "--call=outline", "--target", "mid", "ctx"]).ok();
+    assert!(outline.contains("mid") && outline.contains("BASE") && outline.contains("tok"), "{outline}");
     // A client sends what the instructions name.
     site.write(
         "some/D",
