@@ -27,7 +27,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
         &["sys", "docker-api", "engine", "build", "buildkit", "git", "model", "oci", "distribution"],
     ),
     ("compose", &["docker-api"]),
-    ("cli", &["docker-api", "compose"]),
+    ("cli", &["docker-api", "compose", "grpc"]),
     // The end-to-end tests drive the binary from outside.
     ("e2e", &[]),
     // The fuzz targets reach for what reads bytes of strangers.

@@ -6,6 +6,7 @@
 
 mod app;
 mod archive;
+mod buildkit;
 mod config;
 mod context;
 mod failure;

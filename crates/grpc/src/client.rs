@@ -84,6 +84,16 @@ impl Channel {
 pub struct Requests(mpsc::Sender<Result<Bytes, Status>>);
 
 impl Requests {
+    pub(crate) fn of(sender: mpsc::Sender<Result<Bytes, Status>>) -> Self {
+        Self(sender)
+    }
+
+    /// Ends with a failure.
+    pub async fn fail(&self, status: Status) {
+        // Who left needs no reason.
+        let _ = self.0.send(Err(status)).await;
+    }
+
     /// Sends one, when there is room for it. False: the other side wants no more.
     pub async fn send(&self, message: &impl Message) -> bool {
         self.0.send(Ok(frame(message))).await.is_ok()

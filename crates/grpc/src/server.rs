@@ -1,6 +1,7 @@
 //! The serving side of a connection.
 
 use crate::body::Body;
+use crate::client::Requests;
 use crate::{CONNECTION_WINDOW, MAX_METADATA, MAX_STREAMS, Messages, STREAM_WINDOW, Status, frame};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -50,6 +51,11 @@ impl Answers {
     /// Sends one, when there is room for it. False: the caller left.
     pub async fn send(&self, message: &impl Message) -> bool {
         self.0.send(Ok(frame(message))).await.is_ok()
+    }
+
+    /// The same as where a caller sends: a directory goes in either direction.
+    pub fn into_requests(self) -> Requests {
+        Requests::of(self.0)
     }
 
     /// Ends with a failure.

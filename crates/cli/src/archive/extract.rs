@@ -18,6 +18,8 @@ pub(crate) struct Target {
     pub(crate) name: PathBuf,
     /// Owners as in the archive.
     pub(crate) keep_owner: bool,
+    /// Whether the first part of each name is that directory's; else names are whole.
+    pub(crate) strip: bool,
 }
 
 /// Extracts everything.
@@ -27,7 +29,7 @@ pub(crate) fn extract(archive: impl Read, target: &Target) -> io::Result<()> {
     let mut directories = Vec::new();
     for entry in archive.entries()? {
         let mut entry = entry?;
-        let inside = rename(&entry.path()?, &target.name)?;
+        let inside = rename(&entry.path()?, &target.name, target.strip)?;
         let path = target.dir.join(&inside);
         safe_parents(&target.dir, &inside)?;
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
@@ -76,7 +78,7 @@ fn write(entry: &mut Entry<'_, impl Read>, path: &Path, target: &Target) -> io::
         }
         EntryType::Symlink => symlink(link()?, path)?,
         EntryType::Link => {
-            let source = rename(&link()?, &target.name)?;
+            let source = rename(&link()?, &target.name, target.strip)?;
             safe_parents(&target.dir, &source)?;
             return fs::hard_link(target.dir.join(source), path);
         }
@@ -92,13 +94,14 @@ fn write(entry: &mut Entry<'_, impl Read>, path: &Path, target: &Target) -> io::
     if entry.header().entry_type() == EntryType::Symlink { Ok(()) } else { set_time(path, mtime) }
 }
 
-/// The entry's path with its first part renamed. `Err` for paths that lead out.
-fn rename(path: &Path, name: &Path) -> io::Result<PathBuf> {
+/// The entry's path, with its first part renamed where that is to be. `Err` for paths that lead out.
+fn rename(path: &Path, name: &Path, strip: bool) -> io::Result<PathBuf> {
     let mut renamed = name.to_owned();
     for (index, part) in path.components().enumerate() {
         match (index, part) {
             // The first part may be `.`, when the content of a directory was asked for.
-            (0, Component::Normal(_) | Component::CurDir) => {}
+            (_, Component::CurDir) if !strip => {}
+            (0, Component::Normal(_) | Component::CurDir) if strip => {}
             (_, Component::Normal(part)) => renamed.push(part),
             _ => return Err(io::Error::other(format!("{} leads out of the archive", path.display()))),
         }
@@ -162,7 +165,7 @@ mod tests {
             pack::add_bytes(b, "src/a/file", b"content").unwrap();
             link(b, "src/link", "/etc/passwd");
         });
-        let target = Target { dir: dir.path().into(), name: "dst".into(), keep_owner: false };
+        let target = Target { dir: dir.path().into(), name: "dst".into(), keep_owner: false, strip: true };
         extract(bytes.as_slice(), &target).unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("dst/a/file")).unwrap(), "content");
         assert_eq!(fs::read_link(dir.path().join("dst/link")).unwrap(), Path::new("/etc/passwd"));
@@ -174,13 +177,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let inner = dir.path().join("inner");
         fs::create_dir(&inner).unwrap();
-        let target = Target { dir: inner, name: "x".into(), keep_owner: false };
+        let target = Target { dir: inner, name: "x".into(), keep_owner: false, strip: true };
         let bytes = archive(|b| {
             link(b, "r/out", "../..");
             pack::add_bytes(b, "r/out/escaped", b"!").unwrap();
         });
         assert!(extract(bytes.as_slice(), &target).unwrap_err().to_string().contains("refusing"));
         assert!(!dir.path().join("escaped").exists());
-        assert!(rename(Path::new("a/../../b"), Path::new("x")).is_err());
+        assert!(rename(Path::new("a/../../b"), Path::new("x"), true).is_err());
     }
 }

@@ -18,7 +18,7 @@ use wharf_docker_api::types::system::AuthConfig;
 const FILE: &str = "config.json";
 
 /// The configuration file; what we do not know in it is kept.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ConfigFile {
     path: PathBuf,
     content: Map<String, Value>,

@@ -47,6 +47,8 @@ pub struct Loaded {
     pub project: Project,
     /// Services of profiles that are not active.
     pub disabled: Map<Service>,
+    /// The project before services were chosen: images may be built from those of other services.
+    pub whole: Project,
     /// The names of all services that the files have, whether they are meant now or not.
     pub names: BTreeSet<String>,
     /// Its directory.
@@ -242,6 +244,7 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
         let raw = Tree::from_node(&tree);
         let project = Project { name, ..Project::default() };
         return Ok(Loaded {
+            whole: project.clone(),
             project,
             disabled: Map::new(),
             names: BTreeSet::new(),
@@ -275,7 +278,10 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
     if !options.no_env_resolution {
         resolve::resolve(&mut project, &place.environment, &place.dir)?;
     }
+    let mut whole = project.clone();
+    whole.services.extend(disabled.iter().map(|(name, service)| (name.clone(), service.clone())));
     Ok(Loaded {
+        whole,
         names: project.services.keys().chain(disabled.keys()).cloned().collect(),
         project,
         disabled,

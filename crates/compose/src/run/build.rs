@@ -1,12 +1,12 @@
 //! Images of services, made from their `build`.
 
 use super::report::Status;
-use super::{Dockerfile, Run};
+use super::{Dockerfile, Run, solve};
 use crate::error::Error;
 use crate::files::paths::{is_remote, join};
 use crate::plan::{VERSION, label};
 use crate::project::build::Build;
-use std::collections::BTreeSet;
+use crate::project::scalars::Map;
 use std::path::Path;
 use wharf_docker_api::client::{Body, Call, Query};
 use wharf_docker_api::types::build::Message;
@@ -26,24 +26,60 @@ pub struct Options {
     pub quiet: bool,
     /// `--push`.
     pub push: bool,
+    /// `--ssh`.
+    pub ssh: Vec<String>,
+    /// `--provenance`.
+    pub provenance: Option<String>,
+    /// `--sbom`.
+    pub sbom: Option<String>,
 }
 
 impl Run<'_> {
     /// Makes the images of some services, each once.
     pub async fn build_services(&self, names: &[&str], options: &Options) -> Result<(), Error> {
-        let mut done = BTreeSet::new();
-        for name in names {
-            if let Some(build) = &self.loaded.project.service(name)?.build
-                && done.insert(*name)
-            {
+        for name in self.in_order(names)? {
+            if let Some(build) = &self.loaded.whole.service(name)?.build {
                 self.build_one(name, build, options).await?;
             }
         }
         Ok(())
     }
 
+    /// Services with those whose images they are built from before them.
+    fn in_order<'n>(&'n self, names: &[&'n str]) -> Result<Vec<&'n str>, Error> {
+        let (mut order, mut open) = (Vec::new(), Vec::new());
+        for name in names {
+            self.before(name, &mut order, &mut open)?;
+        }
+        Ok(order)
+    }
+
+    fn before<'n>(
+        &'n self,
+        name: &'n str,
+        order: &mut Vec<&'n str>,
+        open: &mut Vec<&'n str>,
+    ) -> Result<(), Error> {
+        if order.contains(&name) {
+            return Ok(());
+        }
+        if open.contains(&name) {
+            return Err(Error::project(format!("service {name:?} is built from its own image")));
+        }
+        open.push(name);
+        let build = self.loaded.whole.service(name)?.build.as_ref();
+        for other in build.iter().flat_map(|build| build.additional_contexts.values()) {
+            if let Some(other) = solve::service_of(other) {
+                self.before(other, order, open)?;
+            }
+        }
+        open.pop();
+        order.push(name);
+        Ok(())
+    }
+
     async fn build_one(&self, name: &str, build: &Build, options: &Options) -> Result<(), Error> {
-        let service = self.loaded.project.service(name)?;
+        let service = self.loaded.whole.service(name)?;
         let image = self.loaded.image_of(name, service);
         let what = format!("Service {name}");
         self.report.step(&what, "Building", Status::Working);
@@ -69,7 +105,14 @@ impl Run<'_> {
         image: &str,
         options: &Options,
     ) -> Result<(), Error> {
-        refuse(build)?;
+        check_isolation(build)?;
+        let mut build = build.clone();
+        build.provenance = options.provenance.clone().unwrap_or(build.provenance);
+        build.sbom = options.sbom.clone().unwrap_or(build.sbom);
+        let build = &build;
+        if solve::is_needed(build, options) {
+            return self.solve(name, build, image, options).await;
+        }
         let (dockerfile, remote, body) = if is_remote(&build.context) {
             (build.dockerfile.clone(), Some(build.context.clone()), Body::empty())
         } else {
@@ -102,7 +145,12 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn build_query(&self, name: &str, build: &Build, image: &str, options: &Options) -> Query {
+    pub(super) fn args_and_labels(
+        &self,
+        name: &str,
+        build: &Build,
+        options: &Options,
+    ) -> (Map<Option<String>>, Map<String>) {
         let mut args = build.args.clone();
         for (key, value) in self.outside.proxies() {
             args.entry(key).or_insert(Some(value));
@@ -115,6 +163,11 @@ impl Run<'_> {
             (label::VERSION, VERSION),
         ];
         labels.extend(ours.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        (args, labels)
+    }
+
+    fn build_query(&self, name: &str, build: &Build, image: &str, options: &Options) -> Query {
+        let (args, labels) = self.args_and_labels(name, build, options);
         let ulimits: Vec<serde_json::Value> = build
             .ulimits
             .iter()
@@ -136,7 +189,7 @@ impl Run<'_> {
             .platforms
             .first()
             .cloned()
-            .or_else(|| self.loaded.project.services.get(name).and_then(|s| text(&s.platform)));
+            .or_else(|| self.loaded.whole.services.get(name).and_then(|s| text(&s.platform)));
         query
             .with("buildargs", serde_json::json!(args))
             .with("labels", serde_json::json!(labels))
@@ -185,29 +238,10 @@ pub fn attests(asked: &str) -> bool {
     !["", "false", "0"].contains(&asked)
 }
 
-/// Names what only BuildKit could do.
-fn refuse(build: &Build) -> Result<(), Error> {
-    let asked = [
-        (!build.secrets.is_empty(), "secrets"),
-        (!build.ssh.0.is_empty(), "ssh"),
-        (!build.additional_contexts.is_empty(), "additional_contexts"),
-        (!build.cache_to.is_empty(), "cache_to"),
-        (!build.entitlements.is_empty(), "entitlements"),
-        (build.platforms.len() > 1, "several platforms"),
-        (build.privileged, "privileged"),
-        (attests(&build.provenance), "provenance"),
-        (attests(&build.sbom), "sbom"),
-    ];
-    if !["", "default"].contains(&build.isolation.as_str()) {
-        return Err(Error::project(format!(
-            "unsupported isolation: {:?}: it is for Windows",
-            build.isolation
-        )));
-    }
-    match asked.iter().find(|(asked, _)| *asked) {
-        Some((_, what)) => {
-            Err(Error::project(format!("build.{what} needs BuildKit, which this engine does not have")))
-        }
-        None => Ok(()),
+/// Windows has other kinds.
+fn check_isolation(build: &Build) -> Result<(), Error> {
+    match build.isolation.as_str() {
+        "" | "default" => Ok(()),
+        other => Err(Error::project(format!("unsupported isolation: {other:?}: it is for Windows"))),
     }
 }

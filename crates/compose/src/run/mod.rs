@@ -14,6 +14,7 @@ mod provider;
 pub mod publish;
 pub mod report;
 pub mod secrets;
+pub mod solve;
 pub mod state;
 pub mod up;
 pub mod volumes;
@@ -24,12 +25,13 @@ pub use report::{Report, Status};
 use crate::error::Error;
 use crate::plan::Observed;
 use crate::project::Loaded;
+use solve::Solve;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use wharf_docker_api::client::{Body, Call, Client, Query, segment};
 
 /// Where a build's Dockerfile comes from.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub enum Dockerfile<'a> {
     /// A path.
     File(&'a Path),
@@ -41,6 +43,14 @@ pub enum Dockerfile<'a> {
 pub trait Outside {
     /// A build context as an archive, and the Dockerfile's name in it.
     fn pack(&self, context: &Path, dockerfile: Dockerfile<'_>) -> Result<(String, Body), Error>;
+
+    /// Builds by BuildKit's API, and says how it goes in lines.
+    fn solve<'f>(
+        &'f self,
+        client: &'f Client,
+        build: Solve<'f>,
+        say: &'f mut (dyn FnMut(&str) + 'f),
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + 'f>>;
 
     /// The header with credentials for the registry of an image.
     fn auth(&self, image: &str) -> Result<String, Error>;

@@ -25,6 +25,8 @@ use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::{Mutex, PoisonError};
@@ -93,6 +95,14 @@ impl Call {
         let value = HeaderValue::from_str(value)
             .map_err(|_| Error::Invalid(format!("header {name} cannot have the value {value:?}")))?;
         self.headers.insert(HeaderName::from_static(name), value);
+        Ok(self)
+    }
+
+    /// With one more value of a header.
+    pub fn also(mut self, name: &'static str, value: &str) -> Result<Self, Error> {
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| Error::Invalid(format!("header {name} cannot have the value {value:?}")))?;
+        self.headers.append(HeaderName::from_static(name), value);
         Ok(self)
     }
 
@@ -177,7 +187,17 @@ impl Client {
 
     /// Calls and takes over the connection for both directions (`Upgrade: tcp`).
     pub async fn hijack(&self, call: Call) -> Result<Hijacked, Error> {
-        let call = call.header("connection", "Upgrade")?.header("upgrade", "tcp")?;
+        Hijacked::from_response(self.switch(call, "tcp").await?).await
+    }
+
+    /// A call whose connection speaks another protocol afterwards.
+    pub async fn upgrade(&self, call: Call, protocol: &str) -> Result<TokioIo<Upgraded>, Error> {
+        let upgraded = hyper::upgrade::on(self.switch(call, protocol).await?).await;
+        upgraded.map(TokioIo::new).map_err(|e| Error::Protocol(format!("take over the connection: {e}")))
+    }
+
+    async fn switch(&self, call: Call, protocol: &str) -> Result<Response<Incoming>, Error> {
+        let call = call.header("connection", "Upgrade")?.header("upgrade", protocol)?;
         let (response, _) = self.send(call).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Err(Error::Protocol(format!(
@@ -185,7 +205,7 @@ impl Client {
                 response.status()
             )));
         }
-        Hijacked::from_response(response).await
+        Ok(response)
     }
 
     async fn send(&self, call: Call) -> Result<(Response<Incoming>, Sender), Error> {

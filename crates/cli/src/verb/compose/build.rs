@@ -16,7 +16,7 @@ pub(crate) struct Options {
     /// A builder of BuildKit's, which there is not
     #[arg(long, value_name = "string", hide = true)]
     builder: Option<String>,
-    /// Look at the files alone; needs BuildKit
+    /// Look at the files alone
     #[arg(long, hide = true)]
     check: bool,
     /// Most memory
@@ -31,11 +31,11 @@ pub(crate) struct Options {
     /// Look for newer base images
     #[arg(long)]
     pull: bool,
-    /// An attestation of the build; needs BuildKit
-    #[arg(long, value_name = "string", hide = true)]
+    /// An attestation of the build
+    #[arg(long, value_name = "string")]
     provenance: Option<String>,
-    /// An attestation of what is in the image; needs BuildKit
-    #[arg(long, value_name = "string", hide = true)]
+    /// An attestation of what is in the image
+    #[arg(long, value_name = "string")]
     sbom: Option<String>,
     /// Send images to their registries
     #[arg(long)]
@@ -43,9 +43,9 @@ pub(crate) struct Options {
     /// Print nothing
     #[arg(short = 'q', long)]
     quiet: bool,
-    /// Without effect: there are no keys to pass on
-    #[arg(long, value_name = "string", hide = true)]
-    ssh: Option<String>,
+    /// SSH agent for the builds, as default or id=socket
+    #[arg(long, value_name = "string")]
+    ssh: Vec<String>,
     /// Build what services need, too
     #[arg(long)]
     with_dependencies: bool,
@@ -54,7 +54,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
-    needs_buildkit(&options)?;
+    refuse(&options)?;
     let mut work = Work::load(context)?.titled("Building");
     work.select(&options.services, options.with_dependencies)?;
     if options.quiet {
@@ -81,25 +81,21 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         memory: options.memory,
         quiet: options.quiet,
         push: options.push,
+        ssh: options.ssh,
+        provenance: options.provenance,
+        sbom: options.sbom,
     };
     work.run(context).build_services(&names, &build).await?;
     Ok(0)
 }
 
-/// Names what only BuildKit could do.
-fn needs_buildkit(options: &Options) -> Result<(), Failure> {
-    let attests = |asked: &Option<String>| asked.as_ref().is_some_and(|asked| build::attests(asked));
-    let asked = [
-        (options.builder.is_some(), "--builder"),
-        (options.ssh.is_some(), "--ssh"),
-        (options.check, "--check"),
-        (attests(&options.provenance), "--provenance"),
-        (attests(&options.sbom), "--sbom"),
-    ];
+/// Names what there is not.
+fn refuse(options: &Options) -> Result<(), Failure> {
+    let asked = [(options.builder.is_some(), "--builder"), (options.check, "--check")];
     match asked.iter().find(|(asked, _)| *asked) {
-        Some((_, flag)) => {
-            Err(Failure::new(format!("{flag} needs BuildKit, which this engine does not have: leave it out")))
-        }
+        Some((_, flag)) => Err(Failure::new(format!(
+            "{flag} is not supported: the engine's own builder builds, and checks nothing else"
+        ))),
         None => Ok(()),
     }
 }

@@ -2,13 +2,17 @@
 
 use crate::archive::context::{Context as BuildContext, Dockerfile as Source};
 use crate::archive::upload;
+use crate::buildkit::{Plain, solve};
 use crate::config::{ConfigFile, all_credentials, as_file, encode, registry_auth};
 use crate::context::Context;
 use crate::failure::Failure;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use wharf_compose::Error;
+use wharf_compose::run::solve::Solve;
 use wharf_compose::run::{Dockerfile, Outside};
-use wharf_docker_api::client::Body;
+use wharf_docker_api::client::{Body, Client};
+use wharf_grpc::proto::control::StatusResponse;
 
 /// This machine.
 #[derive(Debug)]
@@ -64,6 +68,21 @@ impl Outside for Machine {
         let files = BuildContext::new(context, source).map_err(Error::Project)?;
         let name = files.dockerfile().to_owned();
         Ok((name, upload::body(move |writer| files.write(writer))))
+    }
+
+    fn solve<'f>(
+        &'f self,
+        client: &'f Client,
+        build: Solve<'f>,
+        say: &'f mut (dyn FnMut(&str) + 'f),
+    ) -> Pin<Box<dyn Future<Output = Result<(), Error>> + 'f>> {
+        Box::pin(async move {
+            let request =
+                crate::verb::image::buildkit::of_project(build, self.config.clone()).map_err(failed)?;
+            let mut plain = Plain::default();
+            let mut news = |news: &StatusResponse| say(&plain.lines(news));
+            solve(client, request, &mut news).await.map(drop).map_err(failed)
+        })
     }
 
     fn auth(&self, image: &str) -> Result<String, Error> {

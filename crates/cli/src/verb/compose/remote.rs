@@ -63,7 +63,7 @@ fn fetched(endpoint: &Endpoint, wanted: &Wanted, auth: &str) -> Result<PathBuf, 
 }
 
 fn unpack(tar: &[u8], dir: &Path) -> std::io::Result<()> {
-    let target = Target { dir: dir.to_owned(), name: PathBuf::new(), keep_owner: false };
+    let target = Target { dir: dir.to_owned(), name: PathBuf::new(), keep_owner: false, strip: false };
     extract(tar, &target)
 }
 

@@ -48,6 +48,7 @@ impl Work {
             let loaded = Loaded {
                 names: project.services.keys().cloned().collect(),
                 separator: project::load::separator(options, &place.environment),
+                whole: project.clone(),
                 project,
                 disabled: BTreeMap::new(),
                 dir: place.dir,

@@ -104,7 +104,7 @@ fn local_target(from: &str, is_dir: bool, to: &str, keep_owner: bool) -> Result<
     match std::fs::metadata(&to_path) {
         Ok(existing) if existing.is_dir() => {
             let name = if wants_content { PathBuf::new() } else { base };
-            Ok(Target { dir: to_path, name, keep_owner })
+            Ok(Target { dir: to_path, name, keep_owner, strip: true })
         }
         Ok(_) if is_dir => Err(Failure::new("cannot copy directory to a file")),
         Ok(_) => split_target(&to_path, keep_owner),
@@ -123,7 +123,7 @@ fn split_target(to: &Path, keep_owner: bool) -> Result<Target, Failure> {
     if !dir.is_dir() {
         return Err(Failure::new(format!("invalid output path: directory {} does not exist", dir.display())));
     }
-    Ok(Target { dir: dir.to_owned(), name: name.into(), keep_owner })
+    Ok(Target { dir: dir.to_owned(), name: name.into(), keep_owner, strip: true })
 }
 
 async fn to_container(context: &Context, options: &Options, container: &str, to: &str) -> Outcome {

@@ -1,5 +1,6 @@
-//! `build`, through the classic call that takes the context as a tar.
+//! `build`, through the classic call that takes the context as a tar, or through BuildKit's API where that cannot carry it.
 
+use super::buildkit::Flags;
 use crate::archive::context::{Context as BuildContext, Dockerfile, hidden_name};
 use crate::archive::{pack, upload};
 use crate::config::{all_credentials, encode};
@@ -19,102 +20,104 @@ use wharf_docker_api::client::{Body, Call, Query};
 pub(crate) struct Options {
     /// Extra line of /etc/hosts for RUN, as host:ip
     #[arg(long, value_name = "list")]
-    add_host: Vec<String>,
+    pub(super) add_host: Vec<String>,
     /// Value of an ARG, as NAME=value or NAME
     #[arg(long, value_name = "list")]
-    build_arg: Vec<String>,
+    pub(super) build_arg: Vec<String>,
     /// Image whose layers may be reused
     #[arg(long, value_name = "list")]
-    cache_from: Vec<String>,
+    pub(super) cache_from: Vec<String>,
     /// Cgroup that RUN works below
     #[arg(long, value_name = "string")]
-    cgroup_parent: Option<String>,
+    pub(super) cgroup_parent: Option<String>,
     /// Without effect
     #[arg(long, hide = true)]
-    compress: bool,
+    pub(super) compress: bool,
     /// CFS period in microseconds
     #[arg(long, value_name = "int")]
-    cpu_period: Option<i64>,
+    pub(super) cpu_period: Option<i64>,
     /// CFS quota in microseconds a period
     #[arg(long, value_name = "int")]
-    cpu_quota: Option<i64>,
+    pub(super) cpu_quota: Option<i64>,
     /// Share of CPU time against others
     #[arg(short = 'c', long, value_name = "int")]
-    cpu_shares: Option<i64>,
+    pub(super) cpu_shares: Option<i64>,
     /// CPUs to run on, such as 0-3 or 0,1
     #[arg(long, value_name = "string")]
-    cpuset_cpus: Option<String>,
+    pub(super) cpuset_cpus: Option<String>,
     /// Memory nodes to use, such as 0-3 or 0,1
     #[arg(long, value_name = "string")]
-    cpuset_mems: Option<String>,
+    pub(super) cpuset_mems: Option<String>,
     /// Without effect
     #[arg(long, hide = true)]
-    disable_content_trust: bool,
+    pub(super) disable_content_trust: bool,
     /// The Dockerfile, when not PATH/Dockerfile
     #[arg(short = 'f', long, value_name = "string")]
-    file: Option<String>,
+    pub(super) file: Option<String>,
     /// Remove containers of the build even when it fails
     #[arg(long)]
-    force_rm: bool,
+    pub(super) force_rm: bool,
     /// File to write the image's id to
     #[arg(long, value_name = "string")]
-    iidfile: Option<String>,
+    pub(super) iidfile: Option<String>,
     /// Without effect on Linux
     #[arg(long, value_name = "string", hide = true)]
-    isolation: Option<String>,
+    pub(super) isolation: Option<String>,
     /// Label of the image, as key=value
     #[arg(long, value_name = "list")]
-    label: Vec<String>,
+    pub(super) label: Vec<String>,
     /// Without effect: the engine always has the image
     #[arg(long, hide = true)]
-    load: bool,
+    pub(super) load: bool,
     /// Most memory, such as 512m
     #[arg(short = 'm', long, value_name = "bytes", value_parser = bytes)]
-    memory: Option<i64>,
+    pub(super) memory: Option<i64>,
     /// Most memory and swap together; -1 for any amount of swap
     #[arg(long, value_name = "bytes", value_parser = bytes_or_unlimited, allow_negative_numbers = true)]
-    memory_swap: Option<i64>,
+    pub(super) memory_swap: Option<i64>,
     /// Network that RUN is in
     #[arg(long, value_name = "string")]
-    network: Option<String>,
+    pub(super) network: Option<String>,
     /// Build every step anew
     #[arg(long)]
-    no_cache: bool,
+    pub(super) no_cache: bool,
     /// Platform, such as linux/arm64
     #[arg(long, value_name = "string")]
-    platform: Option<String>,
-    /// Without effect: progress is always plain
-    #[arg(long, value_name = "string", hide = true)]
-    progress: Option<String>,
+    pub(super) platform: Option<String>,
+    /// How progress is shown: auto, plain or quiet
+    #[arg(long, value_name = "string")]
+    pub(super) progress: Option<String>,
     /// Look for newer base images
     #[arg(long)]
-    pull: bool,
+    pub(super) pull: bool,
     /// Print nothing but the image's id
     #[arg(short = 'q', long)]
-    quiet: bool,
+    pub(super) quiet: bool,
     /// Remove containers of the build when it succeeds
     #[arg(long, value_name = "bool", default_value = "true", num_args(0..=1), require_equals = true, default_missing_value = "true", value_parser = crate::parse::boolean)]
-    rm: bool,
+    pub(super) rm: bool,
     /// Security setting for RUN
     #[arg(long, value_name = "list")]
-    security_opt: Vec<String>,
+    pub(super) security_opt: Vec<String>,
     /// Size of /dev/shm for RUN
     #[arg(long, value_name = "bytes", value_parser = bytes)]
-    shm_size: Option<i64>,
+    pub(super) shm_size: Option<i64>,
     /// Make one layer of the new ones
     #[arg(long)]
-    squash: bool,
+    pub(super) squash: bool,
     /// Name for the image, as name[:tag]
     #[arg(short = 't', long, value_name = "list")]
-    tag: Vec<String>,
+    pub(super) tag: Vec<String>,
     /// Stage to stop at
     #[arg(long, value_name = "string")]
-    target: Option<String>,
+    pub(super) target: Option<String>,
     /// Limit of a process, as name=soft[:hard]
     #[arg(long, value_name = "ulimit")]
-    ulimit: Vec<String>,
+    pub(super) ulimit: Vec<String>,
+    #[command(flatten)]
+    pub(super) buildkit: Flags,
     #[arg(value_name = "PATH", required = true, hide = true)]
-    context: String,
+    pub(super) context: String,
 }
 
 const TAR: &str = "application/x-tar";
@@ -129,6 +132,9 @@ struct Source {
 }
 
 pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
+    if options.buildkit.are_given() || std::env::var("DOCKER_BUILDKIT").is_ok_and(|on| on == "1") {
+        return super::buildkit::run(context, &options).await;
+    }
     let source = source(&options)?;
     let config = context.config()?;
     let auth = encode(&all_credentials(&config)?)?;
@@ -209,13 +215,30 @@ fn from_stdin(options: &Options) -> Result<Source, Failure> {
 }
 
 /// Whether bytes begin a tar, plain or compressed in one of the usual ways.
-fn is_archive(bytes: &[u8]) -> bool {
+pub(super) fn is_archive(bytes: &[u8]) -> bool {
     const MAGIC: [&[u8]; 4] = [b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"];
     MAGIC.iter().any(|magic| bytes.starts_with(magic)) || bytes.get(257..262) == Some(b"ustar")
 }
 
-fn is_remote(text: &str) -> bool {
+pub(super) fn is_remote(text: &str) -> bool {
     ["http://", "https://", "git://", "git@", "github.com/"].iter().any(|prefix| text.starts_with(prefix))
+}
+
+/// Values of ARG, with those of the proxies that the user has set.
+pub(super) fn proxied_args(
+    options: &Options,
+    proxies: Vec<(String, String)>,
+) -> BTreeMap<String, Option<String>> {
+    let arg = |text: &String| match text.split_once('=') {
+        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+        // Without a value it is our own variable's, and unset where that is.
+        None => (text.clone(), std::env::var(text).ok()),
+    };
+    let mut args: BTreeMap<String, Option<String>> = options.build_arg.iter().map(arg).collect();
+    for (name, value) in proxies {
+        args.entry(name).or_insert(Some(value));
+    }
+    args
 }
 
 fn query(options: &Options, source: &Source, proxies: Vec<(String, String)>) -> Result<Query, Failure> {
@@ -226,18 +249,7 @@ fn query(options: &Options, source: &Source, proxies: Vec<(String, String)>) -> 
     for host in &options.add_host {
         query = query.with("extrahosts", host.replacen('=', ":", 1));
     }
-    let mut build_args: BTreeMap<String, Option<String>> = options
-        .build_arg
-        .iter()
-        .map(|text| match text.split_once('=') {
-            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-            // Without a value it is our own variable's, and unset where that is.
-            None => (text.clone(), std::env::var(text).ok()),
-        })
-        .collect();
-    for (name, value) in proxies {
-        build_args.entry(name).or_insert(Some(value));
-    }
+    let build_args = proxied_args(options, proxies);
     let labels: BTreeMap<String, String> =
         env::labels(&[], &options.label).map_err(Failure::new)?.into_iter().collect();
     let ulimits = options

@@ -2,6 +2,7 @@
 
 pub(super) mod build;
 pub(super) mod builder_prune;
+pub(crate) mod buildkit;
 pub(super) mod check;
 pub(super) mod copy;
 pub(super) mod history;
