@@ -246,14 +246,19 @@ configs: {cc: {content: "for ${COMPOSE_PROJECT_NAME}"}}
 fn what_is_not_there_is_refused_by_name() {
     let Some(e) = Engine::start() else { return };
     for (name, service, expected) in [
-        ("privileged", "build: {context: ., privileged: true}", "build.privileged needs BuildKit"),
-        ("attested", "build: {context: ., provenance: mode=max}", "build.provenance needs BuildKit"),
+        ("attested", "build: {context: ., provenance: mode=max}", "Attestation is not supported"),
+        (
+            "several",
+            "build: {context: ., platforms: [linux/amd64, linux/arm64]}",
+            "Multi-platform build is not supported",
+        ),
         ("isolated", "build: {context: ., isolation: hyperv}", "unsupported isolation: \"hyperv\""),
         ("credentials", "image: busybox\n    credential_spec: {file: x}", "credential_spec"),
-        ("ssh", "build: {context: ., ssh: [default]}", "build.ssh needs BuildKit"),
+        ("ssh", "build: {context: ., ssh: [default=/nonexistent]}", "open the SSH agent /nonexistent"),
     ] {
         let file = format!("services:\n  web:\n    {service}\nmodels: {{m: {{model: x}}}}\n");
         let project = Project::new(&e, name, &file);
+        project.write("Dockerfile", "FROM busybox\n");
         let done = project.ours(&["up", "-d"]);
         assert!(done.code == 1 && done.err.contains(expected), "{}", done.err);
         assert_eq!(project.with(Client::Ours, &["ps", "-aq"]).unwrap().ok(), "");

@@ -127,6 +127,6 @@ fn what_one_publishes_the_other_reads() {
             with(&elsewhere, Client::Ours, home.path(), &["-f", &format!("oci://{name}"), "config"]).unwrap();
         assert!(done.code == 1 && done.err.contains(expected), "{}", done.err);
     }
-    let git = elsewhere.ours(&["-f", "https://example.org/x.git#main", "config"]);
-    assert!(git.code == 1 && git.err.contains("clone the repository"), "{}", git.err);
+    let git = elsewhere.ours(&["-f", "git@example.org:x.git#main", "config"]);
+    assert!(git.code == 1 && git.err.contains("not fetched by SSH"), "{}", git.err);
 }

@@ -17,6 +17,7 @@ mod clients_docker;
 mod clients_s3;
 mod compose;
 mod compose_attributes;
+mod compose_build;
 mod compose_changes;
 mod compose_compare;
 mod compose_ends;
