@@ -9,7 +9,6 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use wharf_build::Context;
 use wharf_build::context::{Gather, Place};
-use wharf_build::ignore::Ignore;
 use wharf_engine::transfer;
 use wharf_grpc::fsutil::{FileKind, Piece, parse_mode, receive};
 use wharf_grpc::proto::files::Stat;
@@ -118,7 +117,7 @@ fn keep(
         }
         progress(bytes);
     }
-    Ok((gather.finish(&Ignore::default()), bytes))
+    Ok((gather.finish(), bytes))
 }
 
 /// `None` for what no image has: sockets, and what is nothing in particular.

@@ -101,7 +101,6 @@ impl Kept {
 mod tests {
     use super::*;
     use wharf_build::context::Gather;
-    use wharf_build::ignore::Ignore;
     use wharf_oci::tar::{Entry, Kind};
 
     #[test]
@@ -110,14 +109,14 @@ mod tests {
         let context = || {
             let mut gather = Gather::new(scratch.path()).unwrap();
             gather.add(Entry { size: MIN_BYTES, ..Entry::new(Kind::File, "f") }).unwrap();
-            Arc::new(gather.finish(&Ignore::default()))
+            Arc::new(gather.finish())
         };
         let kept = Kept::default();
         for number in 0..MOST {
             kept.keep(number.to_string(), "context", &context());
         }
         kept.keep("0".to_owned(), "context", &context());
-        let small = Gather::new(scratch.path()).unwrap().finish(&Ignore::default());
+        let small = Gather::new(scratch.path()).unwrap().finish();
         kept.keep("small".to_owned(), "context", &Arc::new(small));
         kept.keep("more".to_owned(), "context", &context());
         assert!(kept.last("0").is_some() && kept.last("1").is_none() && kept.last("more").is_some());

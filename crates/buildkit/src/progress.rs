@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
+use wharf_grpc::Status;
 use wharf_grpc::proto::control::{StatusResponse, Vertex, VertexLog, VertexStatus};
 use wharf_grpc::proto::ops::Timestamp;
 use wharf_oci::digest::Digest;
@@ -13,6 +15,8 @@ const MAX_STEP_LOG: usize = 2 << 20;
 const MAX_LOG: usize = 64 << 20;
 /// What is said of the rest.
 const CLIPPED: &str = "[output clipped, log limit 2MiB reached]\n";
+/// How often a bar moves at most: more than a person sees, and all of it is kept as long as the build.
+const BAR_PERIOD: Duration = Duration::from_millis(100);
 /// News that go into one message: what has gathered since the last.
 const AT_ONCE: usize = 256;
 
@@ -171,6 +175,15 @@ impl Step {
         self.end(String::new());
     }
 
+    /// It came to this end.
+    pub(crate) fn ended<T>(self, result: Result<T, Status>) -> Result<T, Status> {
+        match &result {
+            Ok(_) => self.done(),
+            Err(why) => self.failed(&why.message),
+        }
+        result
+    }
+
     /// It failed.
     pub(crate) fn failed(mut self, why: impl Into<String>) {
         self.end(why.into());
@@ -205,6 +218,7 @@ impl Parts {
         let id = id.into();
         Part {
             progress: self.progress.clone(),
+            moved: None,
             status: VertexStatus {
                 id: id.clone(),
                 name: id,
@@ -220,6 +234,7 @@ impl Parts {
 #[derive(Clone)]
 pub(crate) struct Part {
     progress: Progress,
+    moved: Option<Instant>,
     status: VertexStatus,
 }
 
@@ -233,7 +248,10 @@ impl Part {
     pub(crate) fn at(&mut self, current: u64, total: u64) {
         self.status.current = current.cast_signed();
         self.status.total = total.cast_signed();
-        self.tell();
+        if self.moved.is_none_or(|moved| moved.elapsed() >= BAR_PERIOD) {
+            self.moved = Some(Instant::now());
+            self.tell();
+        }
     }
 
     /// It is done.
@@ -261,6 +279,18 @@ mod tests {
         let errors: Vec<&str> = rest.vertexes.iter().map(|v| v.error.as_str()).collect();
         assert_eq!(errors, ["why", "", "context canceled"]);
         assert!(progress.after(at).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn bars_move_as_fast_as_people_see() {
+        let progress = Progress::new("b");
+        let mut part = progress.step("s").part("transferring:");
+        (0..1000).for_each(|at| part.at(at, 1000));
+        part.at(1000, 1000);
+        part.done();
+        let (news, _) = progress.after(0).await.unwrap();
+        let last = news.statuses.last().unwrap();
+        assert!(news.statuses.len() < 10 && last.current == 1000 && last.completed.is_some());
     }
 
     #[tokio::test]

@@ -3,7 +3,6 @@
 
 use super::spool::Spool;
 use super::{Context, Item, clean, spool};
-use crate::ignore::Ignore;
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -122,11 +121,10 @@ impl Gather {
         }
     }
 
-    /// The context, of which `ignore` hides a part from COPY.
-    pub fn finish(self, ignore: &Ignore) -> Context {
-        let hidden = |path: &String| !ignore.is_empty() && ignore.excludes(path);
-        let (excluded, entries) = self.entries.into_iter().partition(|(path, _)| hidden(path));
-        Context { spool: self.spool, entries, excluded, began: self.began }
+    /// The context.
+    pub fn finish(self) -> Context {
+        let excluded = BTreeMap::new();
+        Context { spool: self.spool, entries: self.entries, excluded, began: self.began }
     }
 }
 
@@ -196,14 +194,13 @@ mod tests {
         gather.add(Entry::new(Kind::Directory, "d")).unwrap();
         let mut one = gather.add(file("d/one", 6)).unwrap();
         let mut two = gather.add(file("d/two", 4)).unwrap();
-        gather.add(file("secret", 0)).unwrap();
         gather.write(&mut one, b"abc").unwrap();
         gather.write(&mut two, b"xy").unwrap();
         // It grew meanwhile, and the other shrank.
         gather.write(&mut one, b"defghi").unwrap();
         gather.close(&one);
         gather.close(&two);
-        let context = gather.finish(&Ignore::parse("secret\n"));
+        let context = gather.finish();
         let read = |entry: &Entry, at| {
             let mut text = String::new();
             context.open(entry, at).unwrap().read_to_string(&mut text).unwrap();
@@ -221,7 +218,7 @@ mod tests {
         gather.add(file("a", 0)).unwrap();
         gather.add(Entry { link: b"a".to_vec(), ..Entry::new(Kind::Symlink, "link") }).unwrap();
         gather.add(Entry { link: b"none".to_vec(), ..Entry::new(Kind::Symlink, "lost") }).unwrap();
-        let context = gather.finish(&Ignore::default());
+        let context = gather.finish();
         for (source, name, kind) in
             [("link", "link", Kind::File), ("lin*", "link", Kind::File), ("los*", "lost", Kind::Symlink)]
         {
@@ -245,7 +242,7 @@ mod tests {
             gather.write(&mut place, b"old").unwrap();
             gather.close(&place);
         }
-        let base = Arc::new(gather.finish(&Ignore::default()));
+        let base = Arc::new(gather.finish());
         assert!(base.has(&at("same", 5, 1)) && base.is_lean());
         let changed = [at("new", 6, 1), at("whole", 5, 0), at("now", now(), 1), at("other", 5, 1)];
         assert!(changed.iter().all(|entry| !base.has(entry)));
@@ -262,7 +259,7 @@ mod tests {
             };
             context.files().map(content).collect::<Vec<_>>().join(" ")
         };
-        let context = gather.finish(&Ignore::default());
+        let context = gather.finish();
         assert_eq!(read(&context), "new=NEW same=old");
         assert_eq!(read(&base), "new=old now=old same=old whole=old");
         let (_, entry, at) = context.files().next().unwrap();

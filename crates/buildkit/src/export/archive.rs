@@ -73,16 +73,9 @@ impl Export<'_> {
         let (written, taken): (_, Result<(), Status>) = tokio::join!(writing, taking);
         // What the client says of a broken transfer says more than that it broke.
         let result = taken.and_then(|()| written.and_then(|written| written).map_err(|e| status(&e)));
-        match result {
-            Ok(()) => {
-                part.done();
-                step.done();
-                Ok(())
-            }
-            Err(why) => {
-                step.failed(&why.message);
-                Err(why)
-            }
+        if result.is_ok() {
+            part.done();
         }
+        step.ended(result)
     }
 }

@@ -23,17 +23,11 @@ impl Export<'_> {
     pub(super) async fn files(&self) -> Result<Said, Status> {
         let step = self.build.progress.step("exporting to client directory");
         let part = step.part("copying files");
-        match self.copy().await {
-            Ok(()) => {
-                part.done();
-                step.done();
-                Ok(Said::new())
-            }
-            Err(why) => {
-                step.failed(&why.message);
-                Err(why)
-            }
+        let copied = self.copy().await;
+        if copied.is_ok() {
+            part.done();
         }
+        step.ended(copied).map(|()| Said::new())
     }
 
     async fn copy(&self) -> Result<(), Status> {

@@ -14,16 +14,9 @@ impl Export<'_> {
     pub(super) async fn image(&self) -> Result<Said, Status> {
         let mut step = self.build.progress.step("exporting to image");
         let names = names(self.attrs)?;
-        match self.name_and_push(&mut step, &names).await {
-            Ok(()) => {
-                step.done();
-                Ok(self.said(&names))
-            }
-            Err(why) => {
-                step.failed(&why.message);
-                Err(why)
-            }
-        }
+        let done = self.name_and_push(&mut step, &names).await;
+        step.ended(done)?;
+        Ok(self.said(&names))
     }
 
     async fn name_and_push(&self, step: &mut Step, names: &[Reference]) -> Result<(), Status> {
