@@ -33,7 +33,19 @@ const ARROWS: [(&str, &[&str]); 20] = [
     // The fuzz targets reach for what reads bytes of strangers.
     (
         "fuzz",
-        &["build", "compose", "docker-server", "engine", "model", "network", "oci", "runtime", "storage"],
+        &[
+            "build",
+            "buildkit",
+            "compose",
+            "docker-server",
+            "engine",
+            "grpc",
+            "model",
+            "network",
+            "oci",
+            "runtime",
+            "storage",
+        ],
     ),
 ];
 

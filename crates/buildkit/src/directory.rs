@@ -121,7 +121,7 @@ fn keep(
 }
 
 /// `None` for what no image has: sockets, and what is nothing in particular.
-fn entry(stat: Stat) -> Result<Option<Entry>> {
+pub(crate) fn entry(stat: Stat) -> Result<Option<Entry>> {
     let (kind, mode) = parse_mode(stat.mode);
     let kind = match kind {
         FileKind::File if stat.linkname.is_empty() => Kind::File,

@@ -20,6 +20,8 @@ mod directory;
 mod error;
 mod export;
 mod frontend;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod inputs;
 mod kept;
 mod needs;

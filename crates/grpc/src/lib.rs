@@ -11,6 +11,8 @@
 mod body;
 pub mod client;
 pub mod fsutil;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod messages;
 pub mod proto;
 pub mod server;

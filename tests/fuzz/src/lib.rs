@@ -16,11 +16,14 @@ pub use driver::drive;
 pub type Run = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Run); 15] = [
+pub const TARGETS: [(&str, Run); 18] = [
     ("compose", compose::compose),
     ("variables", compose::variables),
     ("create", packets::create),
     ("query", packets::query),
+    ("frames", packets::frames),
+    ("solve", packets::solve),
+    ("directory", packets::directory),
     ("netlink", packets::netlink),
     ("dns", packets::dns),
     ("reference", documents::reference),

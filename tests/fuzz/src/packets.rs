@@ -15,3 +15,15 @@ pub(crate) fn netlink(data: &[u8]) {
 pub(crate) fn dns(data: &[u8]) {
     wharf_network::fuzzing::dns(data);
 }
+
+pub(crate) fn frames(data: &[u8]) {
+    wharf_grpc::fuzzing::frames(data);
+}
+
+pub(crate) fn solve(data: &[u8]) {
+    wharf_buildkit::fuzzing::solve(data);
+}
+
+pub(crate) fn directory(data: &[u8]) {
+    wharf_buildkit::fuzzing::directory(data, &std::env::temp_dir());
+}

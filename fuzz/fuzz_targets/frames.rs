@@ -1,0 +1,4 @@
+//! Target `frames` of `tests/fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| wharf_fuzz::run("frames", data));

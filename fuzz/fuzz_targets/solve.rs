@@ -1,0 +1,4 @@
+//! Target `solve` of `tests/fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| wharf_fuzz::run("solve", data));
