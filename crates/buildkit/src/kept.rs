@@ -12,7 +12,9 @@ const MOST: usize = 8;
 /// Bytes that one has at least: what is smaller comes again at once.
 const MIN_BYTES: u64 = 128 << 10;
 /// Bytes of the disk that all of them may take.
-const MAX_BYTES: u64 = 4 << 30;
+const MAX_BYTES: u64 = 2 << 30;
+/// How long one is kept that does not come again, as BuildKit does.
+const MAX_AGE_NS: i128 = 48 * 3600 * 1_000_000_000;
 /// Files that one may have: their names are in memory.
 const MAX_FILES: usize = 100_000;
 
@@ -68,6 +70,7 @@ impl Kept {
         let mut all = self.all();
         let old = all.iter().position(|known| known.about.id == id).map(|at| all.remove(at).about);
         let now = now_ns();
+        all.retain(|known| now - known.about.used_ns < MAX_AGE_NS);
         let about = Directory {
             id,
             name: name.to_owned(),

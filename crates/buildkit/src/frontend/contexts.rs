@@ -89,7 +89,9 @@ impl Frontend<'_> {
         let moved = move |bytes| bar.at(bytes, 0);
         let id = Kept::id(&self.caller.shared_key, &wanted.name, &[&wanted.exclude, &wanted.follow]);
         let base = id.as_ref().and_then(|id| self.kit.kept.last(id));
-        let (received, bytes) = directory(&self.caller, wanted, base, scratch, moved).await?;
+        let received = directory(&self.caller, wanted, base, scratch, moved).await;
+        // Maybe the disk is full: what only saves time makes room.
+        let (received, bytes) = received.inspect_err(|_| drop(self.kit.forget()))?;
         let received = Arc::new(received);
         if let Some(id) = id {
             self.kit.kept.keep(id, &wanted.name, &received);
