@@ -39,6 +39,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "compose",
             "docker-server",
             "engine",
+            "git",
             "grpc",
             "model",
             "network",

@@ -9,6 +9,8 @@
 
 mod address;
 mod checkout;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod pack;
 mod packet;
 mod protocol;

@@ -155,6 +155,19 @@ impl Pack {
         Ok(found)
     }
 
+    /// All commits.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn commits(&mut self) -> Result<Vec<Id>> {
+        let ids: Vec<Id> = self.places.keys().copied().collect();
+        let mut found = Vec::new();
+        for id in ids {
+            if self.object(id)?.is_some_and(|object| object.kind == Kind::Commit) {
+                found.push(id);
+            }
+        }
+        Ok(found)
+    }
+
     /// What is told by a name can only be read when that is known, so several rounds may be needed.
     fn name_all(&mut self) -> Result<()> {
         let mut waiting: Vec<u64> = self.items.keys().copied().collect();

@@ -1,4 +1,4 @@
-//! What is written to a disk before it is looked at: layers and logs.
+//! What is written to a disk before it is looked at: layers, logs, packs.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -50,4 +50,9 @@ pub(crate) fn log(data: &[u8]) {
         }
         wharf_engine::logs::fuzzing::read(path);
     });
+}
+
+/// A Git server's pack, and the files in it.
+pub(crate) fn pack(data: &[u8]) {
+    wharf_git::fuzzing::pack(data);
 }

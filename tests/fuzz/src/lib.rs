@@ -16,7 +16,7 @@ pub use driver::drive;
 pub type Run = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Run); 18] = [
+pub const TARGETS: [(&str, Run); 19] = [
     ("compose", compose::compose),
     ("variables", compose::variables),
     ("create", packets::create),
@@ -35,6 +35,7 @@ pub const TARGETS: [(&str, Run); 18] = [
     ("tar", documents::tar),
     ("layer", disk::layer),
     ("log", disk::log),
+    ("pack", disk::pack),
 ];
 
 /// Runs one target by name.

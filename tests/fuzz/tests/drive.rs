@@ -50,5 +50,6 @@ targets!(
     seccomp,
     tar,
     layer,
-    log
+    log,
+    pack
 );
