@@ -46,7 +46,7 @@ impl<'a> Shop<'a> {
             }
             Some(plugin) => {
                 let mut plugin = Command::new(plugin);
-                plugin.env("DOCKER_HOST", self.e.host()).env("DOCKER_BUILDKIT", "0");
+                plugin.env("DOCKER_HOST", self.e.host());
                 plugin
             }
         };
