@@ -35,6 +35,18 @@ echo copied > /tmp/f; wharf cp /tmp/f web:/www/f || fail cp
 same copied "$(wharf exec web cat /www/f)" "cp into a running container"
 wharf run -d --wait --name ok --health-cmd true --health-interval 100ms busybox sleep 1000 > /dev/null || fail health
 wharf rm -f ok > /dev/null; echo "ok: health"
+mkdir -p /tmp/mounted; echo seen > /tmp/mounted/file; echo hidden > /tmp/secret
+cat > /tmp/mounted/Dockerfile << 'EOD'
+FROM busybox AS tools
+RUN echo tool > /tool
+FROM busybox
+RUN --mount=type=cache,target=/c --mount=target=/ctx --mount=from=tools,source=/tool,target=/t --mount=from=tools,target=/rw,rw \
+    --mount=type=tmpfs,target=/m --mount=type=secret,id=s \
+    cat /ctx/file /t /rw/tool /run/secrets/s > /seen && touch /rw/x /m/x && echo run >> /c/runs && cat /c/runs >> /seen
+EOD
+wharf build -q -t built --secret id=s,src=/tmp/secret /tmp/mounted > /dev/null || fail "build"
+same "seen tool tool hidden run " "$(wharf run --rm built cat /seen | tr '\n' ' ')" "mounts of a build's RUN"
+same "" "$(wharf run --rm built sh -c 'ls -d /c /ctx /t /rw /m /run/secrets 2> /dev/null')" "and nothing of them in the image"
 # A clock that is set wrong changes nothing that is measured.
 wharf run -d --name clock --restart always --health-cmd true --health-interval 200ms busybox \
   sh -c 'echo line; until rm /end 2> /dev/null; do usleep 50000; done' > /dev/null || fail "run --restart"
@@ -94,7 +106,7 @@ for layout in erofs erofs-loop unpacked; do
   wharf import /t/busybox.tar busybox > /dev/null || fail import
   wharf build -q -t one /tmp/tree > /dev/null && wharf build -q -t two -f /tmp/tree/Second /tmp/tree > /dev/null || fail "build with $layout"
   wharf save -o /tmp/two.tar two && wharf rmi -f two one > /dev/null && wharf load -q -i /tmp/two.tar > /dev/null || fail "save and load with $layout"
-  tree=$(wharf run --rm two sh -c 'find / -xdev -path /dev -prune -o -path "/etc/*" -prune -o -exec stat -c "%n %a %u %g %s %N %F" {} + | grep -v "^/ \|directory" | sort | md5sum; find /bin -type f -exec md5sum {} +')
+  tree=$(wharf run --rm two sh -c 'find / -xdev -path /dev -prune -o -path "/etc/*" -prune -o -exec stat -c "%n %a %u %g %s %N %F" {} + | grep -v "^/ \|directory" | sort | md5sum; find /bin -type f -exec md5sum {} + | sort')
   [ -z "$seen" ] || same "$seen" "$tree" "an image through $layout"
   seen=$tree
   wharf run -d --name other two sleep 1000 > /dev/null && wharf exec other sh -c 'echo x > /new' || fail "a container through $layout"
