@@ -99,6 +99,7 @@ pub(crate) fn files(mut pack: Pack, commit: Id, directory: &str) -> Result<Files
             _ => Ok(()),
         }
     })?;
+    pack.rest();
     let part = Part { prefix: String::new(), pack, time, files: found };
     let directory =
         directory.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/");

@@ -139,6 +139,12 @@ impl Pack {
         self.at(at).map(Some)
     }
 
+    /// Gives up what is at hand: many packs may be kept until they are written out.
+    pub(crate) fn rest(&mut self) {
+        self.cache = HashMap::new();
+        self.cached = 0;
+    }
+
     /// The commit that begins with these hex digits, if one does.
     pub(crate) fn commit_beginning(&mut self, digits: &str) -> Result<Option<Id>> {
         let ids: Vec<Id> =

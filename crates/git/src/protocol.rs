@@ -4,7 +4,7 @@ use crate::address::Address;
 use crate::checkout::{self, Files};
 use crate::pack::{Id, Kind, Pack};
 use crate::packet::{DELIMITER, FLUSH, Packet, line, text_of};
-use crate::transport::{Access, Connection};
+use crate::transport::{Access, Connection, may_know};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -98,8 +98,7 @@ impl Repository {
             }
             *budget -= 1;
             let address = self.address.submodule(&module.url)?;
-            // Who gave a password for one host did not give it for others.
-            let same = host(&address.url) == host(&self.address.url);
+            let same = may_know(&self.address.url, &address.url);
             let access = if same {
                 self.access.clone()
             } else {
@@ -155,10 +154,6 @@ impl Repository {
             (None, _) => Err(self.absent()),
         }
     }
-}
-
-fn host(url: &str) -> &str {
-    url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default()
 }
 
 /// The commit that a tag with a text of its own names.

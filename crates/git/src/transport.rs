@@ -16,6 +16,8 @@ use wharf_model::{Error, ErrorKind, Result};
 const PORT: u16 = 9418;
 /// How long a server may take to take a connection.
 const CONNECT: Duration = Duration::from_secs(30);
+/// Lines of a greeting, of which Git's own has about ten: it is kept in memory.
+const MAX_GREETING: usize = 256;
 /// The service that gives objects out.
 const SERVICE: &str = "git-upload-pack";
 
@@ -65,6 +67,10 @@ impl Connection {
         // A repository that moved is asked where it is now.
         let suffix = format!("/info/refs?service={SERVICE}");
         let url = answer.url().strip_suffix(&suffix).unwrap_or(base).to_owned();
+        if !may_know(base, &url) {
+            // The password is for whom the address names, not for where that one leads.
+            headers.retain(|(name, _)| *name != "authorization");
+        }
         let mut packets = Packets::new(Box::pin(answer.into_stream()));
         let mut greeting = read_section(&mut packets).await?;
         // The name of the service goes before on HTTP (gitprotocol-http(5)).
@@ -133,9 +139,22 @@ impl Answer<'_> {
     }
 }
 
+/// Whether who gave a password for one address gave it for another: for its host, and never for the same in the clear.
+pub(crate) fn may_know(given_for: &str, other: &str) -> bool {
+    let parts = |url: &str| {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        (scheme.to_ascii_lowercase(), rest.split('/').next().unwrap_or_default().to_ascii_lowercase())
+    };
+    let ((scheme, host), (other_scheme, other_host)) = (parts(given_for), parts(other));
+    host == other_host && (other_scheme == "https" || other_scheme == scheme)
+}
+
 async fn read_section(packets: &mut Packets) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     while let Some(line) = packets.text().await? {
+        if lines.len() == MAX_GREETING {
+            return Err(Error::internal("the Git server's greeting has no end"));
+        }
         lines.push(line);
     }
     Ok(lines)
@@ -154,4 +173,30 @@ fn checked(greeting: Vec<String>, address: &Address) -> Result<Vec<String>> {
         return Err(Error::unsupported(format!("{}: objects are named by {format}: sha1 only", address.url)));
     }
     Ok(greeting)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_know_a_password() {
+        for (given_for, other, may) in [
+            ("https://h/a.git", "https://h/b.git", true),
+            ("http://h/a.git", "https://H/a.git", true),
+            ("https://h/a.git", "http://h/a.git", false),
+            ("https://h/a.git", "https://h.evil/a.git", false),
+            ("https://h/a.git", "https://h:8443/a.git", false),
+        ] {
+            assert_eq!(may_know(given_for, other), may, "{given_for} {other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_greeting_without_end_is_left() {
+        let lines = futures_util::stream::repeat_with(|| Ok(Bytes::from_static(b"0006x\n")));
+        let mut packets = Packets::new(Box::pin(lines));
+        let error = read_section(&mut packets).await.unwrap_err();
+        assert!(error.full().contains("no end"), "{error}");
+    }
 }

@@ -249,3 +249,32 @@ async fn submodules_and_tokens() {
     let (_, without) = files(&format!("{url}?submodules=false"), with()).await.unwrap();
     assert!(!without.keys().any(|name| name.starts_with("sub/lib")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_server_leads_nobody_is_told_the_password() {
+    let Some(site) = Site::new() else { return };
+    site.make("repo.git");
+    let (base, seen) =
+        (site.root.path().to_owned(), std::sync::Arc::new(std::sync::Mutex::new(String::new())));
+    let heard = seen.clone();
+    let other = serve(move |stream| {
+        let mut head = [0; 4096];
+        let length = stream.peek(&mut head).unwrap();
+        heard.lock().unwrap().push_str(&String::from_utf8_lossy(&head[..length]).to_ascii_lowercase());
+        answer(stream, &base);
+    });
+    let first = serve(move |mut stream| {
+        let mut head = String::new();
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut head).unwrap();
+        let path = head.split(' ').nth(1).unwrap();
+        let moved = format!(
+            "HTTP/1.1 302 moved\r\nlocation: http://{other}{path}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(moved.as_bytes()).unwrap();
+    });
+    let with = Access { authorisation: Some(Access::token("t0ken")), ..access() };
+    let (_, found) = files(&format!("http://{first}/repo.git"), with).await.unwrap();
+    assert_eq!(found["sub/deep/file"].2, "one");
+    let seen = seen.lock().unwrap();
+    assert!(seen.contains("post /repo.git/git-upload-pack") && !seen.contains("authorization"), "{seen}");
+}
