@@ -3,6 +3,7 @@
 //! ```text
 //! ROOT/HASH/data     what commands see
 //! ROOT/HASH/about    what it is, when it was made and last used; damaged or absent, it is made anew
+//! ROOT/HASH/partial  it did not get all it begins with yet, or is being removed: it is made anew
 //! ```
 //! HASH is that of the cache's name. Only this process uses them, so who uses what is kept in memory.
 
@@ -15,6 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use wharf_model::{Error, ErrorKind, Result};
 use wharf_oci::digest::Digest;
+
+/// The file that says that a cache is not whole.
+const PARTIAL: &str = "partial";
 
 /// All caches below one directory. Cheap to clone.
 #[derive(Clone)]
@@ -72,19 +76,27 @@ pub(crate) struct Beginning {
 /// A cache in use; it is free when this is dropped.
 pub(crate) struct Lease {
     pub(crate) path: PathBuf,
-    /// Nobody has written to it yet.
+    /// Nobody has written to it yet. Until [`Lease::begun`] nobody else gets it, and when that does not come it is made anew.
     pub(crate) is_new: bool,
+    sharing: Sharing,
     key: String,
     uses: Arc<Uses>,
 }
 
 impl Lease {
-    /// Takes away a cache that did not begin as it should.
-    pub(crate) fn spoil(self) {
-        let directory = self.path.parent().unwrap_or(&self.path);
-        if let Err(e) = std::fs::remove_dir_all(directory) {
-            tracing::warn!("remove {}: {e}", directory.display());
+    /// It has what it begins with. Blocks.
+    pub(crate) fn begun(&mut self) -> Result<()> {
+        if !self.is_new {
+            return Ok(());
         }
+        let mark = self.path.with_file_name(PARTIAL);
+        std::fs::remove_file(&mark).map_err(failed("remove", &mark))?;
+        self.is_new = false;
+        if let Some(using) = self.uses.lock().get_mut(&self.key) {
+            using.alone = self.sharing != Sharing::Shared;
+        }
+        self.uses.ended.notify_waiters();
+        Ok(())
     }
 }
 
@@ -107,9 +119,10 @@ impl Uses {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a cache if it can be had now.
-    fn take(&self, key: &str, alone: bool) -> bool {
+    /// Takes a cache if it can be had now. Whether that is alone is asked when nobody can take or give back one.
+    fn take(&self, key: &str, alone: impl FnOnce() -> bool) -> bool {
         let mut by_key = self.lock();
+        let alone = alone();
         match by_key.get_mut(key) {
             None => drop(by_key.insert(key.to_owned(), Use { count: 1, alone })),
             Some(using) if !alone && !using.alone => using.count += 1,
@@ -140,20 +153,20 @@ impl Caches {
             Sharing::Private => self.free(name),
             _ => name.to_owned(),
         };
-        let (key, alone) = (key_of(&name), sharing != Sharing::Shared);
+        let key = key_of(&name);
+        let path = self.root.join(&key);
         if sharing != Sharing::Private {
             loop {
                 let mut ended = std::pin::pin!(self.uses.ended.notified());
                 ended.as_mut().enable();
-                if self.uses.take(&key, alone) {
+                if self.uses.take(&key, || sharing != Sharing::Shared || !is_whole(&path)) {
                     break;
                 }
                 ended.await;
             }
         }
-        let path = self.root.join(&key);
-        let mut lease =
-            Lease { path: path.join("data"), is_new: false, key: key.clone(), uses: Arc::clone(&self.uses) };
+        let uses = Arc::clone(&self.uses);
+        let mut lease = Lease { path: path.join("data"), is_new: false, sharing, key, uses };
         super::executor::blocking(move || {
             lease.is_new = begin(&path, &name, beginning)?;
             Ok(lease)
@@ -167,7 +180,7 @@ impl Caches {
         let mut names = names;
         loop {
             let Some(name) = names.next() else { return name.to_owned() };
-            if self.uses.take(&key_of(&name), true) {
+            if self.uses.take(&key_of(&name), || true) {
                 return name;
             }
         }
@@ -200,37 +213,57 @@ impl Caches {
         if id.len() != 64 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(Error::invalid(format!("no id of a cache: {id}")));
         }
-        if !self.uses.take(id, true) {
+        if !self.uses.take(id, || true) {
             return Ok(false);
         }
         let lease = Lease {
             path: self.root.join(id),
             is_new: false,
+            sharing: Sharing::Locked,
             key: id.to_owned(),
             uses: Arc::clone(&self.uses),
         };
-        match std::fs::remove_dir_all(&lease.path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", &lease.path)(e)),
-            _ => Ok(true),
+        if !lease.path.exists() {
+            return Ok(true);
         }
+        // What is left when this is broken off is no cache any more.
+        mark(&lease.path)?;
+        remove_tree(&lease.path.join("data"))?;
+        remove_tree(&lease.path)?;
+        Ok(true)
     }
 }
 
-/// Makes a cache that is not there, and notes that it is used; true for a new one.
+fn mark(path: &Path) -> Result<()> {
+    let mark = path.join(PARTIAL);
+    std::fs::write(&mark, "").map_err(failed("write", &mark))
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", path)(e)),
+        _ => Ok(()),
+    }
+}
+
+fn is_whole(path: &Path) -> bool {
+    path.join("data").exists() && !path.join(PARTIAL).exists()
+}
+
+/// Makes a cache that is not there, and notes that it is used; true for a new one, which is marked as not whole.
 fn begin(path: &Path, name: &str, beginning: Beginning) -> Result<bool> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make", path))?;
     let (data, now) = (path.join("data"), wharf_engine::clock::now_ns());
-    let is_new = match std::fs::create_dir(&data) {
-        Ok(()) => {
-            let (uid, gid) = beginning.owner;
-            chown(&data, Some(uid), Some(gid)).map_err(failed("set the owner of", &data))?;
-            std::fs::set_permissions(&data, std::fs::Permissions::from_mode(beginning.mode))
-                .map_err(failed("set the mode of", &data))?;
-            true
-        }
-        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => false,
-        Err(e) => return Err(failed("make", &data)(e)),
-    };
+    let is_new = !is_whole(path);
+    if is_new {
+        mark(path)?;
+        remove_tree(&data)?;
+        std::fs::create_dir(&data).map_err(failed("make", &data))?;
+        let (uid, gid) = beginning.owner;
+        chown(&data, Some(uid), Some(gid)).map_err(failed("set the owner of", &data))?;
+        std::fs::set_permissions(&data, std::fs::Permissions::from_mode(beginning.mode))
+            .map_err(failed("set the mode of", &data))?;
+    }
     let before = if is_new { About::default() } else { read_about(path) };
     let created_ns = if before.created_ns == 0 { now } else { before.created_ns };
     let about = About { name: name.replace('\n', "."), created_ns, used_ns: now, uses: before.uses + 1 };
@@ -278,12 +311,34 @@ mod tests {
         (Caches::new(root.path().join("caches")), root, beginning)
     }
 
+    async fn have(caches: &Caches, name: &str, sharing: Sharing, beginning: Beginning) -> Lease {
+        let mut lease = caches.take(name, sharing, beginning).await.unwrap();
+        lease.begun().unwrap();
+        lease
+    }
+
+    #[tokio::test]
+    async fn one_that_did_not_begin_is_made_anew() {
+        let (caches, _root, beginning) = caches();
+        let lease = caches.take("c", Sharing::Shared, beginning).await.unwrap();
+        std::fs::write(lease.path.join("half"), "").unwrap();
+        let mut other = Box::pin(caches.take("c", Sharing::Shared, beginning));
+        assert!((&mut other).now_or_never().is_none(), "it is not whole yet");
+        // As when the engine is killed, too: nothing is done at the end.
+        drop(lease);
+        let mut lease = other.await.unwrap();
+        assert!(lease.is_new && !lease.path.join("half").exists());
+        lease.begun().unwrap();
+        assert!(!have(&caches, "c", Sharing::Shared, beginning).await.is_new, "both have it");
+    }
+
     #[tokio::test]
     async fn what_is_kept_and_pruned() {
         let (caches, _root, beginning) = caches();
         assert_eq!(caches.list().unwrap(), []);
-        let lease = caches.take("/c", Sharing::Shared, beginning).await.unwrap();
+        let mut lease = caches.take("/c", Sharing::Shared, beginning).await.unwrap();
         assert!(lease.is_new);
+        lease.begun().unwrap();
         assert_eq!(std::fs::metadata(&lease.path).unwrap().mode() & 0o7777, 0o750);
         std::fs::write(lease.path.join("a"), vec![1; 9000]).unwrap();
         let [listed] = &caches.list().unwrap()[..] else { panic!() };
@@ -302,12 +357,12 @@ mod tests {
     #[tokio::test]
     async fn how_it_is_shared() {
         let (caches, _root, beginning) = caches();
-        let first = caches.take("c", Sharing::Shared, beginning).await.unwrap();
-        let second = caches.take("c", Sharing::Shared, beginning).await.unwrap();
+        let first = have(&caches, "c", Sharing::Shared, beginning).await;
+        let second = have(&caches, "c", Sharing::Shared, beginning).await;
         assert_eq!(first.path, second.path);
         let mut locked = Box::pin(caches.take("c", Sharing::Locked, beginning));
         assert!((&mut locked).now_or_never().is_none(), "others have it");
-        let private = caches.take("c", Sharing::Private, beginning).await.unwrap();
+        let private = have(&caches, "c", Sharing::Private, beginning).await;
         assert_ne!(private.path, first.path);
         drop(first);
         assert!((&mut locked).now_or_never().is_none());

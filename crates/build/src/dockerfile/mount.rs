@@ -17,7 +17,7 @@ pub enum MountKind {
 }
 
 /// How builds share a cache at one time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Sharing {
     /// All at once.
     #[default]

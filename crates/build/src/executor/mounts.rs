@@ -9,8 +9,9 @@ use super::state::State;
 use super::{Build, NamedContext, blocking};
 use crate::Context;
 use crate::caches::{Beginning, Lease};
-use crate::dockerfile::{MountKind, RunMount};
+use crate::dockerfile::{MountKind, RunMount, Sharing};
 use crate::session::Session;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wharf_engine::containers::{StepMount, StepSource};
@@ -58,7 +59,7 @@ pub(super) struct Made {
     pub(super) mounts: Vec<StepMount>,
     /// Variables of the step.
     pub(super) env: Vec<String>,
-    leases: Vec<Lease>,
+    leases: BTreeMap<String, Lease>,
     trees: Vec<Working>,
 }
 
@@ -108,7 +109,7 @@ impl Build<'_> {
 
     /// Makes what the step's mounts show.
     pub(super) async fn make_mounts(&self, key: &str, found: Vec<Found>) -> Result<Made> {
-        let mut made = Made::default();
+        let mut made = Made { leases: self.take_caches(&found).await?, ..Made::default() };
         let mut agents = 0;
         for (at, found) in found.into_iter().enumerate() {
             let Found { mount, target, source } = found;
@@ -162,30 +163,45 @@ impl Build<'_> {
         source: Source,
         made: &mut Made,
     ) -> Result<()> {
-        let id = if mount.id.is_empty() { target.clone() } else { mount.id };
-        // What it began with makes another cache of it.
-        let id = match &mount.from {
-            Some(from) => format!("{id} from {from}:{}", mount.source),
-            None => id,
+        let id = cache_id(&mount, &target);
+        let lease = made.leases.remove(&id);
+        let mut lease = lease.ok_or_else(|| Error::internal(format!("the cache {id} was not taken")))?;
+        let from = match source {
+            Source::None => None,
+            source if lease.is_new => Some(self.tree(key, at, source, made).await?),
+            _ => None,
         };
-        let beginning = Beginning { mode: mount.mode.unwrap_or(0o755), owner: (mount.uid, mount.gid) };
-        let lease = self.builder.caches.take(&id, mount.sharing, beginning).await?;
-        if lease.is_new && !matches!(source, Source::None) {
-            let begun = async {
-                let from = self.tree(key, at, source, made).await?;
-                let (snapshots, to) = (Arc::clone(&self.builder.snapshots), lease.path.clone());
-                blocking(move || snapshots.populate(Tree::Snapshot(&from.key), &from.inside, &to)).await
-            };
-            if let Err(e) = begun.await {
-                lease.spoil();
-                return Err(e);
+        let snapshots = Arc::clone(&self.builder.snapshots);
+        // The lease goes along: the copying goes on when nobody waits for it any more.
+        let lease = blocking(move || {
+            if let Some(from) = from {
+                snapshots.populate(Tree::Snapshot(&from.key), &from.inside, &lease.path)?;
             }
-        }
+            lease.begun()?;
+            Ok(lease)
+        });
+        let lease = lease.await?;
         let read_only = mount.writable == Some(false);
         let source = StepSource::Path(lease.path.clone());
         made.mounts.push(StepMount { target, read_only, source });
-        made.leases.push(lease);
+        made.leases.insert(id, lease);
         Ok(())
+    }
+
+    /// Takes the caches of a step: each once, and all steps in the same order, or they would wait for each other forever.
+    async fn take_caches(&self, found: &[Found]) -> Result<BTreeMap<String, Lease>> {
+        let mut wanted = BTreeMap::<String, (Sharing, Beginning)>::new();
+        for Found { mount, target, .. } in found.iter().filter(|f| f.mount.kind == MountKind::Cache) {
+            let beginning = Beginning { mode: mount.mode.unwrap_or(0o755), owner: (mount.uid, mount.gid) };
+            let entry = wanted.entry(cache_id(mount, target)).or_insert((mount.sharing, beginning));
+            entry.0 = entry.0.max(mount.sharing);
+        }
+        let mut leases = BTreeMap::new();
+        for (id, (sharing, beginning)) in wanted {
+            let lease = self.builder.caches.take(&id, sharing, beginning).await?;
+            leases.insert(id, lease);
+        }
+        Ok(leases)
     }
 
     async fn secret(&self, mount: &RunMount, target: String, made: &mut Made) -> Result<()> {
@@ -276,6 +292,15 @@ impl Build<'_> {
     pub(super) async fn remove_stubs(&self, key: &str, paths: Vec<PathBuf>) -> Result<()> {
         let (snapshots, key) = (Arc::clone(&self.builder.snapshots), key.to_owned());
         blocking(move || paths.iter().try_for_each(|path| snapshots.remove_stub(&key, path).map(drop))).await
+    }
+}
+
+/// What a cache is known by; what it began with makes another one of it.
+fn cache_id(mount: &RunMount, target: &str) -> String {
+    let id = if mount.id.is_empty() { target } else { &mount.id };
+    match &mount.from {
+        Some(from) => format!("{id} from {from}:{}", mount.source),
+        None => id.to_owned(),
     }
 }
 

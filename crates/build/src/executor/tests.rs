@@ -460,6 +460,26 @@ async fn what_is_mounted_into_a_command() {
 }
 
 #[tokio::test]
+async fn a_command_does_not_wait_for_its_own_cache() {
+    use wharf_engine::containers::StepSource;
+    let site = site().await;
+    let dockerfile = "FROM base\nRUN --mount=type=cache,id=x,target=/a --mount=type=cache,id=w,target=/w,sharing=locked \
+        --mount=type=cache,id=x,target=/b,sharing=locked true\n";
+    let done = tokio::time::timeout(std::time::Duration::from_secs(30), async {
+        site.build_with(dockerfile, &[], Options::default()).await.0.unwrap();
+    });
+    done.await.unwrap();
+    let step = site.runner.steps.lock().unwrap().last().unwrap().clone();
+    let [StepSource::Path(a), StepSource::Path(w), StepSource::Path(b)] =
+        [0, 1, 2].map(|at| step.mounts[at].source.clone())
+    else {
+        panic!("{step:?}")
+    };
+    assert!(a == b && a != w, "one cache at two places, in the order they are named");
+    assert_eq!(step.mounts[1].target, "/w");
+}
+
+#[tokio::test]
 async fn named_contexts() {
     let site = site().await;
     let directory = || {
