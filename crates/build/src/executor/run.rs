@@ -7,6 +7,7 @@ use crate::dockerfile::Instruction;
 use crate::dockerfile::{Command, Heredoc};
 use async_trait::async_trait;
 use bytes::Bytes;
+use std::any::Any;
 use std::sync::Arc;
 use wharf_engine::containers::{StepHost, StepMount};
 use wharf_model::snapshots::Snapshots;
@@ -45,6 +46,8 @@ pub struct Step {
     pub mounts: Vec<StepMount>,
     /// With all rights.
     pub privileged: bool,
+    /// What its mounts show: kept until nothing of the command is left, which is after a build that is given up.
+    pub held: Arc<dyn Any + Send + Sync>,
 }
 
 /// Runs commands in snapshots.
@@ -156,7 +159,7 @@ impl Build<'_> {
             }
         }
         let working = self.working(state).await?;
-        let made = self.make_mounts(&working.key, found).await?;
+        let made = Arc::new(self.make_mounts(&working.key, found).await?);
         env.extend(made.env.iter().cloned());
         let stubs = self.missing(state.chain(), &made.mounts).await?;
         let step = Step {
@@ -170,6 +173,7 @@ impl Build<'_> {
             host: self.options.host.clone(),
             mounts: made.mounts.clone(),
             privileged: run.insecure,
+            held: made.clone(),
         };
         let short = step.id[..12].to_owned();
         self.say(format!(" ---> Running in {short}\n"));
@@ -187,7 +191,7 @@ impl Build<'_> {
             return Err(Error::invalid(format!("The command '{shown}' returned a non-zero code: {code}")));
         }
         self.say(format!(" ---> Removed intermediate container {short}\n"));
-        drop(made);
+        drop((step, made));
         self.remove_stubs(&working.key, stubs).await?;
         let layer = self.builder.images.commit_snapshot(&working.key).await?;
         working.committed();

@@ -13,7 +13,7 @@ use wharf_model::snapshots::{Tree, WriteOptions};
 use wharf_oci::digest::Digest;
 use wharf_oci::tar::{Entry, Kind};
 
-/// `write PATH TEXT` makes a file, `fail N` ends with N; both say so.
+/// `write PATH TEXT` makes a file, `fail N` ends with N, `hang` does not; all say so.
 struct Runner {
     snapshots: Arc<MemorySnapshots>,
     steps: Mutex<Vec<Step>>,
@@ -22,7 +22,9 @@ struct Runner {
 #[async_trait::async_trait]
 impl StepRunner for Runner {
     async fn run(&self, step: &Step, output: &(dyn Fn(Stream, Bytes) + Send + Sync)) -> Result<i32> {
-        self.steps.lock().unwrap().push(step.clone());
+        let hangs = step.argv.last().is_some_and(|line| line == "hang");
+        let held = if hangs { step.held.clone() } else { Arc::new(()) };
+        self.steps.lock().unwrap().push(Step { held, ..step.clone() });
         let line = step.argv.last().unwrap();
         output(Stream::Out, Bytes::from(format!("ran {line}\n")));
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -37,6 +39,7 @@ impl StepRunner for Runner {
                 )?;
                 Ok(0)
             }
+            ["hang"] => std::future::pending().await,
             ["fail", code] => Ok(code.parse().unwrap()),
             _ => Ok(0),
         }
@@ -477,6 +480,28 @@ async fn a_command_does_not_wait_for_its_own_cache() {
     };
     assert!(a == b && a != w, "one cache at two places, in the order they are named");
     assert_eq!(step.mounts[1].target, "/w");
+}
+
+#[tokio::test]
+async fn a_cache_is_free_when_nothing_of_the_command_is_left() {
+    let site = site().await;
+    let dockerfile = "FROM base\nRUN --mount=type=cache,sharing=locked,target=/c hang\n";
+    let entries = [file("Dockerfile", dockerfile)];
+    let context = Context::receive(&tar(&entries).1[..], site.scratch.path()).unwrap();
+    let (options, sink): (_, Sink) = (Options::default(), Arc::new(|_| {}));
+    let mut build = Box::pin(site.builder.build(context, &options, &sink));
+    // Until the command runs: the build itself does not end.
+    std::future::poll_fn(|at| {
+        let ended = build.as_mut().poll(at).is_ready();
+        let runs = !site.runner.steps.lock().unwrap().is_empty();
+        if ended || runs { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    drop(build);
+    let in_use = || site.builder.caches.list().unwrap()[0].in_use;
+    assert!(in_use(), "the command is not gone yet");
+    site.runner.steps.lock().unwrap().clear();
+    assert!(!in_use());
 }
 
 #[tokio::test]

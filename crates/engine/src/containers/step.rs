@@ -5,6 +5,7 @@ mod files;
 
 use crate::clock::now_ns;
 use bytes::Bytes;
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
@@ -36,6 +37,8 @@ pub struct StepSpec {
     pub mounts: Vec<StepMount>,
     /// With all rights, as a privileged container.
     pub privileged: bool,
+    /// Kept until all of it is gone, also when its build is given up.
+    pub held: Arc<dyn Any + Send + Sync>,
 }
 
 /// A mount of a step.
@@ -120,12 +123,16 @@ pub type StepOutput<'a> = &'a (dyn Fn(bool, Bytes) + Send + Sync);
 struct Abandoned {
     containers: std::sync::Weak<super::Collaborators>,
     record: Option<ContainerRecord>,
+    held: Arc<dyn Any + Send + Sync>,
 }
 
 impl Drop for Abandoned {
     fn drop(&mut self) {
         let (Some(shared), Some(record)) = (self.containers.upgrade(), self.record.take()) else { return };
+        let held = Arc::clone(&self.held);
         tokio::spawn(async move {
+            // What it works on is others' when its processes are gone.
+            let _held = held;
             if let Err(e) = shared.undo_step(&record).await {
                 tracing::warn!(step = %record.id, "undo a build step: {}", e.full());
             }
@@ -138,13 +145,13 @@ impl Containers {
     /// future is dropped.
     pub async fn run_step(&self, step: StepSpec, output: StepOutput<'_>) -> Result<i32> {
         let (shared, registry) = (self.shared.clone(), self.registry.clone());
-        let mounts = step.mounts.clone();
+        let (mounts, held) = (step.mounts.clone(), Arc::clone(&step.held));
         let mut record = record_of(step);
         let _level = self.label(&mut record)?;
         let directory = shared.directory_of(&record.id);
         std::fs::create_dir_all(&directory)
             .map_err(|e| Error::wrap(wharf_model::ErrorKind::Internal, "make the step's directory", e))?;
-        let mut guard = Abandoned { containers: Arc::downgrade(&shared), record: Some(record.clone()) };
+        let mut guard = Abandoned { containers: Arc::downgrade(&shared), record: Some(record.clone()), held };
         let run = shared.launcher.run_directory(&record.id);
         let owners = shared.remap.clone().filter(|_| !record.spec.host_users);
         let served = files::provide(&run, owners.as_ref(), mounts).await?;

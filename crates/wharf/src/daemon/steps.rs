@@ -25,6 +25,7 @@ impl StepRunner for Steps {
             host: step.host.clone(),
             mounts: step.mounts.clone(),
             privileged: step.privileged,
+            held: Arc::clone(&step.held),
         };
         let pass = |is_error: bool, bytes| output(if is_error { Stream::Err } else { Stream::Out }, bytes);
         self.0.run_step(spec, &pass).await
