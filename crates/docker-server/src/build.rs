@@ -5,6 +5,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::images::MessageStream;
 use crate::images::describe::publish;
 use crate::params::Params;
+use crate::peer::Peer;
 use crate::{Api, convert};
 use axum::body::Body;
 use axum::extract::State;
@@ -22,6 +23,7 @@ pub(crate) async fn build(
     State(api): State<Api>,
     params: Params,
     headers: HeaderMap,
+    peer: Peer,
     body: Body,
 ) -> ApiResult {
     let options = options(&params, &headers)?;
@@ -33,7 +35,7 @@ pub(crate) async fn build(
         let result = tokio::select! {
             result = work => result,
             // The client went away: dropping the work ends what it runs.
-            () = stream.abandoned(crate::peer::Peer::default()) => return,
+            () = stream.abandoned(peer) => return,
         };
         if let Err(e) = result {
             stream.error(e, 1);

@@ -1,6 +1,6 @@
 //! `RUN --mount`: caches, files of the context, stages and images, memory.
 
-use wharf_e2e::Engine;
+use wharf_e2e::{Engine, eventually};
 
 fn context(e: &Engine, dockerfile: &str) -> String {
     let directory = e.path("mounted");
@@ -86,4 +86,49 @@ fn a_build_without_secrets_says_so() {
     }
     let insecure = e.run(&["build", &context(&e, "FROM busybox\nRUN --security=insecure true\n")]);
     assert!(insecure.err.contains("security.insecure is not allowed"), "{}", insecure.err);
+}
+
+#[test]
+fn a_build_that_is_given_up_frees_its_cache_and_leaves_nothing() {
+    let Some(mut e) = Engine::start() else { return };
+    let build = |command: &str| {
+        format!(
+            "FROM busybox\nRUN --mount=type=cache,target=/c,sharing=locked --mount=target=/rw,rw {command}\n"
+        )
+    };
+    e.run(&["build", &context(&e, &build("true"))]).ok();
+    let before = e.holdings();
+    let trees = || std::fs::read_dir(e.path("data/snapshots/t")).unwrap().count();
+    let kept = trees();
+    let started = || {
+        let caches = std::fs::read_dir(e.path("data/build-caches")).unwrap();
+        caches.flatten().any(|cache| std::fs::remove_file(cache.path().join("data/started")).is_ok())
+    };
+    // It says nothing: that its client is gone is not seen by writing to it.
+    let quiet = build("touch /c/started; while true; do echo x > /c/busy; done");
+    let mut client = e.wharf();
+    client.args(["build", &context(&e, &quiet)]).stdin(std::process::Stdio::null());
+    let mut client =
+        client.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    eventually("the step's start", started);
+    client.kill().unwrap();
+    client.wait().unwrap();
+    let next = build("rm -f /c/busy; usleep 300000; ! test -e /c/busy");
+    e.run(&["build", "--no-cache", &context(&e, &next)]).ok();
+    e.run(&["image", "prune", "-f"]).ok();
+    eventually("the end of what it left", || trees() <= kept);
+    e.back_to(&before);
+    // With the engine killed in the middle, the next one clears up.
+    let mut client = e.wharf();
+    client.args(["build", "--no-cache", &context(&e, &quiet)]).stdin(std::process::Stdio::null());
+    let mut client =
+        client.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    eventually("the step's start", started);
+    e.kill();
+    client.wait().unwrap();
+    e.launch();
+    eventually("the end of what was left", || {
+        std::fs::read_dir(e.path("data/snapshots/t")).unwrap().count() <= kept
+    });
+    e.back_to(&before);
 }
