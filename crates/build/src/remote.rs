@@ -52,9 +52,14 @@ impl Remote<'_> {
                 return Ok(Fetched { context: Context::receive(document, &scratch)?, dockerfile: None });
             }
             let mut text = String::new();
-            document.take(MAX_DOCKERFILE).read_to_string(&mut text).map_err(|e| {
+            document.take(MAX_DOCKERFILE + 1).read_to_string(&mut text).map_err(|e| {
                 Error::wrap(ErrorKind::Invalid, "the address has neither an archive nor a Dockerfile", e)
             })?;
+            if text.len() as u64 > MAX_DOCKERFILE {
+                return Err(Error::invalid(format!(
+                    "the Dockerfile at the address has more than {MAX_DOCKERFILE} bytes"
+                )));
+            }
             let context = Context::of_dockerfile(&text, &scratch)?;
             Ok(Fetched { context, dockerfile: Some("Dockerfile".to_owned()) })
         })

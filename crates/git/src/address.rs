@@ -47,7 +47,8 @@ impl Address {
     pub fn parse(text: &str) -> Result<Self> {
         if text.starts_with("ssh://") || !text.contains("://") && text.contains('@') {
             return Err(Error::unsupported(format!(
-                "{text}: repositories are not fetched by SSH: use {}, or a clone",
+                "{}: repositories are not fetched by SSH: use {}, or a clone",
+                shown(text),
                 over_https(text)
             )));
         }
@@ -60,7 +61,7 @@ impl Address {
         let scheme = match url.split_once("://") {
             Some(("git", _)) => Scheme::Git,
             Some(("http" | "https", _)) => Scheme::Http,
-            _ => return Err(Error::invalid(format!("{text:?} is no address of a Git repository"))),
+            _ => return Err(Error::invalid(format!("{:?} is no address of a Git repository", shown(text)))),
         };
         let (url, credentials) = without_credentials(url);
         let (reference, directory) = fragment.split_once(':').unwrap_or((fragment, ""));
@@ -77,7 +78,10 @@ impl Address {
             address.option(pair)?;
         }
         if address.directory.split('/').any(|part| part == "..") {
-            return Err(Error::invalid(format!("{text:?}: the directory leads out of the repository")));
+            return Err(Error::invalid(format!(
+                "{:?}: the directory leads out of the repository",
+                shown(text)
+            )));
         }
         Ok(address)
     }
@@ -114,6 +118,16 @@ impl Address {
         }
         let credentials = self.credentials.clone();
         Ok(Self { credentials, ..Self::parse(&base.join("/"))? })
+    }
+}
+
+/// An address as it may be told: without a password.
+fn shown(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match host.rsplit_once('@') {
+        Some((user, _)) if user.contains(':') => format!("{scheme}://{}", &rest[user.len() + 1..]),
+        _ => text.to_owned(),
     }
 }
 
@@ -178,5 +192,7 @@ mod tests {
             assert!(error.contains(why), "{bad}: {error}");
         }
         assert!(of("https://x/a").submodule("../../../z").is_err());
+        let error = Address::parse("https://me:secret@x/y.git#main:..").unwrap_err().full();
+        assert!(error.contains("x/y.git") && !error.contains("secret"), "{error}");
     }
 }

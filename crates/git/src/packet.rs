@@ -4,10 +4,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 use wharf_model::{Error, ErrorKind, Result};
 
 /// Bytes of a line with its length (gitprotocol-common(5): 65520).
 const MAX_LINE: usize = 65520;
+
+/// How long a server may say nothing: it looks for objects before it sends the first.
+const SILENCE: Duration = Duration::from_secs(120);
 
 /// What a server sends.
 pub(crate) type Source = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
@@ -93,7 +97,8 @@ impl Packets {
 
     async fn fill(&mut self, wanted: usize) -> Result<bool> {
         while self.buffer.len() < wanted {
-            match self.source.next().await {
+            let next = tokio::time::timeout(SILENCE, self.source.next()).await;
+            match next.map_err(|_| broken("it fell silent"))? {
                 None => return Ok(false),
                 Some(Ok(bytes)) => self.buffer.extend_from_slice(&bytes),
                 Some(Err(e)) => {

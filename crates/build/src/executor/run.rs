@@ -24,7 +24,7 @@ pub enum Stream {
 }
 
 /// One command of a build.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Step {
     /// 64 hex digits: names the container.
     pub id: String,
@@ -48,6 +48,22 @@ pub struct Step {
     pub privileged: bool,
     /// What its mounts show: kept until nothing of the command is left, which is after a build that is given up.
     pub held: Arc<dyn Any + Send + Sync>,
+}
+
+impl std::fmt::Debug for Step {
+    /// Without the environment, which may have secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, argv, user, working_dir, network, mounts, privileged, .. } = self;
+        f.debug_struct("Step")
+            .field("id", id)
+            .field("argv", argv)
+            .field("user", user)
+            .field("working_dir", working_dir)
+            .field("network", network)
+            .field("mounts", mounts)
+            .field("privileged", privileged)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Runs commands in snapshots.

@@ -436,7 +436,7 @@ async fn what_is_mounted_into_a_command() {
     let StepSource::Path(cache) = &step.mounts[5].source else { panic!("{shown:?}") };
     assert!(cache.is_dir(), "a cache stays");
     let whole = format!("{:?} {step:?}", image.config);
-    assert!(!format!("{:?}", image.config).contains("hidden"), "{whole}");
+    assert!(!whole.contains("hidden"), "{whole}");
     // Another secret is no other step; another stage is.
     let before = site.runner.steps.lock().unwrap().len();
     let session: Arc<dyn Session> = Arc::new(Given(vec![("token", b"changed")]));

@@ -16,8 +16,8 @@ use wharf_model::{ContainerId, Error, Result};
 use wharf_oci::digest::Digest;
 use wharf_oci::runtime_spec::{Resources, Rlimit};
 
-/// What a step runs.
-#[derive(Debug, Clone)]
+/// What a step runs. Its environment may have secrets: it is not to be printed.
+#[derive(Clone)]
 pub struct StepSpec {
     /// Names the container and the snapshot it works in.
     pub id: ContainerId,
