@@ -7,6 +7,7 @@ pub mod caches;
 mod changes;
 pub mod context;
 pub mod dockerfile;
+mod ending;
 pub mod executor;
 pub mod ignore;
 pub mod pattern;
@@ -16,6 +17,7 @@ pub mod session;
 pub use bytes::Bytes;
 pub use changes::apply_changes;
 pub use context::Context;
+pub use ending::Ending;
 pub use executor::{
     Builder, CredentialsFor, NamedContext, Options, Output, Sink, Step, StepNews, StepRunner, Stream,
 };

@@ -19,6 +19,7 @@ mod tests;
 pub(crate) use metadata::apply_to;
 pub use run::{Step, StepRunner, Stream};
 
+use crate::Ending;
 use crate::caches::Caches;
 use crate::dockerfile::{Dockerfile, Instruction, Statement};
 use crate::{Context, NoSession, Session};
@@ -50,6 +51,8 @@ pub struct Builder {
     pub runner: Arc<dyn StepRunner>,
     /// What `RUN --mount=type=cache` keeps.
     pub caches: Caches,
+    /// Whether the engine ends.
+    pub ending: Ending,
     /// A directory for temporary files, on a disk with room for what COPY moves.
     pub scratch: PathBuf,
 }
@@ -222,7 +225,11 @@ impl Builder {
             anew: false,
             consumed: std::collections::BTreeSet::new(),
         };
-        build.run().await
+        tokio::select! {
+            biased;
+            () = self.ending.begun() => Err(Error::conflict("the engine ends: the build was given up")),
+            result = build.run() => result,
+        }
     }
 }
 

@@ -77,6 +77,7 @@ async fn site() -> Site {
         records,
         runner: runner.clone(),
         caches: Caches::new(caches.path().to_owned()),
+        ending: Ending::default(),
         scratch: scratch.path().to_owned(),
     };
     Site { builder, snapshots, runner, scratch, _caches: caches }
@@ -502,6 +503,14 @@ async fn a_cache_is_free_when_nothing_of_the_command_is_left() {
     assert!(in_use(), "the command is not gone yet");
     site.runner.steps.lock().unwrap().clear();
     assert!(!in_use());
+}
+
+#[tokio::test]
+async fn builds_end_with_the_engine() {
+    let site = site().await;
+    site.builder.ending.begin();
+    let error = site.fails("FROM base\nRUN write /a 1").await;
+    assert!(error.contains("the engine ends"), "{error}");
 }
 
 #[tokio::test]

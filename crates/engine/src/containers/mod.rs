@@ -93,6 +93,8 @@ pub struct Collaborators {
     pub cdi_spec_dirs: Vec<PathBuf>,
     /// Which profiles and labels containers get.
     pub security: Modules,
+    /// Build steps, and what is left of those that were given up.
+    pub steps: tokio_util::task::TaskTracker,
 }
 
 /// What others see of a container.

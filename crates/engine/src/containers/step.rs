@@ -130,7 +130,8 @@ impl Drop for Abandoned {
     fn drop(&mut self) {
         let (Some(shared), Some(record)) = (self.containers.upgrade(), self.record.take()) else { return };
         let held = Arc::clone(&self.held);
-        tokio::spawn(async move {
+        let steps = shared.steps.clone();
+        steps.spawn(async move {
             // What it works on is others' when its processes are gone.
             let _held = held;
             if let Err(e) = shared.undo_step(&record).await {
@@ -141,9 +142,16 @@ impl Drop for Abandoned {
 }
 
 impl Containers {
+    /// Waits until nothing is left of any build step. Whoever runs them has to have given them up.
+    pub async fn steps_ended(&self) {
+        self.shared.steps.close();
+        self.shared.steps.wait().await;
+    }
+
     /// Runs a command to its end and returns its exit code. Everything of it is gone afterwards, also when the
     /// future is dropped.
     pub async fn run_step(&self, step: StepSpec, output: StepOutput<'_>) -> Result<i32> {
+        let _counted = self.shared.steps.token();
         let (shared, registry) = (self.shared.clone(), self.registry.clone());
         let (mounts, held) = (step.mounts.clone(), Arc::clone(&step.held));
         let mut record = record_of(step);

@@ -131,6 +131,7 @@ impl Engine {
         let execs = Arc::default();
         let labels_containers = security.selinux.is_some();
         let containers = Containers::new(Collaborators {
+            steps: Default::default(),
             records: records.clone(),
             snapshots: snapshots.clone(),
             launcher: launcher.clone() as Arc<dyn Launcher>,
@@ -169,6 +170,7 @@ impl Engine {
             snapshots: snapshots.clone(),
             records: records.clone(),
             runner: Arc::new(Steps(containers.clone())),
+            ending: wharf_build::Ending::default(),
             caches: Caches::new(config.data_root.join("build-caches")),
             scratch: directory(config.data_root.join("tmp"))?,
         };

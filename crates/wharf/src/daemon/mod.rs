@@ -109,6 +109,9 @@ fn run(args: Args, reload: Reload) -> anyhow::Result<()> {
     runtime.block_on(serve(config, reload))
 }
 
+/// How long build steps may take to end with the engine: they are killed.
+const STEPS_END: std::time::Duration = std::time::Duration::from_secs(10);
+
 async fn serve(config: Config, reload: Reload) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("watch for SIGHUP")?;
     let mut terminate = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
@@ -154,6 +157,13 @@ async fn serve(config: Config, reload: Reload) -> anyhow::Result<()> {
         registry.end().await;
     }
     tracing::info!("ending; running containers go on");
+    engine.api.builder.ending.begin();
+    if tokio::time::timeout(STEPS_END, engine.api.containers.steps_ended()).await.is_err() {
+        tracing::warn!(
+            "a build step did not end within {} s; it is cleaned up at the next start",
+            STEPS_END.as_secs()
+        );
+    }
     for host in &config.hosts {
         socket::close(host);
     }

@@ -1,5 +1,7 @@
 //! `RUN --mount`: caches, files of the context, stages and images, memory.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use wharf_e2e::{Engine, eventually};
 
 fn context(e: &Engine, dockerfile: &str) -> String {
@@ -131,4 +133,27 @@ fn a_build_that_is_given_up_frees_its_cache_and_leaves_nothing() {
         std::fs::read_dir(e.path("data/snapshots/t")).unwrap().count() <= kept
     });
     e.back_to(&before);
+}
+
+#[test]
+fn builds_end_with_the_engine() {
+    let Some(mut e) = Engine::start() else { return };
+    let dockerfile = "FROM busybox\nRUN --mount=type=cache,target=/c echo begun && sleep 1000\n";
+    let path = context(&e, dockerfile);
+    let mut building = e.wharf();
+    building.args(["build", &path]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut building = building.spawn().unwrap();
+    let mut lines = BufReader::new(building.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("begun")), "the step runs");
+    let pid = rustix::process::Pid::from_raw(e.pid().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    e.await_death();
+    let done = building.wait_with_output().unwrap();
+    assert_ne!(done.status.code(), Some(0));
+    e.launch();
+    assert_eq!(e.run(&["ps", "-aq"]).ok(), "");
+    assert!(
+        e.run(&["builder", "prune", "-f"]).ok().contains("Deleted build cache objects"),
+        "the cache is free"
+    );
 }
