@@ -109,9 +109,8 @@ fn a_build_that_is_given_up_frees_its_cache_and_leaves_nothing() {
     // It says nothing: that its client is gone is not seen by writing to it.
     let quiet = build("touch /c/started; while true; do echo x > /c/busy; done");
     let mut client = e.wharf();
-    client.args(["build", &context(&e, &quiet)]).stdin(std::process::Stdio::null());
-    let mut client =
-        client.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    client.args(["build", &context(&e, &quiet)]).stdin(Stdio::null());
+    let mut client = client.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     eventually("the step's start", started);
     client.kill().unwrap();
     client.wait().unwrap();
@@ -122,9 +121,8 @@ fn a_build_that_is_given_up_frees_its_cache_and_leaves_nothing() {
     e.back_to(&before);
     // With the engine killed in the middle, the next one clears up.
     let mut client = e.wharf();
-    client.args(["build", "--no-cache", &context(&e, &quiet)]).stdin(std::process::Stdio::null());
-    let mut client =
-        client.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    client.args(["build", "--no-cache", &context(&e, &quiet)]).stdin(Stdio::null());
+    let mut client = client.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     eventually("the step's start", started);
     e.kill();
     client.wait().unwrap();
