@@ -95,6 +95,8 @@ pub struct Options {
     pub session: Arc<dyn Session>,
     /// `RUN --security=insecure` is done with all rights; refused without.
     pub insecure: bool,
+    /// `RUN --network=host` is done there; refused without, unless `network` is the host's.
+    pub host_network: bool,
 }
 
 /// What else than the build context files come from.
@@ -125,6 +127,7 @@ impl Default for Options {
             contexts: BTreeMap::new(),
             session: Arc::new(NoSession),
             insecure: false,
+            host_network: false,
         }
     }
 }

@@ -141,6 +141,14 @@ impl Build<'_> {
                 "security.insecure is not allowed: build with --allow security.insecure",
             ));
         }
+        // Who names the host's network for the whole build knows of it; who wrote the Dockerfile may be anybody.
+        let is_given = self.options.host_network || self.options.network == "host";
+        if run.network == Some("host") && !is_given {
+            return Err(Error::new(
+                wharf_model::ErrorKind::Forbidden,
+                "network.host is not allowed: build with --allow network.host",
+            ));
+        }
         let heredocs = run.heredocs;
         let argv = match run.command {
             Command::Exec(words) => words.clone(),

@@ -457,6 +457,7 @@ async fn what_is_mounted_into_a_command() {
         ("RUN --mount=source=nope,target=/x x", "nope"),
         ("RUN --mount=type=cache,target=/x,uid=$u x", "invalid value for uid"),
         ("RUN --security=insecure x", "security.insecure is not allowed"),
+        ("RUN --network=host x", "network.host is not allowed"),
     ] {
         let error = site.build_with(&format!("FROM base\n{bad}"), &[], options()).await.0.unwrap_err().full();
         assert!(error.contains(why), "{bad}: {error}");
@@ -511,6 +512,19 @@ async fn builds_end_with_the_engine() {
     site.builder.ending.begin();
     let error = site.fails("FROM base\nRUN write /a 1").await;
     assert!(error.contains("the engine ends"), "{error}");
+}
+
+#[tokio::test]
+async fn the_hosts_network_is_for_who_was_given_it() {
+    let site = site().await;
+    for options in [
+        Options { host_network: true, ..Options::default() },
+        Options { network: "host".to_owned(), ..Options::default() },
+    ] {
+        let built = site.build_with("FROM base\nRUN --network=host x", &[], options).await.0;
+        assert!(built.is_ok());
+    }
+    assert!(site.runner.steps.lock().unwrap().iter().all(|step| step.network == "host"));
 }
 
 #[tokio::test]

@@ -81,6 +81,7 @@ impl Frontend<'_> {
             let (caller, domain) = (Arc::clone(&caller), reference.domain().to_owned());
             Box::pin(async move { caller.credentials(&domain).await })
         });
+        let may = |what: &str| self.build.entitlements.iter().any(|given| given == what);
         Options {
             dockerfile: attributes.filename.clone(),
             args: attributes.args.clone(),
@@ -95,7 +96,8 @@ impl Frontend<'_> {
             credentials,
             contexts,
             session: Arc::new(Asked(Arc::clone(&self.caller))),
-            insecure: self.build.entitlements.iter().any(|e| e == "security.insecure"),
+            insecure: may("security.insecure"),
+            host_network: may("network.host"),
             ..Options::default()
         }
     }
