@@ -13,7 +13,7 @@ use wharf_oci::tar::{Entry, Kind};
 
 /// Bytes of a name, Linux's own limit.
 const MAX_NAME: usize = 4096;
-/// Bytes of all names and links, as many as a layer may have.
+/// Bytes of all names, links and attributes, as many as a layer may have.
 const MAX_NAMES: usize = 128 << 20;
 
 /// Seconds before it was received within which a file may have changed again without its time telling.
@@ -67,7 +67,8 @@ impl Gather {
         let refused = |why: &str| Error::invalid(format!("refuse the context's entry {name:?}: {why}"));
         let path = clean(&name).filter(|path| !path.is_empty() && !name.starts_with('/'));
         let path = path.ok_or_else(|| refused("it leads out"))?;
-        self.names += path.len() + entry.link.len();
+        let attributes: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.names += path.len() + entry.link.len() + attributes;
         if path.len() > MAX_NAME || entry.link.len() > MAX_NAME || self.names > MAX_NAMES {
             return Err(refused("its name is too long, or all names together are"));
         }
@@ -209,6 +210,18 @@ mod tests {
         let all: Vec<(&str, String)> = context.files().map(|(p, e, at)| (p, read(e, at))).collect();
         let expected = [("d", ""), ("d/one", "abcdef"), ("d/two", "xy")];
         assert_eq!(all, expected.map(|(p, c)| (p, c.to_owned())));
+    }
+
+    #[test]
+    fn attributes_count_as_names_do() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut gather = Gather::new(scratch.path()).unwrap();
+        let with = |name: &str, bytes| {
+            let xattrs = [(b"user.x".to_vec(), vec![0; bytes])].into_iter().collect();
+            Entry { xattrs, ..Entry::new(Kind::Directory, name) }
+        };
+        gather.add(with("small", 10)).unwrap();
+        assert!(gather.add(with("big", MAX_NAMES)).is_err());
     }
 
     #[test]
