@@ -36,13 +36,14 @@ impl BuildKit {
     }
 
     async fn solve(&self, request: SolveRequest) -> Result<SolveResponse, Status> {
+        let (build, returned) =
+            Build::new(&request.reference, request.session.clone(), request.entitlements.clone());
+        // Before anything is refused: who asks for its news waits for it to come.
+        let _entered = self.builds.enter(&request.reference, &build)?;
         refuse_graph(request.definition.as_ref())?;
         let exporters = exporters(&request);
         check(&exporters)?;
         check_cache(request.cache.iter().flat_map(|cache| &cache.exports))?;
-        let (build, returned) =
-            Build::new(&request.reference, request.session.clone(), request.entitlements.clone());
-        let _entered = self.builds.enter(&request.reference, &build)?;
         // Nothing of it is collected between the last step and the names.
         let _building = self.builder.images.building().await;
         let outcome = match request.frontend.as_str() {
