@@ -91,7 +91,11 @@ fn write(entry: &mut Entry<'_, impl Read>, path: &Path, target: &Target) -> io::
     if target.keep_owner {
         lchown(path, u32::try_from(entry.header().uid()?).ok(), u32::try_from(entry.header().gid()?).ok())?;
     }
-    if entry.header().entry_type() == EntryType::Symlink { Ok(()) } else { set_time(path, mtime) }
+    match entry.header().entry_type() {
+        // To open a pipe is to wait for who writes into it.
+        EntryType::Symlink | EntryType::Fifo => Ok(()),
+        _ => set_time(path, mtime),
+    }
 }
 
 /// The entry's path, with its first part renamed where that is to be. `Err` for paths that lead out.
@@ -170,6 +174,24 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.path().join("dst/a/file")).unwrap(), "content");
         assert_eq!(fs::read_link(dir.path().join("dst/link")).unwrap(), Path::new("/etc/passwd"));
         extract(bytes.as_slice(), &target).unwrap();
+    }
+
+    #[test]
+    fn nobody_waits_for_a_pipe() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = archive(|b| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(EntryType::Fifo);
+            header.set_size(0);
+            header.set_mode(0o600);
+            header.set_mtime(1);
+            b.append_data(&mut header, "pipe", io::empty()).unwrap();
+        });
+        let target = Target { dir: dir.path().into(), name: PathBuf::new(), keep_owner: false, strip: false };
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(extract(bytes.as_slice(), &target)));
+        ended.recv_timeout(std::time::Duration::from_secs(20)).expect("it waits").unwrap();
+        assert!(!fs::symlink_metadata(dir.path().join("pipe")).unwrap().is_file());
     }
 
     #[test]
