@@ -45,7 +45,9 @@ impl Ignore {
     /// Whether a path, relative to the context, is left out. A pattern that matches a directory matches all
     /// that is in it.
     pub(crate) fn excludes(&self, path: &Path) -> bool {
-        let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
+        // A name that is no text matches by the rest of it.
+        let parts: Vec<_> = path.iter().map(std::ffi::OsStr::to_string_lossy).collect();
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
         let mut excluded = false;
         for pattern in &self.patterns {
             if excluded != pattern.keep {

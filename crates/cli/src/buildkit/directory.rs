@@ -4,7 +4,6 @@ use crate::archive::ignore::Ignore;
 use crate::failure::Failure;
 use std::fs::{self, Metadata};
 use std::io::{self, Cursor, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use wharf_grpc::fsutil::{FileKind, Tree, go_mode};
@@ -76,7 +75,7 @@ impl Tree for Listed {
 
     fn open(&self, at: usize) -> io::Result<Box<dyn Read + '_>> {
         match &self.files[at].1 {
-            Content::Path(path) => Ok(Box::new(fs::File::open(path)?)),
+            Content::Path(path) => Ok(Box::new(fs::File::open(path).map_err(|e| named(path, &e))?)),
             Content::Bytes(bytes) => Ok(Box::new(Cursor::new(bytes))),
             Content::None => Ok(Box::new(io::empty())),
         }
@@ -90,21 +89,27 @@ fn walk(
     ignore: &Ignore,
     found: &mut Vec<(Stat, Content)>,
 ) -> io::Result<()> {
-    let mut entries = fs::read_dir(root.join(below))?.collect::<io::Result<Vec<_>>>()?;
+    let full = root.join(below);
+    let entries = fs::read_dir(&full).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+    let mut entries = match below.as_os_str().is_empty() {
+        true => entries.map_err(|e| named(&full, &e))?,
+        false => still_there(&full, entries)?.unwrap_or_default(),
+    };
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let name = below.join(entry.file_name());
         if !wanted(&name) {
             continue;
         }
-        let about = entry.path().symlink_metadata()?;
+        let Some(about) = still_there(&entry.path(), entry.path().symlink_metadata())? else { continue };
         let is_excluded = ignore.excludes(&name);
         if is_excluded && !(about.is_dir() && ignore.may_keep_below(&name)) {
             continue;
         }
         let before = found.len();
         // A socket is nothing to build with.
-        if let Some(described) = describe(&entry.path(), &name, &about)? {
+        let described = still_there(&entry.path(), describe(&entry.path(), &name, &about))?;
+        if let Some(described) = described.flatten() {
             found.push(described);
         }
         if about.is_dir() {
@@ -118,6 +123,25 @@ fn walk(
     Ok(())
 }
 
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// `None` for what went away since its directory was read: others may work in it meanwhile.
+fn still_there<T>(path: &Path, found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(named(path, &e)),
+    }
+}
+
+/// Names travel as text. One that is none would come as another, or as that of another file.
+fn text(name: &Path) -> io::Result<String> {
+    let no_text = || io::Error::new(io::ErrorKind::InvalidData, "there is a name in it that is no UTF-8");
+    name.to_str().map(str::to_owned).ok_or_else(no_text)
+}
+
 fn describe(path: &Path, name: &Path, about: &Metadata) -> io::Result<Option<(Stat, Content)>> {
     let kind = match about.file_type() {
         kind if kind.is_dir() => FileKind::Directory,
@@ -126,13 +150,11 @@ fn describe(path: &Path, name: &Path, about: &Metadata) -> io::Result<Option<(St
         _ => return Ok(None),
     };
     let linkname = match kind {
-        FileKind::Symlink => {
-            String::from_utf8_lossy(fs::read_link(path)?.as_os_str().as_bytes()).into_owned()
-        }
+        FileKind::Symlink => text(&fs::read_link(path)?)?,
         _ => String::new(),
     };
     let stat = Stat {
-        path: name.to_string_lossy().into_owned(),
+        path: text(name)?,
         mode: go_mode(kind, about.permissions().mode() & 0o7777),
         // Whoever builds is not who owns the files in the image.
         uid: 0,
@@ -176,5 +198,31 @@ mod tests {
         let one = Directory::File("Dockerfile".into(), b"FROM x".to_vec());
         assert_eq!(names(&one, &[], &[]), ["Dockerfile"]);
         assert!(Directory::open(&dir.path().join("link")).is_err());
+    }
+
+    #[test]
+    fn names_that_are_no_text_are_refused_unless_they_are_left_out() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"b\xff")), "").unwrap();
+        let all = Directory::open(dir.path()).unwrap();
+        let refused = all.list(&[], &[]).err().unwrap().to_string();
+        assert!(
+            refused.contains("no UTF-8") && refused.contains(&dir.path().display().to_string()),
+            "{refused}"
+        );
+        assert!(names(&all, &["b*"], &[]).is_empty());
+    }
+
+    #[test]
+    fn what_goes_away_meanwhile_is_not_there() {
+        let gone = |found: io::Result<()>| still_there(Path::new("/x"), found);
+        assert!(matches!(gone(Err(io::ErrorKind::NotFound.into())), Ok(None)));
+        assert!(gone(Err(io::ErrorKind::PermissionDenied.into())).unwrap_err().to_string().contains("/x: "));
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("f"), "f").unwrap();
+        let listed = Directory::open(dir.path()).unwrap().list(&[], &[]).unwrap();
+        fs::remove_file(dir.path().join("f")).unwrap();
+        assert!(listed.open(0).err().unwrap().to_string().contains("/f: "));
     }
 }

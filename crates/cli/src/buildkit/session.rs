@@ -7,7 +7,8 @@ use crate::failure::Failure;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use wharf_grpc::fsutil::{listen, send_tree};
@@ -171,9 +172,10 @@ impl Offers {
                     listed.map_err(|e| Status::new(Code::Unknown, format!("read the context: {e}")))?;
                 send_tree(&listed, &sender, asked)
             });
-            let heard = listen(&mut messages, wanted).await;
-            let sent = sending.await.unwrap_or_else(|e| Err(Status::new(Code::Internal, e.to_string())));
-            match sent.and(heard) {
+            let sending =
+                async { sending.await.unwrap_or_else(|e| Err(Status::new(Code::Internal, e.to_string()))) };
+            // Who waits for files that do not come says nothing more: the first failure is the end.
+            match tokio::try_join!(listen(&mut messages, wanted), sending).map(drop) {
                 Ok(()) => drop(
                     requests
                         .send(&wharf_grpc::proto::files::Packet {
@@ -192,16 +194,40 @@ impl Offers {
 /// The paths that are asked for, with what they lead to when they are links.
 fn followed(directory: &Directory, paths: Vec<String>) -> Vec<String> {
     let Directory::Path(root) = directory else { return paths };
-    let target = |path: &String| {
-        let full = std::fs::canonicalize(root.join(path.trim_matches('/'))).ok()?;
-        Some(full.strip_prefix(root).ok()?.to_string_lossy().into_owned())
-    };
-    let targets: Vec<String> = paths.iter().filter_map(target).filter(|path| !path.is_empty()).collect();
+    let targets: Vec<String> = paths.iter().flat_map(|path| trail(root, path)).collect();
     // Patterns, and all of the directory, are not narrowed.
     if paths.iter().any(|path| path.contains(['*', '?', '[']) || path.trim_matches(['/', '.']).is_empty()) {
         return Vec::new();
     }
     paths.into_iter().chain(targets).collect()
+}
+
+/// Every link on the way of a path, and where it ends: the engine goes the same way. Links stay in the directory.
+fn trail(root: &Path, path: &str) -> Vec<String> {
+    /// Links on one way, as Linux has it.
+    const MAX_LINKS: usize = 40;
+    let (mut found, mut here) = (Vec::new(), PathBuf::new());
+    let parts = |path: &Path| path.components().rev().map(|p| p.as_os_str().to_owned()).collect::<Vec<_>>();
+    let mut left = parts(Path::new(path));
+    while let Some(part) = left.pop() {
+        match part.as_bytes() {
+            b"/" => here.clear(),
+            b"." => {}
+            b".." => drop(here.pop()),
+            _ => here.push(&part),
+        }
+        // What is no link has no target.
+        if let Ok(target) = std::fs::read_link(root.join(&here)) {
+            found.push(here.to_string_lossy().into_owned());
+            if found.len() > MAX_LINKS {
+                break;
+            }
+            here.pop();
+            left.extend(parts(&target));
+        }
+    }
+    found.extend(Some(here.to_string_lossy().into_owned()).filter(|path| !path.is_empty()));
+    found
 }
 
 /// The values of a header; the bytes that headers cannot have are written `%XX`.
@@ -281,5 +307,25 @@ mod tests {
         metadata.append("exclude-patterns-encoded", "1".parse().unwrap());
         assert_eq!(header(&metadata, "exclude-patterns"), ["a ä"]);
         assert_eq!(decoded("100%"), "100%");
+    }
+
+    #[test]
+    fn links_are_followed_link_by_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, dir.path().join(name)).unwrap();
+        std::fs::create_dir_all(dir.path().join("d/e")).unwrap();
+        std::fs::write(dir.path().join("d/e/real"), "").unwrap();
+        link("second", "first");
+        link("inner/real", "second");
+        link("d/e", "inner");
+        link("/d/e/real", "whole");
+        link("round", "round");
+        link("../../../d/e/real", "out");
+        let of = |path: &str| trail(dir.path(), path);
+        assert_eq!(of("first"), ["first", "second", "inner", "d/e/real"]);
+        assert_eq!(of("inner/real"), ["inner", "d/e/real"]);
+        assert_eq!(of("whole"), ["whole", "d/e/real"]);
+        assert_eq!(of("out"), ["out", "d/e/real"]);
+        assert!(of("round").len() > 2 && of("./absent") == ["absent"]);
     }
 }

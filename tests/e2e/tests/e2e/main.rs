@@ -9,6 +9,7 @@ mod behind;
 mod bombs;
 mod build;
 mod build_mounts;
+mod build_oddities;
 mod buildkit;
 mod cdi;
 mod check;
