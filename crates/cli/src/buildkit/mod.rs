@@ -18,7 +18,7 @@ pub(crate) use session::{Agent, Offers, Secret};
 use crate::failure::Failure;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use wharf_docker_api::client::{Call, Client};
+use wharf_docker_api::client::{Call, Client, Error};
 use wharf_grpc::client::Channel;
 use wharf_grpc::proto::control::{
     CacheOptions, Exporter, SolveRequest, SolveResponse, StatusRequest, StatusResponse,
@@ -88,7 +88,12 @@ pub(crate) async fn solve(
     let (session, reference) = (new_id()?, new_id()?);
     let call = Call::post("/session").header(SESSION_ID, &session)?.header(SESSION_NAME, "wharf")?;
     let call = session::METHODS.iter().try_fold(call, |call, method| call.also(SESSION_METHOD, method))?;
-    let connection = client.upgrade(call, PROTOCOL).await?;
+    let connection = client.upgrade(call, PROTOCOL).await.map_err(|e| match e {
+        Error::Api { status: 404, .. } => Failure::new(
+            "this engine has no BuildKit, which --secret, --ssh, --output and others are for: build without them",
+        ),
+        e => e.into(),
+    })?;
     let serving = tokio::spawn(wharf_grpc::server::serve(connection, Arc::new(build.offers)));
     let connection = client.upgrade(Call::post("/grpc"), PROTOCOL).await?;
     let (channel, life) = Channel::connect(connection).await.map_err(failed("talk to the builder"))?;

@@ -34,6 +34,10 @@ impl Output {
     /// Reads `DIRECTORY`, `-` or `type=…,dest=…,NAME=VALUE`.
     pub(crate) fn parse(text: &str) -> Result<Wanted, Failure> {
         let mut attributes = std::collections::BTreeMap::new();
+        if text.is_empty() {
+            // It would be the working directory.
+            return Err(Failure::new("invalid output: a directory, - or type=TYPE is expected"));
+        }
         if !text.contains('=') {
             let (kind, output) = match text {
                 "-" => ("tar", Self::Stdout),
@@ -49,6 +53,7 @@ impl Output {
         }
         let kind = attributes.remove("type").ok_or_else(|| Failure::new("type is required for output"))?;
         let dest = attributes.remove("dest").or_else(|| attributes.remove("destination"));
+        let dest = dest.filter(|dest| !dest.is_empty());
         let output = match (kind.as_str(), dest.as_deref()) {
             ("local" | "tar" | "oci" | "docker", Some("-")) if kind != "local" => Some(Self::Stdout),
             ("local", Some("-") | None) => return Err(Failure::new("dest is required for local output")),
@@ -145,7 +150,7 @@ mod tests {
         assert_eq!((local.kind.as_str(), local.attributes["platform-split"].as_str()), ("tar", "false"));
         assert!(matches!(of("type=oci,dest=x.tar").output, Some(Output::File(_))));
         assert!(of("type=image,name=a,push=true").output.is_none());
-        for bad in ["type=local", "dest=x", "type=nope", "type=tar,x"] {
+        for bad in ["", "type=local", "type=local,dest=", "dest=x", "type=nope", "type=tar,x"] {
             assert!(Output::parse(bad).is_err(), "{bad}");
         }
     }

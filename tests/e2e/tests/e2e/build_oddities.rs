@@ -1,6 +1,7 @@
 //! `build` by BuildKit's API where the context, the Dockerfile or the result is not what people expect.
 
 use std::ffi::OsStr;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::os::unix::net::UnixListener;
@@ -108,4 +109,47 @@ fn refusals_come_at_once() {
     let refused = site.build(&["--cache-to", "type=local,dest=cache", "."]);
     assert!(refused.code != 0 && refused.err.contains("type local is not supported"), "{}", refused.err);
     assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+}
+
+#[test]
+fn outputs_that_make_no_sense() {
+    let Some(site) = Site::open() else { return };
+    site.write("Dockerfile", "FROM scratch\nCOPY Dockerfile /got\n");
+    for (args, why) in [
+        (&["-o", "", "."][..], "invalid output"),
+        (&["-o", "type=local,dest=", "."], "dest is required"),
+        (&["--push", "-o", "out", "."], "output can't be used together"),
+        (&["--push", "."], "tag is needed"),
+    ] {
+        let refused = site.build(args);
+        assert!(refused.code != 0 && refused.err.contains(why), "{args:?}: {}", refused.err);
+    }
+    assert!(!site.at.join("got").exists() && !site.at.join("out").exists());
+}
+
+#[test]
+fn an_engine_without_buildkit_is_told() {
+    let Some(site) = Site::open() else { return };
+    site.write("Dockerfile", "FROM scratch\n");
+    let socket = site.e.path("old.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            let mut head = String::new();
+            let mut lines = BufReader::new(connection.try_clone().unwrap());
+            while lines.read_line(&mut head).is_ok_and(|length| length > 2) {}
+            let body = r#"{"message":"page not found"}"#;
+            let status = if head.contains("/_ping") { "200 OK" } else { "404 Not Found" };
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nApi-Version: 1.41\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            connection.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let mut command = site.e.wharf();
+    let host = format!("unix://{}", socket.display());
+    command.current_dir(&site.at).args(["-H", &host, "build", "-o", "type=cacheonly", "."]);
+    let refused = run_limited(&mut command, "");
+    assert!(refused.code != 0 && refused.err.contains("has no BuildKit"), "{}", refused.err);
 }

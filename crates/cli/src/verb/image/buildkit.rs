@@ -372,6 +372,12 @@ fn exporters(build: &mut Build, options: &Options) -> Result<bool, Failure> {
         output: None,
     });
     let is_image = output.is_none() && kind != "cacheonly";
+    if options.buildkit.push && !is_image {
+        return Err(Failure::new(format!("push and {kind:?} output can't be used together")));
+    }
+    if options.buildkit.push && names.is_empty() && !attributes.contains_key("name") {
+        return Err(Failure::new("tag is needed when pushing to registry"));
+    }
     if kind == "registry" || options.buildkit.push {
         attributes.insert("push".to_owned(), "true".to_owned());
     }
