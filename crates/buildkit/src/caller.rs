@@ -4,21 +4,18 @@ use crate::error::{failure, unknown};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use wharf_build::{Connection, Session};
 use wharf_distribution::client::Credentials;
 use wharf_grpc::client::Channel;
 use wharf_grpc::client::Requests;
 use wharf_grpc::proto::session::{
-    BytesMessage, CHECK_AGENT, CREDENTIALS, CheckAgentRequest, CredentialsRequest, CredentialsResponse,
+    CHECK_AGENT, CREDENTIALS, CheckAgentRequest, CredentialsRequest, CredentialsResponse,
     Empty, FORWARD_AGENT, GET_SECRET, GetSecretRequest, GetSecretResponse,
 };
-use wharf_grpc::{Code, HeaderMap, Messages, Status};
+use wharf_grpc::{Code, HeaderMap, Messages, Status, relay};
 use wharf_model::{Error, Result};
 use wharf_oci::reference::DEFAULT_DOMAIN;
 
-/// Bytes read at once from an agent's connection.
-const PIECE: usize = 32 << 10;
 /// What clients know Docker Hub by.
 const HUB: &str = "registry-1.docker.io";
 
@@ -112,29 +109,8 @@ impl Session for Asked {
         let value = id.parse().map_err(|_| Error::invalid(format!("the SSH agent's name {id:?}")))?;
         let metadata = HeaderMap::from_iter([(http::HeaderName::from_static("buildkit.ssh.id"), value)]);
         let (requests, messages) = self.0.stream(FORWARD_AGENT, metadata).map_err(unknown)?;
-        let (ours, theirs) = tokio::io::duplex(PIECE);
-        tokio::spawn(relay(ours, requests, messages));
+        let (ours, theirs) = tokio::io::duplex(relay::PIECE);
+        tokio::spawn(relay::until_one_ends(ours, requests, messages));
         Ok(Box::pin(theirs))
     }
-}
-
-/// Copies both ways until either side ends.
-async fn relay(connection: DuplexStream, requests: Requests, mut messages: Messages) {
-    let (mut read, mut write) = tokio::io::split(connection);
-    let there = async {
-        let mut piece = vec![0; PIECE];
-        while let Ok(length @ 1..) = read.read(&mut piece).await {
-            if !requests.send(&BytesMessage { data: Bytes::copy_from_slice(&piece[..length]) }).await {
-                break;
-            }
-        }
-    };
-    let back = async {
-        while let Ok(Some(message)) = messages.next::<BytesMessage>().await {
-            if write.write_all(&message.data).await.is_err() {
-                break;
-            }
-        }
-    };
-    tokio::select! { () = there => {}, () = back => {} }
 }

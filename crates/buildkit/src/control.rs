@@ -5,7 +5,7 @@ use crate::error::said;
 use crate::export::{check, export};
 use crate::frontend::{Frontend, NAME};
 use crate::sessions::Hello;
-use crate::{BuildKit, describe, tunnel};
+use crate::{BuildKit, describe};
 use wharf_grpc::proto::control::{
     BuildHistoryRequest, CacheOptionsEntry, Exporter, InfoResponse, ListWorkersResponse, SolveRequest,
     SolveResponse, StatusRequest,
@@ -13,7 +13,7 @@ use wharf_grpc::proto::control::{
 use wharf_grpc::proto::ops::Definition;
 use wharf_grpc::proto::session::Empty;
 use wharf_grpc::server::{Call, Reply};
-use wharf_grpc::{Code, Status};
+use wharf_grpc::{Code, Status, relay};
 
 impl BuildKit {
     /// One call of the service.
@@ -67,8 +67,8 @@ impl BuildKit {
         let hello = Hello::parse(&call.metadata).map_err(Status::invalid)?;
         self.sessions.admit(&hello).map_err(|why| Status::new(Code::AlreadyExists, why))?;
         let (answers, reply) = Reply::many();
-        let (ours, theirs) = tokio::io::duplex(tunnel::PIECE);
-        tokio::spawn(tunnel::relay(theirs, call.messages, answers));
+        let (ours, theirs) = tokio::io::duplex(relay::PIECE);
+        tokio::spawn(relay::until_one_ends(theirs, answers.into_requests(), call.messages));
         let sessions = self.sessions.clone();
         tokio::spawn(async move {
             if let Err(e) = sessions.run(hello, ours).await {

@@ -30,7 +30,6 @@ mod progress;
 mod questions;
 mod sessions;
 mod steps;
-mod tunnel;
 mod upload;
 
 pub use kept::Directory;

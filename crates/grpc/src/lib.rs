@@ -15,6 +15,7 @@ pub mod fsutil;
 pub mod fuzzing;
 mod messages;
 pub mod proto;
+pub mod relay;
 pub mod server;
 mod status;
 

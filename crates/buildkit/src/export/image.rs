@@ -1,6 +1,7 @@
 //! An image of this engine, with names, and pushed when that is asked for.
 
-use super::{Export, Said, is_true, names};
+use super::{Export, Said, names};
+use crate::attributes::is_true;
 use crate::error::status;
 use crate::progress::Step;
 use std::collections::HashMap;

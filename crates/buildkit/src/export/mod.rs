@@ -6,6 +6,7 @@ mod image;
 mod writer;
 
 use crate::BuildKit;
+use crate::attributes::is_true;
 use crate::builds::{Build, Outcome};
 use crate::caller::Caller;
 use http::{HeaderName, HeaderValue};
@@ -44,7 +45,7 @@ pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Status> {
         let attr = |name: &str| exporter.attrs.get(name).map_or("", String::as_str);
         match exporter.kind.as_str() {
             "moby" | "image" if is_true(attr("push-by-digest")) => {
-                return Err(Status::unimplemented("push-by-digest is currently not implemented"));
+                return Err(Status::unimplemented("push-by-digest is not supported: push the image by a name"));
             }
             "docker" | "oci" if attr("tar") == "false" => {
                 return Err(Status::unimplemented(format!(
@@ -109,10 +110,6 @@ impl Export<'_> {
 
 fn listed(names: &[Reference]) -> String {
     names.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-}
-
-fn is_true(value: &str) -> bool {
-    matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
 /// The names an image shall get, as they were given.

@@ -4,20 +4,20 @@ use super::directory::Directory;
 use super::output::Output;
 use crate::config::ConfigFile;
 use crate::failure::Failure;
+use crate::image_ref::DEFAULT_SERVER;
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use wharf_grpc::fsutil::{listen, send_tree};
 use wharf_grpc::proto::session::{
-    BytesMessage, CHECK_AGENT, CREDENTIALS, CheckAgentRequest, CredentialsRequest, CredentialsResponse,
+    CHECK_AGENT, CREDENTIALS, CheckAgentRequest, CredentialsRequest, CredentialsResponse,
     Empty, FILE_SEND, FILE_SYNC, FORWARD_AGENT, GET_SECRET, GetSecretRequest, GetSecretResponse, Health,
 };
-use wharf_grpc::server::{Answers, Call, Reply, Service};
-use wharf_grpc::{Code, HeaderMap, Messages, Status};
+use wharf_grpc::server::{Call, Reply, Service};
+use wharf_grpc::{Code, HeaderMap, Status, relay};
 
 /// Whether we are well.
 const HEALTH: &str = "/grpc.health.v1.Health/Check";
@@ -26,8 +26,6 @@ pub(super) const METHODS: [&str; 7] =
     [CREDENTIALS, FILE_SYNC, FILE_SEND, GET_SECRET, CHECK_AGENT, FORWARD_AGENT, HEALTH];
 /// Bytes of a secret, as the builder takes them.
 const MAX_SECRET: u64 = 500 << 10;
-/// Bytes to and from an agent at once.
-const PIECE: usize = 32 << 10;
 
 /// Where a secret is; it is read when it is asked for.
 #[derive(Debug, Clone)]
@@ -106,7 +104,7 @@ impl Service for Offers {
 impl Offers {
     fn credentials(&self, host: &str) -> Result<Reply, Status> {
         let server = match host {
-            "registry-1.docker.io" | "docker.io" | "index.docker.io" => "https://index.docker.io/v1/",
+            "registry-1.docker.io" | "docker.io" | "index.docker.io" => DEFAULT_SERVER,
             host => host,
         };
         let Some(config) = &self.config else { return Ok(Reply::one(&CredentialsResponse::default())) };
@@ -145,7 +143,7 @@ impl Offers {
         let socket =
             socket.map_err(|e| Status::new(Code::Unavailable, format!("reach the SSH agent: {e}")))?;
         let (answers, reply) = Reply::many();
-        tokio::spawn(relay(socket, call.messages, answers));
+        tokio::spawn(relay::until_both_end(socket, answers.into_requests(), call.messages));
         Ok(reply)
     }
 
@@ -256,30 +254,6 @@ fn decoded(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// Passes bytes on between an agent and the engine until either ends.
-async fn relay(socket: UnixStream, mut messages: Messages, answers: Answers) {
-    let (mut read, mut write) = socket.into_split();
-    let there = async {
-        while let Ok(Some(message)) = messages.next::<BytesMessage>().await {
-            if write.write_all(&message.data).await.is_err() {
-                return;
-            }
-        }
-        // No more is asked; what is answered still comes.
-        let _ = write.shutdown().await;
-    };
-    let back = async {
-        let mut buffer = vec![0; PIECE];
-        while let Ok(length @ 1..) = read.read(&mut buffer).await {
-            let data = Bytes::copy_from_slice(&buffer[..length]);
-            if !answers.send(&BytesMessage { data }).await {
-                return;
-            }
-        }
-    };
-    tokio::join!(there, back);
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::files::paths::{is_remote, join};
 use crate::plan::{VERSION, label};
 use crate::project::build::Build;
 use crate::project::scalars::Map;
+use crate::project::service::Ulimit;
 use std::path::Path;
 use wharf_docker_api::client::{Body, Call, Query};
 use wharf_docker_api::types::build::Message;
@@ -118,11 +119,7 @@ impl Run<'_> {
         } else {
             let context = Path::new(&build.context);
             let full = join(context, &build.dockerfile);
-            let source = match build.dockerfile_inline.as_str() {
-                "" => Dockerfile::File(&full),
-                text => Dockerfile::Inline(text),
-            };
-            let (dockerfile, body) = self.outside.pack(context, source)?;
+            let (dockerfile, body) = self.outside.pack(context, dockerfile(build, &full))?;
             (dockerfile, None, body)
         };
         let query = self
@@ -172,8 +169,7 @@ impl Run<'_> {
             .ulimits
             .iter()
             .map(|(name, limit)| {
-                let (soft, hard) =
-                    if limit.single == 0 { (limit.soft, limit.hard) } else { (limit.single, limit.single) };
+                let (soft, hard) = bounds(limit);
                 serde_json::json!({"Name": name, "Soft": soft, "Hard": hard})
             })
             .collect();
@@ -231,6 +227,19 @@ impl Run<'_> {
         self.report.step(name, "Pushed", Status::Done);
         Ok(())
     }
+}
+
+/// The Dockerfile that a build means; `full` is where it is unless the project has its text.
+pub(super) fn dockerfile<'a>(build: &'a Build, full: &'a Path) -> Dockerfile<'a> {
+    match build.dockerfile_inline.as_str() {
+        "" => Dockerfile::File(full),
+        text => Dockerfile::Inline(text),
+    }
+}
+
+/// The soft and the hard bound of a limit.
+pub(super) fn bounds(limit: &Ulimit) -> (i64, i64) {
+    if limit.single == 0 { (limit.soft, limit.hard) } else { (limit.single, limit.single) }
 }
 
 /// Whether an attestation is asked for: `false` says that there is to be none, which there is not anyway.

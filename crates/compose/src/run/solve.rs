@@ -1,6 +1,6 @@
 //! Builds by BuildKit's API: what the classic call cannot carry.
 
-use super::build::{Options, attests};
+use super::build::{Options, attests, bounds, dockerfile};
 use super::{Dockerfile, Run};
 use crate::error::Error;
 use crate::files::paths::{is_remote, join};
@@ -79,10 +79,6 @@ impl Run<'_> {
         } else {
             join(context, &build.dockerfile)
         };
-        let dockerfile = match build.dockerfile_inline.as_str() {
-            "" => Dockerfile::File(&full),
-            text => Dockerfile::Inline(text),
-        };
         let mut entitlements = build.entitlements.clone();
         entitlements.extend(build.privileged.then(|| "security.insecure".to_owned()));
         let ssh = build.ssh.0.iter().map(|(id, path)| match path {
@@ -92,7 +88,7 @@ impl Run<'_> {
         let solve = Solve {
             attributes: self.attributes(name, build, options),
             context: &build.context,
-            dockerfile,
+            dockerfile: dockerfile(build, &full),
             contexts: self.contexts(build)?,
             secrets: secrets(&self.loaded.whole, build)?,
             agents: ssh.chain(options.ssh.iter().cloned()).collect(),
@@ -128,8 +124,7 @@ impl Run<'_> {
         given.extend(labels.into_iter().map(|(key, value)| (format!("label:{key}"), value)));
         let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
         let limits = build.ulimits.iter().map(|(name, limit)| {
-            let (soft, hard) =
-                if limit.single == 0 { (limit.soft, limit.hard) } else { (limit.single, limit.single) };
+            let (soft, hard) = bounds(limit);
             format!("{name}={soft}:{hard}")
         });
         let attest = |kind: &str, asked: &str| {
