@@ -7,9 +7,10 @@ use futures_util::StreamExt;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use wharf_distribution::client::Client;
+use wharf_distribution::client::{Client, Document};
 use wharf_git::{Access, Address, Files, Repository};
 use wharf_model::{Error, ErrorKind, Result};
+use wharf_oci::manifest::Compression;
 
 /// Where contexts are fetched from, and kept for a moment.
 pub struct Remote<'a> {
@@ -95,17 +96,8 @@ impl Remote<'_> {
     }
 
     async fn document(&self, url: &str) -> Result<File> {
-        let (scratch, address) = (self.scratch.to_owned(), url.to_owned());
-        let mut file = blocking(move || spool(&scratch)).await?;
-        let mut stream = std::pin::pin!(self.client.fetch(url).await?.into_stream());
-        while let Some(bytes) = stream.next().await {
-            let bytes = bytes.map_err(|e| Error::wrap(ErrorKind::Internal, format!("fetch {address}"), e))?;
-            file = blocking(move || {
-                let kept = file.write_all(&bytes).map(|()| file);
-                kept.map_err(|e| Error::wrap(ErrorKind::Internal, "keep what was fetched", e))
-            })
-            .await?;
-        }
+        let document = self.client.fetch(url).await?;
+        let mut file = keep(document, url, self.scratch, |_| {}).await?;
         blocking(move || {
             let back = file.seek(SeekFrom::Start(0)).map(|_| file);
             back.map_err(|e| Error::wrap(ErrorKind::Internal, "read what was fetched", e))
@@ -128,12 +120,33 @@ impl Remote<'_> {
     }
 }
 
+/// Keeps a document in a file without a name; `each` sees its pieces.
+pub(crate) async fn keep(
+    document: Document,
+    url: &str,
+    scratch: &Path,
+    mut each: impl FnMut(&[u8]),
+) -> Result<File> {
+    let scratch = scratch.to_owned();
+    let mut file = blocking(move || spool(&scratch)).await?;
+    let mut stream = std::pin::pin!(document.into_stream());
+    while let Some(bytes) = stream.next().await {
+        let bytes = bytes.map_err(|e| Error::wrap(ErrorKind::Internal, format!("fetch {url}"), e))?;
+        each(&bytes);
+        file = blocking(move || {
+            let kept = file.write_all(&bytes).map(|()| file);
+            kept.map_err(|e| Error::wrap(ErrorKind::Internal, "keep what was fetched", e))
+        })
+        .await?;
+    }
+    Ok(file)
+}
+
 /// Bytes that tell an archive: one block of a tar.
 const PROBE: u64 = 512;
 /// Bytes a Dockerfile may have, as in a context.
 const MAX_DOCKERFILE: u64 = 4 << 20;
 
 fn is_archive(start: &[u8]) -> bool {
-    const MAGIC: [&[u8]; 2] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd"];
-    MAGIC.iter().any(|magic| start.starts_with(magic)) || start.get(257..262) == Some(b"ustar")
+    Compression::detect(start) != Compression::None || start.get(257..262) == Some(b"ustar")
 }

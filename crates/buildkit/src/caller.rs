@@ -9,8 +9,8 @@ use wharf_distribution::client::Credentials;
 use wharf_grpc::client::Channel;
 use wharf_grpc::client::Requests;
 use wharf_grpc::proto::session::{
-    CHECK_AGENT, CREDENTIALS, CheckAgentRequest, CredentialsRequest, CredentialsResponse,
-    Empty, FORWARD_AGENT, GET_SECRET, GetSecretRequest, GetSecretResponse,
+    CHECK_AGENT, CREDENTIALS, CheckAgentRequest, CredentialsRequest, CredentialsResponse, Empty,
+    FORWARD_AGENT, GET_SECRET, GetSecretRequest, GetSecretResponse,
 };
 use wharf_grpc::{Code, HeaderMap, Messages, Status, relay};
 use wharf_model::{Error, Result};

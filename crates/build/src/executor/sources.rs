@@ -4,11 +4,9 @@ use super::copy::{absolute, depth, failed};
 use super::{Build, NamedContext, blocking};
 use crate::context::{Selection, spool};
 use crate::dockerfile::Transfer;
-use crate::remote::Remote;
+use crate::remote::{Remote, keep};
 use crate::{Context, pattern};
-use futures_util::StreamExt;
 use ring::digest::SHA256;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use wharf_git::Address;
@@ -103,18 +101,8 @@ impl Build<'_> {
         };
         let document = self.builder.images.client().fetch(url).await?;
         let modified = document.modified.unwrap_or_default();
-        let scratch = self.builder.scratch.clone();
-        let mut file = blocking(move || spool(&scratch)).await?;
         let mut hash = ring::digest::Context::new(&SHA256);
-        let mut stream = std::pin::pin!(document.into_stream());
-        while let Some(bytes) = stream.next().await {
-            let bytes = bytes.map_err(failed(&format!("fetch {url}")))?;
-            hash.update(&bytes);
-            file = blocking(move || {
-                file.write_all(&bytes).map(|()| file).map_err(failed("keep what was fetched"))
-            })
-            .await?;
-        }
+        let file = keep(document, url, &self.builder.scratch, |bytes| hash.update(bytes)).await?;
         let digest = Digest::from_sha256(hash.finish().as_ref());
         if let Some(wanted) = checksum.filter(|wanted| *wanted != digest.to_string()) {
             return Err(Error::invalid(format!("digest mismatch for {url}: {digest}, expected: {wanted}")));

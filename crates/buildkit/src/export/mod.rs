@@ -45,7 +45,9 @@ pub(crate) fn check(exporters: &[Exporter]) -> Result<(), Status> {
         let attr = |name: &str| exporter.attrs.get(name).map_or("", String::as_str);
         match exporter.kind.as_str() {
             "moby" | "image" if is_true(attr("push-by-digest")) => {
-                return Err(Status::unimplemented("push-by-digest is not supported: push the image by a name"));
+                return Err(Status::unimplemented(
+                    "push-by-digest is not supported: push the image by a name",
+                ));
             }
             "docker" | "oci" if attr("tar") == "false" => {
                 return Err(Status::unimplemented(format!(

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
 use wharf_grpc::fsutil::{listen, send_tree};
 use wharf_grpc::proto::session::{
-    CHECK_AGENT, CREDENTIALS, CheckAgentRequest, CredentialsRequest, CredentialsResponse,
-    Empty, FILE_SEND, FILE_SYNC, FORWARD_AGENT, GET_SECRET, GetSecretRequest, GetSecretResponse, Health,
+    CHECK_AGENT, CREDENTIALS, CheckAgentRequest, CredentialsRequest, CredentialsResponse, Empty, FILE_SEND,
+    FILE_SYNC, FORWARD_AGENT, GET_SECRET, GetSecretRequest, GetSecretResponse, Health,
 };
 use wharf_grpc::server::{Call, Reply, Service};
 use wharf_grpc::{Code, HeaderMap, Status, relay};
