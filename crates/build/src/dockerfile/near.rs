@@ -1,5 +1,7 @@
 //! The instruction that was meant, when a word is none.
 
+use strsim::levenshtein;
+
 const INSTRUCTIONS: [&str; 18] = [
     "ADD",
     "ARG",
@@ -25,27 +27,11 @@ const MOST: usize = 2;
 
 /// ` (did you mean RUN?)`, or nothing.
 pub(super) fn hint(word: &str) -> String {
-    let near = INSTRUCTIONS.into_iter().map(|known| (distance(word, known), known));
+    let near = INSTRUCTIONS.into_iter().map(|known| (levenshtein(word, known), known));
     match near.filter(|(distance, _)| *distance <= MOST).min() {
         Some((_, known)) => format!(" (did you mean {known}?)"),
         None => String::new(),
     }
-}
-
-/// Letters to be changed, added or left out.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, letter) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = at + 1;
-        for (column, known) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *known);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]
@@ -60,6 +46,6 @@ mod tests {
             assert_eq!(hint(word), format!(" (did you mean {meant}?)"));
         }
         assert_eq!(hint("NONSENSE"), "");
-        assert_eq!((distance("", "RUN"), distance("RUN", "")), (3, 3));
+        assert_eq!((levenshtein("", "RUN"), levenshtein("RUN", "")), (3, 3));
     }
 }

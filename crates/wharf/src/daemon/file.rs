@@ -103,27 +103,12 @@ fn clash(matches: &ArgMatches, key: &str, value: &Value) -> Option<String> {
 /// Refuses what is not known by name, with what may have been meant.
 fn known(map: &Map<String, Value>, names: &[&str], below: &str) -> anyhow::Result<()> {
     let Some(unknown) = map.keys().find(|key| !names.contains(&key.as_str())) else { return Ok(()) };
-    let nearest = names.iter().min_by_key(|name| distance(name, unknown)).copied().unwrap_or_default();
+    let nearest =
+        names.iter().min_by_key(|name| strsim::levenshtein(name, unknown)).copied().unwrap_or_default();
     bail!(
         "the following directives don't match any configuration option: {below}{unknown} (the nearest there is: \
          {below}{nearest})"
     )
-}
-
-/// Letters to change, insert or leave out to get from one word to the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 fn set(args: &mut Args, key: &str, value: &Value) -> anyhow::Result<()> {
