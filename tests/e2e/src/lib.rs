@@ -42,6 +42,16 @@ pub fn can_run() -> bool {
     false
 }
 
+/// Writes a file below a directory, with the directories that it is in.
+///
+/// # Panics
+/// When that cannot be.
+pub fn put(dir: &Path, name: &str, content: impl AsRef<[u8]>) {
+    let path = dir.join(name);
+    std::fs::create_dir_all(path.parent().unwrap_or(dir)).expect("make a directory");
+    std::fs::write(path, content).expect("write a file");
+}
+
 /// Asks again until it is so. For what has no event, such as a service that begins to listen.
 ///
 /// # Panics

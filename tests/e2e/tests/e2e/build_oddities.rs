@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use wharf_e2e::{Done, Engine, run_limited};
+use wharf_e2e::{Done, Engine, put, run_limited};
 
 /// What a refusal may take: far less than a build is waited for.
 const AT_ONCE: Duration = Duration::from_secs(4);
@@ -26,9 +26,7 @@ impl Site {
     }
 
     fn write(&self, name: &str, text: &str) {
-        let path = self.at.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        put(&self.at, name, text);
     }
 
     fn build(&self, args: &[&str]) -> Done {

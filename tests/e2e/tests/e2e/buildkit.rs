@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use wharf_e2e::{Done, Engine, eventually, run_limited};
+use wharf_e2e::{Done, Engine, eventually, put, run_limited};
 
 /// An engine, and a directory to build in.
 struct Site {
@@ -48,9 +48,7 @@ impl Site {
     }
 
     fn write(&self, name: &str, content: impl AsRef<[u8]>) {
-        let path = self.at.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
+        put(&self.at, name, content);
     }
 
     fn read(&self, name: &str) -> String {

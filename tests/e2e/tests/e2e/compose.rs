@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use wharf_e2e::Engine;
-use wharf_e2e::{Done, run_limited};
+use wharf_e2e::{Done, put, run_limited};
 
 /// Who brings a project up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +31,7 @@ impl<'a> Project<'a> {
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) {
-        let path = self.path(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        put(&self.dir, name, text);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
