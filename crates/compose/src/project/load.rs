@@ -7,7 +7,6 @@ use super::{Project, names, normalize, profiles, read, resolve, validate};
 use crate::error::Error;
 use crate::files::remote::{self, Remote};
 use crate::files::{Environment, Load, Node, Source, dotenv, interpolate, paths, yaml};
-use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -47,10 +46,9 @@ pub struct Loaded {
     pub project: Project,
     /// Services of profiles that are not active.
     pub disabled: Map<Service>,
-    /// The project before services were chosen: images may be built from those of other services.
+    /// The project with all services that the files have, whether they are meant now or not: none of theirs is an orphan,
+    /// and images may be built from those of others.
     pub whole: Project,
-    /// The names of all services that the files have, whether they are meant now or not.
-    pub names: BTreeSet<String>,
     /// Its directory.
     pub dir: PathBuf,
     /// Its files.
@@ -247,7 +245,6 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
             whole: project.clone(),
             project,
             disabled: Map::new(),
-            names: BTreeSet::new(),
             dir: place.dir,
             files: place.files,
             env_files: place.env_files,
@@ -282,7 +279,6 @@ pub fn load_from(options: &Options, mut place: Place) -> Result<Loaded, Error> {
     whole.services.extend(disabled.iter().map(|(name, service)| (name.clone(), service.clone())));
     Ok(Loaded {
         whole,
-        names: project.services.keys().chain(disabled.keys()).cloned().collect(),
         project,
         disabled,
         dir: place.dir,

@@ -93,7 +93,7 @@ impl Run<'_> {
     pub async fn remove_orphans(&self) -> Result<(), Error> {
         let all = state::containers(self.client, &self.loaded.project.name).await?;
         let orphans: Vec<Observed> =
-            all.into_iter().filter(|one| !self.loaded.names.contains(one.service())).collect();
+            all.into_iter().filter(|one| !self.loaded.whole.services.contains_key(one.service())).collect();
         self.remove_all(&orphans, false).await
     }
 
@@ -124,7 +124,8 @@ impl Run<'_> {
         let named = |one: &Observed| {
             options.services.is_empty() || options.services.iter().any(|name| name == one.service())
         };
-        let is_known = |one: &Observed| !options.has_files || self.loaded.names.contains(one.service());
+        let is_known =
+            |one: &Observed| !options.has_files || self.loaded.whole.services.contains_key(one.service());
         let orphans: Vec<String> =
             all.iter().filter(|one| !is_known(one)).map(|one| one.name.clone()).collect();
         all.retain(|one| named(one) && (is_known(one) || options.orphans));

@@ -204,7 +204,7 @@ impl Run<'_> {
     pub(super) async fn orphans(&self, containers: &[Observed], options: &Options) -> Result<(), Error> {
         let orphans: Vec<&Observed> = containers
             .iter()
-            .filter(|one| !one.is_one_off() && !self.loaded.names.contains(one.service()))
+            .filter(|one| !one.is_one_off() && !self.loaded.whole.services.contains_key(one.service()))
             .collect();
         if orphans.is_empty() || options.ignore_orphans {
             return Ok(());

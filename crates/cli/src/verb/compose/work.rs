@@ -46,7 +46,6 @@ impl Work {
             let containers = state::containers(&context.client, &name).await?;
             let project = of_containers(name, &containers);
             let loaded = Loaded {
-                names: project.services.keys().cloned().collect(),
                 separator: project::load::separator(options, &place.environment),
                 whole: project.clone(),
                 project,
