@@ -310,7 +310,7 @@ pub fn cgroup_of(spec: &Spec, id: &str) -> Result<Option<Cgroup>> {
         [slice, prefix, name] => {
             format!("{}/{prefix}-{name}.scope", if slice.is_empty() { "system.slice" } else { slice })
         }
-        _ if path.is_empty() => format!("/wharf-oci/{id}"),
+        _ if path.is_empty() => format!("/wharf-oci-{id}"),
         _ => path.to_owned(),
     };
     let layout = Layout::detect().doing("find the cgroup hierarchies")?;

@@ -12,7 +12,8 @@ const SEALED: &str = "WHARF_SEALED";
 
 /// Returns in a program that runs from a read-only view of its file and is protected from being read or traced. For
 /// that it executes itself again, with `env` as the environment. A container that gets hold of `/proc/PID/exe` of one of
-/// our processes cannot write to the binary on the host (CVE-2019-5736).
+/// our processes cannot write to the binary on the host (CVE-2019-5736). Of `wharf oci` on x86-64 that has happened
+/// before the C library (`crates/sys/src/entry.rs`), where the kernel has what it takes.
 pub(crate) fn ensure(env: &[CString]) -> Result<()> {
     if std::env::var_os(SEALED).is_none() {
         return Err(reexec(env));

@@ -4,6 +4,8 @@
 
 pub mod cgroup;
 pub mod device_filter;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod entry;
 pub mod erofs;
 mod loop_device;
 pub mod memory;

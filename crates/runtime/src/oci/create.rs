@@ -57,13 +57,26 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn create(root: &Path, args: &CreateArgs) -> Result<i32> {
-    create_container(root, args, None).map(|_| 0)
+    create_container(root, args, Starter::Another).map(|_| 0)
+}
+
+/// Who lets the container's program start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Starter {
+    /// `start`, another command; the terminal is sent to a console socket.
+    Another,
+    /// This command, which goes then.
+    Detached,
+    /// This command, which keeps the terminal and waits.
+    Foreground,
 }
 
 /// A container whose init waits, with its terminal when nobody else got it.
 struct Created {
     child: Child,
     terminal: Option<OwnedFd>,
+    record: Record,
+    hooks: Hooks,
 }
 
 fn read_spec(bundle: &Path) -> Result<Spec> {
@@ -72,13 +85,12 @@ fn read_spec(bundle: &Path) -> Result<Spec> {
     serde_json::from_slice(&bytes).doing(format_args!("read {}", file.display()))
 }
 
-/// `foreground` keeps the terminal for the caller instead of a console socket.
-fn create_container(root: &Path, args: &CreateArgs, foreground: Option<()>) -> Result<Created> {
+fn create_container(root: &Path, args: &CreateArgs, starter: Starter) -> Result<Created> {
     let bundle =
         std::fs::canonicalize(&args.bundle).doing(format_args!("open bundle {}", args.bundle.display()))?;
     let spec = read_spec(&bundle)?;
     let terminal = spec.process.as_ref().is_some_and(|p| p.terminal);
-    if terminal && args.console_socket.is_none() && foreground.is_none() {
+    if terminal && args.console_socket.is_none() && starter != Starter::Foreground {
         return Err(Error::setup(
             "cannot allocate tty if runc will detach without setting console socket: pass --console-socket",
         ));
@@ -92,13 +104,16 @@ fn create_container(root: &Path, args: &CreateArgs, foreground: Option<()>) -> R
         other => other.doing(format_args!("make {}", directory.display()))?,
     }
     let cgroup = launch::cgroup_of(&spec, &args.id)?;
-    let result = create_in(root, args, &bundle, &spec, &directory, cgroup.as_ref());
+    let gate = match starter {
+        Starter::Another => listen(&directory).map(Gate::Listener),
+        Starter::Detached | Starter::Foreground => Ok(Gate::Sync),
+    };
+    let result = gate.and_then(|gate| create_in(root, args, &bundle, &spec, gate, cgroup.as_ref()));
     if result.is_err() {
         // The first failure is what the caller must see.
         if let Some(cgroup) = &cgroup {
             let _ = cgroup.signal_all(9);
             let _ = cgroup.remove();
-            cgroup.remove_empty_parent();
         }
         let _ = std::fs::remove_dir_all(&directory);
     }
@@ -110,7 +125,7 @@ fn create_in(
     args: &CreateArgs,
     bundle: &Path,
     spec: &Spec,
-    directory: &Path,
+    gate: Gate,
     cgroup: Option<&Cgroup>,
 ) -> Result<Created> {
     let oci_root = spec.root.as_ref().ok_or_else(|| Error::setup("the configuration has no root"))?;
@@ -134,7 +149,7 @@ fn create_in(
         cgroup_view: cgroup.map(launch::cgroup_view).unwrap_or_default(),
         seccomp: bundle::filter(linux)?,
         sysctls: sysctl::own(linux)?,
-        gate: Gate::Listener(listen(directory)?),
+        gate,
         preserve_fds: args.preserve_fds,
         stock: init::stock::Stock::default(),
         init_program: None,
@@ -153,7 +168,7 @@ fn create_in(
             super::warn(&e);
         }
     }
-    prepared.map(|terminal| Created { child, terminal })
+    prepared.map(|(terminal, record)| Created { child, terminal, record, hooks })
 }
 
 fn prepare(
@@ -164,7 +179,7 @@ fn prepare(
     cgroup: Option<&Cgroup>,
     child: &Child,
     hooked: Option<&Hooked<'_>>,
-) -> Result<Option<OwnedFd>> {
+) -> Result<(Option<OwnedFd>, Record)> {
     let resources = spec.linux.as_ref().and_then(|l| l.resources.as_ref());
     if let (Some(cgroup), Some(resources)) = (cgroup, resources) {
         cgroup.apply(&bundle::limits(resources)?).doing("set the limits")?;
@@ -187,7 +202,7 @@ fn prepare(
     if let Some(file) = &args.pid_file {
         std::fs::write(file, child.pid.to_string()).doing(format_args!("write {}", file.display()))?;
     }
-    Ok(terminal)
+    Ok((terminal, record))
 }
 
 /// A socket address for a name in a directory, however long its path is.
@@ -239,28 +254,43 @@ pub(super) fn start(root: &Path, id: &str) -> Result<i32> {
     }
     let hooks =
         read_spec(&record.bundle).map(|s| s.hooks.unwrap_or_default()).unwrap_or_else(|_| Hooks::default());
+    tell_started(root, &record, &hooks).map(|()| 0)
+}
+
+/// Runs the hooks that follow a start; the container does not go on without (runtime.md, "Lifecycle").
+fn tell_started(root: &Path, record: &Record, hooks: &Hooks) -> Result<()> {
+    if hooks.poststart.is_empty() {
+        return Ok(());
+    }
     let proof = SingleThreaded::verify().doing("check for threads")?;
     let ran = hooks::run(&proof, "poststart", &hooks.poststart, &record.state(root)?, None);
     if ran.is_err()
         && let Ok(fd) = record.pidfd()
     {
-        // The container does not go on without (runtime.md, "Lifecycle").
         signals::send_pidfd(fd.as_fd(), 9).doing("end the container")?;
     }
-    ran.map(|()| 0)
+    ran
+}
+
+/// Starts what this command created itself.
+fn let_go(root: &Path, created: &Created) -> Result<()> {
+    launch::let_go(&created.child)?;
+    if let Some((Message::Failed(error), _)) = init::hear(created.child.sync.as_fd())? {
+        return Err(error);
+    }
+    tell_started(root, &created.record, &created.hooks)
 }
 
 pub(super) fn run(root: &Path, args: &RunArgs) -> Result<i32> {
-    let foreground = (!args.detach).then_some(());
-    let created = create_container(root, &args.create, foreground)?;
-    let id = &args.create.id;
-    let started = start(root, id);
+    let starter = if args.detach { Starter::Detached } else { Starter::Foreground };
+    let created = create_container(root, &args.create, starter)?;
+    let started = let_go(root, &created);
     if args.detach && started.is_ok() {
         return Ok(0);
     }
-    let waited = started.and_then(|_| relay::wait(created.child.pid, created.terminal.as_ref()));
+    let waited = started.and_then(|()| relay::wait(created.child.pid, created.terminal.as_ref()));
     if !args.keep || waited.is_err() {
-        super::lifecycle::destroy(root, &Record::load(root, id)?)?;
+        super::lifecycle::destroy(root, &created.record, Some(created.hooks))?;
     }
     waited
 }

@@ -8,7 +8,7 @@ use crate::hooks;
 use clap::Args;
 use rustix::fd::AsFd;
 use std::path::{Path, PathBuf};
-use wharf_oci::runtime_spec::{Cpu, Memory, Pids, Resources, Spec};
+use wharf_oci::runtime_spec::{Cpu, Hooks, Memory, Pids, Resources, Spec};
 use wharf_sys::process::SingleThreaded;
 use wharf_sys::signals;
 
@@ -128,35 +128,39 @@ pub(super) fn delete(root: &Path, args: &DeleteArgs) -> Result<i32> {
             args.id
         )));
     }
-    destroy(root, &record)?;
+    destroy(root, &record, None)?;
     Ok(0)
 }
 
-/// Ends all processes and removes everything.
-pub(super) fn destroy(root: &Path, record: &Record) -> Result<()> {
+/// Ends all processes and removes everything. Hooks that the caller does not know are read again.
+pub(super) fn destroy(root: &Path, record: &Record, hooks: Option<Hooks>) -> Result<()> {
     let cgroup = record.cgroup()?;
     if let Ok(fd) = record.pidfd() {
         signals::send_pidfd(fd.as_fd(), 9).doing("end the container")?;
     }
     if cgroup.exists() {
-        if cgroup.is_frozen().unwrap_or(false) {
-            cgroup.freeze(false).doing("resume the container")?;
-        }
         cgroup.signal_all(9).doing("end the container's processes")?;
         cgroup.remove().doing("remove the cgroup")?;
-        cgroup.remove_empty_parent();
+    }
+    let directory = Record::directory(root, &record.id)?;
+    std::fs::remove_dir_all(&directory).doing(format_args!("remove {}", directory.display()))?;
+    let hooks = hooks.unwrap_or_else(|| hooks_of(&record.bundle));
+    if hooks.poststop.is_empty() {
+        return Ok(());
     }
     let mut state = record.state(root)?;
     (state.status, state.pid) = ("stopped".to_owned(), None);
-    let directory = Record::directory(root, &record.id)?;
-    std::fs::remove_dir_all(&directory).doing(format_args!("remove {}", directory.display()))?;
-    let config = std::fs::read(record.bundle.join("config.json")).ok();
-    let spec: Option<Spec> = config.and_then(|c| serde_json::from_slice(&c).ok());
-    let hooks = spec.and_then(|s| s.hooks).unwrap_or_default();
     let proof = SingleThreaded::verify().doing("check for threads")?;
     // The container is gone whatever comes of them.
     hooks::run_all(&proof, &hooks.poststop, &state).iter().for_each(super::warn);
     Ok(())
+}
+
+/// The hooks of a bundle; none where it can't be read any more.
+fn hooks_of(bundle: &Path) -> Hooks {
+    let config = std::fs::read(bundle.join("config.json")).ok();
+    let spec: Option<Spec> = config.and_then(|c| serde_json::from_slice(&c).ok());
+    spec.and_then(|s| s.hooks).unwrap_or_default()
 }
 
 pub(super) fn ps(root: &Path, args: &PsArgs) -> Result<i32> {

@@ -19,7 +19,12 @@ use std::path::PathBuf;
 pub const DEFAULT_ROOT: &str = "/run/wharf-oci";
 
 #[derive(Debug, Parser)]
-#[command(name = "wharf oci", about = "OCI container runtime", disable_version_flag = true)]
+#[command(
+    name = "wharf oci",
+    bin_name = "wharf oci",
+    about = "OCI container runtime",
+    disable_version_flag = true
+)]
 struct Command {
     /// Directory for the state of containers
     #[arg(long, default_value = DEFAULT_ROOT, global = true)]

@@ -340,16 +340,6 @@ impl Cgroup {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Removes the parent's directories where nothing else is in them.
-    pub fn remove_empty_parent(&self) {
-        if let Some((parent, _)) = self.path.trim_matches('/').rsplit_once('/') {
-            for directory in self.layout.directories(parent) {
-                // It stays while others use it.
-                let _ = std::fs::remove_dir(directory);
-            }
-        }
-    }
-
     /// How many times the OOM killer struck in the group.
     pub fn oom_kills(&self) -> io::Result<u64> {
         let Some(directory) = self.directory_of("memory") else { return Ok(0) };

@@ -68,6 +68,28 @@ fn run_gives_output_and_exit_code() {
     assert_eq!(bundle.oci(&["list", "-q"]).ok(), "");
 }
 
+/// Who made the parent of a container's cgroup may have given it limits.
+#[test]
+fn the_cgroups_parent_stays() {
+    if !can_run() {
+        return;
+    }
+    let bundle = Bundle::new(&["cat", "/proc/self/cgroup"]);
+    let parent = format!("wharf-e2e-parent-{}", std::process::id());
+    bundle.change(|spec| spec["linux"]["cgroupsPath"] = format!("/{parent}/one").into());
+    let inside = bundle.oci(&["run", "-b", &bundle.path(), "e2e-parent"]).ok();
+    assert!(inside.contains(&format!("/{parent}/one")), "{inside}");
+    // Version 2 has one, version 1 one a controller.
+    let roots = std::fs::read_dir("/sys/fs/cgroup").unwrap().map(|entry| entry.unwrap().path());
+    let roots: Vec<_> = roots.chain([std::path::PathBuf::from("/sys/fs/cgroup")]).collect();
+    // Some have a second name, which is a link.
+    let parents: std::collections::BTreeSet<_> =
+        roots.iter().filter_map(|root| root.join(&parent).canonicalize().ok()).collect();
+    let left: Vec<_> = parents.iter().map(|dir| dir.join("one").exists()).collect();
+    parents.iter().for_each(|dir| std::fs::remove_dir(dir).unwrap());
+    assert!(!left.is_empty() && !left.contains(&true), "{parents:?} {left:?}");
+}
+
 #[test]
 fn the_whole_lifecycle() {
     if !can_run() {
@@ -84,13 +106,16 @@ fn the_whole_lifecycle() {
         );
         run_limited(Command::new("sh").args(["-c", &script]), "").code
     };
-    let status = || {
-        let state: serde_json::Value =
-            serde_json::from_str(&bundle.oci(&["state", "e2e-life"]).ok()).unwrap();
-        state["status"].as_str().unwrap().to_owned()
-    };
+    let state =
+        || -> serde_json::Value { serde_json::from_str(&bundle.oci(&["state", "e2e-life"]).ok()).unwrap() };
+    let status = || state()["status"].as_str().unwrap().to_owned();
     assert_eq!(quiet(&["create", "-b", &bundle.path(), "e2e-life"]), 0);
     assert_eq!(status(), "created");
+    // What waits in the container is our program, on a mount that nobody can write to (CVE-2019-5736).
+    let program = std::fs::File::open(format!("/proc/{}/exe", state()["pid"])).unwrap();
+    let mount = rustix::fs::fstatvfs(&program).unwrap();
+    assert!(mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    drop(program);
     assert_ne!(quiet(&["create", "-b", &bundle.path(), "e2e-life"]), 0, "the id is taken");
     bundle.oci(&["start", "e2e-life"]).ok();
     assert_eq!(status(), "running");
