@@ -40,6 +40,7 @@ impl BuildKit {
             Build::new(&request.reference, request.session.clone(), request.entitlements.clone());
         // Before anything is refused: who asks for its news waits for it to come.
         let _entered = self.builds.enter(&request.reference, &build)?;
+        check_entitlements(&build.entitlements)?;
         refuse_graph(request.definition.as_ref())?;
         let exporters = exporters(&request);
         check(&exporters)?;
@@ -117,6 +118,17 @@ fn exporters(request: &SolveRequest) -> Vec<Exporter> {
     vec![Exporter { kind: request.exporter.clone(), attrs: request.exporter_attrs.clone() }]
 }
 
+/// What a build may be allowed (`--allow`). A word that is mistyped allows nothing, and that is told before the first step.
+fn check_entitlements(given: &[String]) -> Result<(), Status> {
+    let is_known = |name: &str| {
+        matches!(name, "security.insecure" | "network.host" | "device") || name.starts_with("device=")
+    };
+    match given.iter().find(|name| !is_known(name)) {
+        None => Ok(()),
+        Some(unknown) => Err(Status::invalid(format!("unknown entitlement {unknown}"))),
+    }
+}
+
 /// An image always says which steps it was made in: that is all that `inline` asks for.
 fn check_cache<'a>(exports: impl IntoIterator<Item = &'a CacheOptionsEntry>) -> Result<(), Status> {
     match exports.into_iter().find(|export| export.kind != "inline") {
@@ -152,6 +164,17 @@ mod tests {
         assert!(check_cache([export("inline")].iter()).is_ok());
         let refused = check_cache([export("inline"), export("gha")].iter()).unwrap_err();
         assert!(refused.message.contains("type gha"));
+    }
+
+    #[test]
+    fn what_a_build_may_is_known() {
+        let given = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let known = ["network.host", "security.insecure", "device", "device=vendor.com/gpu=all"];
+        check_entitlements(&given(&known)).unwrap();
+        for unknown in ["", "foo", "network.hosts", "security.insecure=x"] {
+            let refused = check_entitlements(&given(&["network.host", unknown])).unwrap_err();
+            assert_eq!(refused.message, format!("unknown entitlement {unknown}"));
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod link;
 mod namespace;
 mod netlink;
 mod nft;
+mod parameters;
 mod relay;
 mod remove;
 #[cfg(test)]

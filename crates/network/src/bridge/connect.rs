@@ -6,6 +6,7 @@ use super::{BridgeNetwork, kernel, lock};
 use crate::link::{self, InsideWish, VethWish};
 use crate::namespace::within;
 use crate::netlink::socket::Socket;
+use crate::parameters;
 use crate::remove::remove;
 use rustix::io::Errno;
 use std::net::IpAddr;
@@ -57,7 +58,14 @@ impl BridgeNetwork {
             created = link::create_veth(&mut lock(&self.route), &wish);
         }
         created.map_err(|errno| {
-            kernel(format!("create interface {} on bridge {bridge}", endpoint.interface), errno)
+            let what = format!("create interface {} on bridge {bridge}", endpoint.interface);
+            match errno {
+                // The kernel's limit (BR_MAX_PORTS).
+                Errno::XFULL => Error::conflict(format!(
+                    "{what}: it has 1,023 interfaces, as many as a bridge can have: use a second network"
+                )),
+                errno => kernel(what, errno),
+            }
         })?;
         failpoint!("network.veth");
         let configured = configure(endpoint, netns)
@@ -186,7 +194,7 @@ fn configure(endpoint: &Endpoint, netns: BorrowedFd<'_>) -> Result<(), Errno> {
         }
         for (key, value) in &extras.sysctls {
             let path = key.replace('.', "/").replace("/IFNAME/", &format!("/{}/", endpoint.interface));
-            std::fs::write(format!("/proc/sys/{path}"), value).map_err(errno_of)?;
+            parameters::write(&path, value)?;
         }
         link::configure_inside(&mut Socket::route()?, &wish)
     })
@@ -197,12 +205,12 @@ fn gateways(endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> + use<> {
 }
 
 /// An interface with IPv6 tells its groups to all of the bridge when it comes up: with a thousand containers, that is what
-/// a start would mostly consist of. The kernel's parameters are those of the calling thread's network namespace.
+/// a start would mostly consist of.
 fn without_ipv6(interface: &str) -> Result<(), Errno> {
-    match std::fs::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "1") {
+    match parameters::write(&format!("net/ipv6/conf/{interface}/disable_ipv6"), "1") {
         // A kernel without IPv6.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        written => written.map_err(errno_of),
+        Err(Errno::NOENT) => Ok(()),
+        written => written,
     }
 }
 

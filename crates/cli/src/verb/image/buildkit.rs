@@ -317,7 +317,7 @@ fn secret(given: &str) -> Result<(String, Secret), Failure> {
             other => return Err(Failure::new(format!("unexpected key '{other}' in '{field}'"))),
         }
     }
-    let id = id.ok_or_else(|| Failure::new(format!("invalid secret {given:?}: an id is expected")))?;
+    let id = id.filter(|id| !id.is_empty()).ok_or_else(|| Failure::new("secret missing ID"))?;
     if kind == "env" && variable.is_none() {
         variable = path.take();
     }
@@ -409,7 +409,7 @@ mod tests {
         assert!(matches!(secret("id=a,env=B").unwrap().1, Secret::Variable(name) if name == "B"));
         assert!(matches!(secret("type=env,id=a,src=B").unwrap().1, Secret::Variable(name) if name == "B"));
         assert!(matches!(secret("id=PATH").unwrap().1, Secret::Variable(name) if name == "PATH"));
-        for bad in ["a", "src=/x", "id=a,src=/nonexistent", "id=a,colour=red", "type=x,id=a"] {
+        for bad in ["a", "id=", "src=/x", "id=a,src=/nonexistent", "id=a,colour=red", "type=x,id=a"] {
             assert!(secret(bad).is_err(), "{bad}");
         }
     }
