@@ -115,6 +115,17 @@ for layout in erofs erofs-loop unpacked; do
   wharf rm -f other > /dev/null && kill $! && wait $! || true
   echo "ok: $layout works on $(uname -r)"
 done
+# runc's command line, without an engine.
+mkdir -p /data/bundle/rootfs && tar -xf /t/busybox.tar -C /data/bundle/rootfs
+cat > /data/bundle/config.json << 'EOD'
+{"ociVersion": "1.0.2", "root": {"path": "rootfs"},
+ "process": {"user": {"uid": 0, "gid": 0}, "args": ["sh", "-c", "ps -o pid,comm | head -3 | xargs; exit 3"], "env": ["PATH=/bin"], "cwd": "/"},
+ "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+ "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}, {"type": "uts"}, {"type": "ipc"}, {"type": "network"}, {"type": "cgroup"}]}}
+EOD
+set +e; alone=$(wharf oci run -b /data/bundle one 2>&1); code=$?; set -e
+same "3 PID COMMAND 1 sh 2 ps" "$code $alone" "a bundle"
+[ ! -e /sys/fs/cgroup/wharf-oci-one ] || fail "the cgroup of a bundle stays"
 # User namespaces need id-mapped mounts below an overlay: Linux 5.19, and a file system that has them, as ext4 does.
 for f in subuid subgid; do echo dockremap:100000:65536 > /etc/$f; done
 wharf daemon -H "$WHARF_HOST" --data-root /data/u/w --exec-root /run/u --userns-remap default --tell-ready > /tmp/ready 2>> /tmp/log &
