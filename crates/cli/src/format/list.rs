@@ -15,24 +15,36 @@ pub(crate) struct Listing {
 }
 
 /// One thing: a value for every column. `labels` serve `{{.Label "key"}}`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Row {
-    pub(crate) cells: Map<String, Value>,
+    /// An object; templates look at it as it is.
+    cells: Value,
     pub(crate) labels: std::collections::BTreeMap<String, String>,
 }
 
 impl Row {
     /// A row of columns and values.
     pub(crate) fn new<const N: usize>(cells: [(&str, Value); N]) -> Self {
-        let cells = cells.into_iter().map(|(field, value)| (field.to_owned(), value)).collect();
-        Self { cells, labels: Default::default() }
+        let mut row = Self { cells: Value::Object(Map::new()), labels: Default::default() };
+        row.extend(cells);
+        row
     }
-}
 
-impl Row {
+    /// More columns.
+    pub(crate) fn extend<const N: usize>(&mut self, cells: [(&str, Value); N]) {
+        for (field, value) in cells {
+            self.cells[field] = value;
+        }
+    }
+
+    /// The object of its columns.
+    pub(crate) fn into_value(self) -> Value {
+        self.cells
+    }
+
     /// The row as JSON; Go escapes what HTML would take for its own.
     fn json(&self) -> String {
-        let text = Value::Object(self.cells.clone()).to_string();
+        let text = self.cells.to_string();
         text.replace('&', "\\u0026").replace('<', "\\u003c").replace('>', "\\u003e")
     }
 }
@@ -73,7 +85,7 @@ impl Listing {
                 }
                 _ => None,
             };
-            lines.push(template.run_with(&Value::Object(row.cells.clone()), &methods).map_err(failed)?);
+            lines.push(template.run_with(&row.cells, &methods).map_err(failed)?);
         }
         if is_table {
             return Ok(align(&lines));

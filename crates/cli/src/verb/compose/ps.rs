@@ -131,6 +131,6 @@ fn row(one: &Summary, full: bool) -> Row {
         ("Publishers", publishers.into()),
         ("Ports", ports_column::show(&one.ports).into()),
     ];
-    row.cells.extend(cells.map(|(key, value)| (key.to_owned(), value)));
+    row.extend(cells);
     row
 }

@@ -15,7 +15,7 @@ use wharf_docker_api::types::system::{BuildCache, DiskUsage};
 
 /// The same with a template, which sees all lists at once.
 pub(super) fn formatted(usage: &DiskUsage, format: &str) -> Result<String, Failure> {
-    let list = |rows: Vec<Row>| rows.into_iter().map(|row| Value::Object(row.cells)).collect::<Vec<_>>();
+    let list = |rows: Vec<Row>| rows.into_iter().map(Row::into_value).collect::<Vec<_>>();
     let containers = usage.containers.iter().flatten().map(|container| ps::row(container, true));
     let volumes = usage.volumes.iter().flatten().map(|volume| volumes::row(volume.clone(), true));
     let all = json!({
