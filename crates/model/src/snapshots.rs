@@ -270,7 +270,7 @@ pub trait Snapshots: Send + Sync {
     fn read_file(&self, tree: Tree<'_>, path: &Path, limit: u64) -> Result<Option<Vec<u8>>>;
     /// Writes what is at `path` of a tree as a tar whose names begin with `path`'s last component, or with
     /// nothing for the root. Links on the way are resolved within the tree; a link at its end is archived as
-    /// a link. With `called` names begin with that instead. `NotFound` when nothing is there.
+    /// a link, unless the path ends with `/` or `/.`, which only a directory has. With `called` names begin with that instead. `NotFound` when nothing is there.
     fn read_tar(&self, tree: Tree<'_>, path: &Path, called: Option<&str>, out: &mut dyn Write) -> Result<()>;
     /// Puts the entries of a tar (plain files, no whiteouts) below the directory `at` of a snapshot, which is
     /// made with its parents if it is not there. Nothing outside the tree is ever touched. The snapshot must

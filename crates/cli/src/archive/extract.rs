@@ -103,9 +103,9 @@ fn rename(path: &Path, name: &Path, strip: bool) -> io::Result<PathBuf> {
     let mut renamed = name.to_owned();
     for (index, part) in path.components().enumerate() {
         match (index, part) {
-            // The first part may be `.`, when the content of a directory was asked for.
+            // The first part may be `.`, when the content of a directory was asked for, or `/`, when all was.
             (_, Component::CurDir) if !strip => {}
-            (0, Component::Normal(_) | Component::CurDir) if strip => {}
+            (0, Component::Normal(_) | Component::CurDir | Component::RootDir) if strip => {}
             (_, Component::Normal(part)) => renamed.push(part),
             _ => return Err(io::Error::other(format!("{} leads out of the archive", path.display()))),
         }

@@ -95,7 +95,11 @@ async fn stat(api: &Api, id: &str, path: &std::path::Path) -> ApiResult<HeaderVa
     let found = tokio::task::spawn_blocking(move || containers.stat_path(&record, &looked)).await;
     let found = found
         .map_err(|e| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("a worker failed: {e}")))??;
-    let name = path.file_name().map_or_else(|| "/".to_owned(), |n| n.to_string_lossy().into_owned());
+    let name = match path.file_name() {
+        _ if path.to_string_lossy().ends_with("/.") => ".".to_owned(),
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => "/".to_owned(),
+    };
     let link = found.link.as_ref().map(|link| led(path, link));
     let json = serde_json::to_vec(&wire_stat(name, &found, link)).unwrap_or_default();
     let text = base64::engine::general_purpose::STANDARD.encode(json);

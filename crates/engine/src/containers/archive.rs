@@ -51,7 +51,8 @@ impl Containers {
     /// Writes what is at a path as a tar. Blocks.
     pub fn read_path(&self, record: &ContainerRecord, path: &Path, out: &mut dyn Write) -> Result<()> {
         let place = self.place(record, path)?;
-        self.shared.snapshots.read_tar(place.tree(record), &place.path, place.called, out)
+        let called = called(path).or(place.called);
+        self.shared.snapshots.read_tar(place.tree(record), &place.path, called, out)
     }
 
     /// Puts the entries of a tar below a directory that must be there. Blocks.
@@ -136,6 +137,15 @@ fn mounted_at<'a>(record: &'a ContainerRecord, path: &Path) -> Option<(&'a Resol
         (mount.image.is_none() && mount.source.is_dir()).then(|| (mount, Path::new("/").join(below)))
     };
     record.mounts.iter().filter_map(around).max_by_key(|(mount, _)| mount.target.trim_end_matches('/').len())
+}
+
+/// What Docker calls the top of an archive, where that is not the last part of the path: clients put another name there.
+fn called(path: &Path) -> Option<&'static str> {
+    let text = path.to_string_lossy();
+    if text == "." || text.ends_with("/.") {
+        return Some(".");
+    }
+    (wharf_oci::path::clean(&text) == "/").then_some("/")
 }
 
 /// What a mount shows; no link within a volume leads out of it.

@@ -42,13 +42,9 @@ impl<'a, W: Write> Archiver<'a, W> {
         self
     }
 
-    /// Everything below a directory, each name after `prefix/`.
+    /// Everything below a directory, each name after `prefix`.
     pub(crate) fn tree(&mut self, root: impl AsFd, prefix: &[u8]) -> io::Result<()> {
-        walk(root, &mut |node| {
-            let path =
-                if prefix.is_empty() { node.path.to_vec() } else { [prefix, b"/", node.path].concat() };
-            self.node(node, path)
-        })
+        walk(root, &mut |node| self.node(node, [prefix, node.path].concat()))
     }
 
     /// One name. Sockets are left out: a tar has no word for them, and nobody listens.

@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use wharf_model::idmap::IdMap;
 use wharf_model::snapshots::{PathStat, WriteOptions, skeleton};
@@ -37,8 +37,18 @@ fn open(root: BorrowedFd<'_>, path: &[u8], flags: OFlags, shown: &Path) -> Resul
     }
 }
 
+/// Whether a path means a directory, also where a link leads to it: `dir/`, `dir/.`.
+fn means_directory(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.ends_with(b"/") || bytes.ends_with(b"/.")
+}
+
 pub(super) fn stat(root: BorrowedFd<'_>, path: &Path, follow: bool) -> Result<Option<PathStat>> {
-    let flags = if follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
+    let flags = match means_directory(path) {
+        true => OFlags::PATH | OFlags::DIRECTORY,
+        false if follow => OFlags::PATH,
+        false => OFlags::PATH | OFlags::NOFOLLOW,
+    };
     let Some(found) = open(root, &joined(&inside::absolute(path)), flags, path)? else { return Ok(None) };
     let stat = rustix::fs::fstat(&found).map_err(|e| failed("stat in the tree", path, e))?;
     let link = match inside::file_type(&stat) {
@@ -107,9 +117,10 @@ pub(super) fn read_tar(
     let unreadable =
         |e: io::Error| Error::wrap(ErrorKind::Internal, format!("archive {}", path.display()), e);
     let mut archiver = Archiver::new(out, Whiteouts::Plain, Times::Nanoseconds).with_ids(ids);
-    let (parent, name) = match parts.split_last() {
-        Some((name, parents)) => (joined(parents), *name),
-        None => (Vec::new(), &b"."[..]),
+    let (parent, name, shown) = match parts.split_last() {
+        Some((name, _)) if means_directory(path) => (joined(&parts), &b"."[..], *name),
+        Some((name, parents)) => (joined(parents), *name, *name),
+        None => (Vec::new(), &b"."[..], &b"."[..]),
     };
     let Some(dir) = open(root, &parent, OFlags::RDONLY | OFlags::DIRECTORY, path)? else {
         return Err(absent(path));
@@ -117,13 +128,17 @@ pub(super) fn read_tar(
     let found = inside::stat(&dir, name).map_err(|e| unreadable(e.into()))?;
     let Some(stat) = found else { return Err(absent(path)) };
     let node = Node { dir: dir.as_fd(), name, path: name, stat };
-    let shown = called.map_or(name, str::as_bytes);
+    let shown = called.map_or(shown, str::as_bytes);
     archiver.node(&node, shown.to_vec()).map_err(unreadable)?;
     if node.is_directory() {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let below = inside::open(&dir, name, flags).map_err(|e| unreadable(e.into()))?;
-        let prefix = if shown == b"." { &b""[..] } else { shown };
-        archiver.tree(&below, prefix).map_err(unreadable)?;
+        let prefix = match called {
+            None if parts.is_empty() => Vec::new(),
+            _ if shown.ends_with(b"/") => shown.to_vec(),
+            _ => [shown, b"/"].concat(),
+        };
+        archiver.tree(&below, &prefix).map_err(unreadable)?;
     }
     archiver.finish().map_err(unreadable)?;
     Ok(())

@@ -28,6 +28,7 @@ mod compose_provider;
 mod compose_publish;
 mod compose_verbs;
 mod compressed;
+mod copies;
 mod debian_registry;
 mod devices;
 mod disk;
