@@ -156,8 +156,12 @@ fn runs(record: &ContainerRecord) -> Result<()> {
     match record.status {
         Status::Running => Ok(()),
         Status::Paused => Err(Error::conflict(format!(
-            "container {} is paused, unpause the container before exec",
+            "Container {} is paused, unpause the container before exec",
             record.name
+        ))),
+        Status::Restarting => Err(Error::conflict(format!(
+            "Container {} is restarting, wait until the container is running",
+            record.id
         ))),
         _ => Err(Error::conflict(format!("container {} is not running", record.id))),
     }
@@ -274,10 +278,7 @@ impl Containers {
     ) -> Result<Process> {
         let as_user = as_user(record, spec);
         let identity = self.identity(as_user.clone()).await?;
-        let mut env = self.environment(record);
-        if spec.tty && !env.iter().any(|e| e.starts_with("TERM=")) {
-            env.push("TERM=xterm".to_owned());
-        }
+        let env = self.environment(record, spec.tty);
         let dirs = [&spec.working_dir, &record.spec.working_dir, &record.image_config.working_dir];
         Ok(Process {
             terminal: spec.tty,

@@ -1,6 +1,7 @@
 //! Networks: the engine's own bridge, users' bridges, and containers' places in them.
 
 mod configuration;
+mod leading;
 mod live;
 mod options;
 mod republish;
@@ -347,30 +348,38 @@ impl Networks {
             NetworkMode::Named(name) => self.find(name).map(|network| network.spec.name).unwrap_or_default(),
             _ => "bridge".to_owned(),
         };
-        // The first leads out and has the ports: the highest priority, then the network it was created with.
-        let mut names = Vec::new();
-        for name in self.names(&record.spec)? {
-            let internal = self.find(&name)?.spec.internal;
-            let priority = self.wish(&record.spec, &name).map_or(0, |wish| wish.gw_priority);
-            names.push((internal, std::cmp::Reverse(priority), name != first, name));
-        }
+        // `eth0` is the network it was created with.
+        let mut names: Vec<(bool, String)> = self
+            .names(&record.spec)
+            .map_err(unconnected)?
+            .into_iter()
+            .map(|name| (name != first, name))
+            .collect();
         names.sort();
         let mut reserved = Vec::new();
-        for (number, (internal, _, _, name)) in names.iter().enumerate() {
-            match self.reserve_one(record, name, format!("eth{number}"), number == 0 && !internal) {
+        for (number, (_, name)) in names.iter().enumerate() {
+            match self.reserve_one(record, name, format!("eth{number}")) {
                 Ok(endpoint) => reserved.push(endpoint),
                 Err(e) => {
                     self.release(&reserved, &[])?;
                     return Err(match e.kind() {
-                        ErrorKind::Conflict | ErrorKind::Forbidden => {
-                            Error::wrap(e.kind(), "failed to set up container networking", e)
-                        }
+                        ErrorKind::Conflict | ErrorKind::Forbidden => unconnected(e),
                         _ => e,
                     });
                 }
             }
         }
+        let leading = leading::names(&reserved, |name| self.gateway_priority(record, name));
+        for (name, endpoint) in &mut reserved {
+            endpoint.default_route = leading.contains(name);
+        }
+        // The first has the ports.
+        reserved.sort_by_key(|(name, _)| leading.first() != Some(name));
         Ok(reserved)
+    }
+
+    fn gateway_priority(&self, record: &ContainerRecord, name: &str) -> i64 {
+        self.wish(&record.spec, name).map_or(0, |wish| wish.gw_priority)
     }
 
     fn reserve_one(
@@ -378,7 +387,6 @@ impl Networks {
         record: &ContainerRecord,
         name: &str,
         interface: String,
-        default_route: bool,
     ) -> Result<(String, Endpoint)> {
         let network = self.find(name)?;
         if network.config_only {
@@ -401,8 +409,8 @@ impl Networks {
             ipv6: wish.ipv6,
             mac: wish.mac,
             names,
-            default_route,
-            extras: extras(wish)?,
+            default_route: false,
+            extras: Extras { dns: record.spec.name_servers(), ..extras(wish)? },
         });
         let endpoint = endpoint.map_err(|e| match e.kind() {
             ErrorKind::Invalid => Error::invalid(format!(
@@ -501,6 +509,10 @@ impl Networks {
     }
 }
 
+fn unconnected(why: Error) -> Error {
+    Error::wrap(why.kind(), "failed to set up container networking", why)
+}
+
 fn recorded(wish: NewNetwork, spec: NetworkSpec) -> NetworkRecord {
     NetworkRecord {
         spec,
@@ -558,6 +570,7 @@ fn extras(wish: &EndpointSpec) -> Result<Extras> {
         links: wish.links.iter().map(|l| (l.alias.to_lowercase(), l.container.to_lowercase())).collect(),
         link_local: wish.link_local.clone(),
         sysctls,
+        dns: Vec::new(),
     })
 }
 

@@ -311,6 +311,12 @@ impl ContainerSpec {
         let all = self.endpoints.keys().filter(|n| *n != "default").cloned().chain(first);
         all.filter(|name| !self.left.contains(name)).collect()
     }
+
+    /// The name servers it is to use, as far as the engine can ask them for it: loopback is another one inside.
+    pub fn name_servers(&self) -> Vec<IpAddr> {
+        let servers: Option<Vec<IpAddr>> = self.dns.iter().map(|server| server.parse().ok()).collect();
+        servers.filter(|servers| !servers.iter().any(IpAddr::is_loopback)).unwrap_or_default()
+    }
 }
 
 /// A namespace of a container.
@@ -596,13 +602,25 @@ pub fn validate(spec: &ContainerSpec) -> Result<(), Error> {
     if spec.auto_remove && spec.restart != RestartPolicy::No {
         return Err(Error::invalid("can't create 'AutoRemove' container with restart policy"));
     }
-    let publishes = !spec.ports.is_empty() || spec.publish_all;
-    if matches!(spec.network, NetworkMode::Container(_)) && publishes {
-        return Err(Error::invalid(
-            "conflicting options: port publishing and the container type network mode",
-        ));
+    if matches!(spec.network, NetworkMode::Container(_)) {
+        no_network_of_its_own(spec)?;
     }
     Ok(())
+}
+
+/// Who shares another container's network has its name, its files and its ports.
+fn no_network_of_its_own(spec: &ContainerSpec) -> Result<(), Error> {
+    let wishes = [
+        (!spec.hostname.is_empty(), "hostname and the network mode"),
+        (!spec.dns.is_empty(), "dns and the network mode"),
+        (!spec.extra_hosts.is_empty(), "custom host-to-IP mapping and the network mode"),
+        (!spec.ports.is_empty() || spec.publish_all, "port publishing and the container type network mode"),
+        (!spec.exposed.is_empty(), "port exposing and the container type network mode"),
+    ];
+    match wishes.into_iter().find(|(wished, _)| *wished) {
+        Some((_, what)) => Err(Error::invalid(format!("conflicting options: {what}"))),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -614,6 +632,21 @@ mod tests {
         let list = |l: &[&str]| l.iter().map(ToString::to_string).collect::<Vec<_>>();
         let merged = merge_env(&list(&["A=1", "B=2"]), &list(&["B=3", "C=4", "A"]));
         assert_eq!(merged, ["B=3", "C=4"]);
+    }
+
+    #[test]
+    fn who_shares_a_network_has_none() {
+        let sharing =
+            ContainerSpec { network: NetworkMode::Container("c1".into()), ..ContainerSpec::default() };
+        assert!(validate(&sharing).is_ok());
+        for refused in [
+            ContainerSpec { hostname: "x".into(), ..sharing.clone() },
+            ContainerSpec { dns: vec!["192.0.2.1".into()], ..sharing.clone() },
+            ContainerSpec { extra_hosts: vec!["a:192.0.2.1".into()], ..sharing.clone() },
+            ContainerSpec { publish_all: true, ..sharing.clone() },
+        ] {
+            assert!(validate(&refused).unwrap_err().to_string().starts_with("conflicting options: "));
+        }
     }
 
     #[test]

@@ -152,6 +152,8 @@ pub struct Extras {
     pub link_local: Vec<IpAddr>,
     /// Kernel parameters of the interface below `net.`, in which `IFNAME` stands for its name.
     pub sysctls: BTreeMap<String, String>,
+    /// Who is asked for names that are nobody's in its networks; the host's name servers where there are none.
+    pub dns: Vec<IpAddr>,
 }
 
 /// An endpoint as it stands. Serialised into the container's record, so that it can be adopted later.
@@ -263,6 +265,9 @@ pub struct ResolverConfig {
     pub search: Vec<String>,
     /// The `options` line.
     pub options: Vec<String>,
+    /// Whether containers of the network call each other by names, which only these servers know.
+    #[serde(default)]
+    pub knows_names: bool,
 }
 
 /// Labels and driver options of a network, kept beside its specification.

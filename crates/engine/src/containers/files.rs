@@ -11,6 +11,10 @@ use wharf_model::container::{ContainerRecord, NetworkMode};
 use wharf_model::network::{Endpoint, ResolverConfig};
 use wharf_model::{Error, ErrorKind, Result};
 
+/// Their names in the run directory, and where they are inside.
+const FILES: [(&str, &str); 3] =
+    [("hostname", "/etc/hostname"), ("hosts", "/etc/hosts"), ("resolv.conf", "/etc/resolv.conf")];
+
 impl Collaborators {
     /// Writes the files and returns them with their destinations.
     pub(super) fn write_files(
@@ -28,15 +32,15 @@ impl Collaborators {
         }
         let resolver = self.networks.resolver(record)?;
         let gateway = self.networks.host_gateway();
-        let files = [
-            ("hostname", "/etc/hostname", format!("{}\n", hostname(record))),
-            ("hosts", "/etc/hosts", hosts(record, gateway, linked)?),
-            ("resolv.conf", "/etc/resolv.conf", resolv_conf(record, resolver)),
+        let texts = [
+            format!("{}\n", hostname(record)),
+            hosts(record, gateway, linked)?,
+            resolv_conf(record, resolver),
         ];
         let owner =
             self.remap.as_ref().filter(|_| !record.spec.host_users).and_then(|map| map.outside((0, 0)));
         let mut written = Vec::new();
-        for (name, destination, text) in files {
+        for ((name, destination), text) in FILES.into_iter().zip(texts) {
             let path = directory.join(name);
             std::fs::write(&path, text)
                 .map_err(|e| Error::wrap(ErrorKind::Internal, format!("write {}", path.display()), e))?;
@@ -49,6 +53,12 @@ impl Collaborators {
             written.push((path, destination));
         }
         Ok(written)
+    }
+
+    /// The files of a running container, for who shares its network.
+    pub(super) fn files_of(&self, donor: &ContainerRecord) -> Vec<(PathBuf, &'static str)> {
+        let directory = self.launcher.run_directory(&donor.id);
+        FILES.iter().map(|(name, destination)| (directory.join(name), *destination)).collect()
     }
 
     /// Brings the files of a running container in line with its networks. What the container itself wrote stays.
@@ -162,7 +172,10 @@ fn resolv_conf(record: &ContainerRecord, network: Option<ResolverConfig>) -> Str
     };
     let own =
         |list: &[String], otherwise: Vec<String>| if list.is_empty() { otherwise } else { list.to_vec() };
-    let servers = own(&spec.dns, network.nameservers.iter().map(ToString::to_string).collect());
+    let served = network.nameservers.iter().map(ToString::to_string).collect();
+    // Where names of containers are served, the engine asks the others' servers, as Docker does.
+    let passed_on = network.knows_names && !spec.name_servers().is_empty();
+    let servers = if passed_on { served } else { own(&spec.dns, served) };
     let search = own(&spec.dns_search, network.search);
     let options = own(&spec.dns_options, network.options);
     let mut text: String = servers.iter().map(|s| format!("nameserver {s}\n")).collect();

@@ -41,7 +41,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use wharf_model::container::ContainerRecord;
 use wharf_model::idmap::IdMap;
 use wharf_model::launcher::{Launcher, LogFile, StreamSet};
-use wharf_model::records::Records;
+use wharf_model::records::{RecordKind, Records};
 use wharf_model::snapshots::Snapshots;
 use wharf_model::{ContainerId, Error, Result};
 use wharf_oci::digest::{ChainId, Digest};
@@ -298,9 +298,9 @@ impl Containers {
         &self.shared.execs
     }
 
-    /// The environment of a container's processes.
-    pub(crate) fn environment(&self, record: &ContainerRecord) -> Vec<String> {
-        let own = spec::environment(record);
+    /// The environment of a container's processes, with a terminal or without.
+    pub(crate) fn environment(&self, record: &ContainerRecord, tty: bool) -> Vec<String> {
+        let own = spec::environment(record, tty);
         // Of a container that does not run any more there is nothing to tell.
         match links::environment(&self.registry, record) {
             Ok(told) if !told.is_empty() => wharf_model::container::merge_env(&told, &own),
@@ -349,6 +349,14 @@ impl Collaborators {
         let parent = &record.spec.cgroup_parent;
         let parent = if parent.is_empty() { &self.cgroup_parent } else { parent };
         format!("/{}/{}", parent.trim_matches('/'), record.id)
+    }
+
+    /// That a container has a name already, in Docker's words.
+    fn taken(&self, name: &str) -> Result<String> {
+        let holder = self.records.holder(RecordKind::Container, name)?.unwrap_or_default();
+        Ok(format!(
+            "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove (or rename) that container to be able to reuse that name."
+        ))
     }
 
     fn directory_of(&self, id: &ContainerId) -> PathBuf {

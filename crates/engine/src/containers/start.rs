@@ -278,6 +278,10 @@ pub(super) fn prepare(
     mut record: ContainerRecord,
 ) -> Result<(ContainerRecord, LaunchSpec)> {
     let namespaces = shared_namespaces(registry, &record)?;
+    if let Some(donor) = network_donor(registry, &record)? {
+        record.spec.hostname = spec::hostname(&donor);
+        record.spec.domainname.clone_from(&donor.spec.domainname);
+    }
     record.apparmor_profile = shared.security.apparmor.profile_of(&record.spec);
     let root = shared.snapshots.root(record.id.as_str())?;
     for mount in record.mounts.iter().filter(|m| m.kind == "volume" && !m.name.is_empty()) {
@@ -315,9 +319,15 @@ fn launch_spec(
     let directory = shared.directory_of(&record.id);
     std::fs::create_dir_all(&directory)
         .map_err(|e| Error::wrap(ErrorKind::Internal, format!("make {}", directory.display()), e))?;
-    let files = shared.write_files(record, &linked)?;
-    failpoint!("start.files-written");
-    shared.relabel(record, &files)?;
+    let files = match network_donor(registry, record)? {
+        Some(donor) => shared.files_of(&donor),
+        None => {
+            let files = shared.write_files(record, &linked)?;
+            failpoint!("start.files-written");
+            shared.relabel(record, &files)?;
+            files
+        }
+    };
     let cgroup = shared.cgroup_of(record);
     spec::propagation::check(record)?;
     let mut layers = BTreeMap::new();
@@ -363,13 +373,31 @@ pub(crate) fn identity_of(
     user::resolve(record.user(), &record.spec.groups, &files)
 }
 
+/// How many containers may stand between one and the one whose network it shares.
+const MAX_DONORS: usize = 16;
+
+/// Whose network a container shares, by way of others too; its names and files go with the network.
+fn network_donor(registry: &Registry, record: &ContainerRecord) -> Result<Option<Arc<ContainerRecord>>> {
+    let mut donor: Option<Arc<ContainerRecord>> = None;
+    for _ in 0..MAX_DONORS {
+        let network = donor.as_ref().map_or(&record.spec.network, |donor| &donor.spec.network);
+        let NetworkMode::Container(name) = network else { break };
+        donor = Some(registry.find(name)?.record());
+    }
+    Ok(donor)
+}
+
 fn shared_namespaces(registry: &Registry, record: &ContainerRecord) -> Result<BTreeMap<&'static str, i32>> {
     let mut shared = BTreeMap::new();
     let mut join = |file, name: &str| {
-        let other = registry.find(name)?.record();
+        let what = if file == "net" { "network" } else { file };
+        let other = registry
+            .find(name)
+            .map_err(|e| Error::wrap(e.kind(), format!("joining {what} namespace of container"), e))?;
+        let other = other.record();
         if other.status != Status::Running {
             return Err(Error::conflict(format!(
-                "cannot join the namespace of a non running container: container {} is {}",
+                "cannot join {what} namespace of a non running container: container {} is {}",
                 other.name,
                 other.status.as_str()
             )));

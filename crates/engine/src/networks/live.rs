@@ -1,11 +1,9 @@
 //! Places that running containers get and lose.
 
-use super::{Networks, mappings};
-use std::cmp::Reverse;
+use super::{Networks, leading, mappings};
 use std::fs::File;
 use std::os::fd::AsFd;
 use wharf_model::container::ContainerRecord;
-use wharf_model::network::Endpoint;
 use wharf_model::ports::{PortMapping, PublishedPort};
 use wharf_model::{Error, ErrorKind, Result};
 
@@ -16,7 +14,7 @@ impl Networks {
         let namespace = namespace_of(record)?;
         let is_free = |interface: &String| record.endpoints.iter().all(|(_, e)| e.interface != *interface);
         let interface = (0..).map(|n| format!("eth{n}")).find(is_free).unwrap_or_default();
-        let (name, endpoint) = self.reserve_one(record, name, interface, false)?;
+        let (name, endpoint) = self.reserve_one(record, name, interface)?;
         if let Err(e) = self.driver.connect(&endpoint, namespace.as_fd()) {
             // The first failure is what the caller must see.
             if let Err(e) = self.driver.disconnect_live(&endpoint) {
@@ -57,32 +55,27 @@ impl Networks {
         Ok(Some(again(&std::mem::take(&mut record.published))))
     }
 
-    /// Puts the place that leads out first: it has the default routes and the published ports.
+    /// Moves the default routes to the places that lead out now, and puts the one with the published ports first.
     fn settle(
         &self,
         record: &mut ContainerRecord,
         namespace: &File,
         mut wanted: Vec<PortMapping>,
     ) -> Result<()> {
-        let priority = |name: &str| self.wish(&record.spec, name).map_or(0, |wish| wish.gw_priority);
-        let best = record
-            .endpoints
-            .iter()
-            .enumerate()
-            .filter(|(_, (_, e))| leads_out(e))
-            .min_by_key(|(at, (name, _))| (Reverse(priority(name)), *at))
-            .map(|(at, _)| at);
+        let leading = leading::names(&record.endpoints, |name| self.gateway_priority(record, name));
+        let best = record.endpoints.iter().position(|(name, _)| leading.first() == Some(name));
         if let Some(best) = best.filter(|best| *best != 0) {
             wanted = self.take_ports(record)?.unwrap_or(wanted);
             let place = record.endpoints.remove(best);
             record.endpoints.insert(0, place);
         }
-        // The old way first: there is one default route.
-        for (at, on) in (0..record.endpoints.len()).rev().map(|at| (at, best.is_some() && at == 0)) {
-            let endpoint = &mut record.endpoints[at].1;
-            if endpoint.default_route != on {
-                self.driver.route(endpoint, namespace.as_fd(), on)?;
-                endpoint.default_route = on;
+        // The old way first: there is one default route of a family.
+        for on in [false, true] {
+            for (name, endpoint) in &mut record.endpoints {
+                if endpoint.default_route != on && leading.contains(name) == on {
+                    self.driver.route(endpoint, namespace.as_fd(), on)?;
+                    endpoint.default_route = on;
+                }
             }
         }
         match record.endpoints.first() {
@@ -93,10 +86,6 @@ impl Networks {
             _ => Ok(()),
         }
     }
-}
-
-fn leads_out(endpoint: &Endpoint) -> bool {
-    endpoint.gateway4.is_some() || endpoint.gateway6.is_some()
 }
 
 pub(super) fn namespace_of(record: &ContainerRecord) -> Result<File> {

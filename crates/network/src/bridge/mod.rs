@@ -146,17 +146,21 @@ impl Network for BridgeNetwork {
         let host = self.dns.resolv_conf.current();
         let state = lock(&self.state);
         let network = state.network(network)?;
+        let knows_names = self.runtime.is_some() && network.serves_inside();
         let mut nameservers = Vec::new();
-        if self.runtime.is_some() && network.is_cut_off() {
+        if knows_names && (network.is_cut_off() || network.server.is_none()) {
             nameservers.push(inside::ADDRESS.into());
         } else if network.server.is_some() {
             nameservers.extend(network.spec.subnets.iter().map(|subnet| subnet.gateway));
         }
-        // Should the daemon be down, names of the world still resolve. Loopback is another one inside.
-        if !network.spec.internal {
+        // Should the daemon be down, names of the world still resolve: but not where containers call each other by name,
+        // since musl asks all servers at once, and the host's may be the first to say that there is no such name.
+        // Loopback is another one inside.
+        if !knows_names && !network.spec.internal {
             nameservers.extend(host.nameservers.iter().filter(|ip| !is_loopback(**ip)));
         }
-        Ok(ResolverConfig { nameservers, search: host.search.clone(), options: host.options.clone() })
+        let (search, options) = (host.search.clone(), host.options.clone());
+        Ok(ResolverConfig { nameservers, search, options, knows_names })
     }
 
     fn sweep(&self, networks: &[NetworkSpec], endpoints: &[Endpoint]) -> Result<()> {

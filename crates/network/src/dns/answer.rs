@@ -19,8 +19,8 @@ const MAX_UDP_BYTES: u16 = 1232;
 pub(super) enum Decision {
     /// These bytes are the answer.
     Reply(Vec<u8>),
-    /// The host's resolvers are asked.
-    Forward,
+    /// These name servers are asked; the host's where there are none.
+    Forward(Vec<IpAddr>),
     /// Not a query at all.
     Ignore,
 }
@@ -59,8 +59,10 @@ pub(super) fn decide(
             reply.answers = answers;
             encode(&reply, &message, transport)
         }
-        None if directory.may_ask_outside(network, asker) => Decision::Forward,
-        None => refuse(&message, ResponseCode::ServFail),
+        None => match directory.others(network, asker) {
+            Some(servers) => Decision::Forward(servers),
+            None => refuse(&message, ResponseCode::ServFail),
+        },
     }
 }
 
@@ -69,7 +71,7 @@ pub(super) fn failure(query: &[u8]) -> Option<Vec<u8>> {
     let message = Message::from_vec(query).ok()?;
     match refuse(&message, ResponseCode::ServFail) {
         Decision::Reply(bytes) => Some(bytes),
-        Decision::Forward | Decision::Ignore => None,
+        Decision::Forward(_) | Decision::Ignore => None,
     }
 }
 
@@ -208,8 +210,9 @@ mod tests {
 
     #[test]
     fn the_rest_is_forwarded_where_there_is_a_way_out() {
-        assert_eq!(ask_as(1, 2, "example.org.", RecordType::A, Transport::Udp), Decision::Forward);
-        assert_eq!(ask_as(1, 2, "4.4.8.8.in-addr.arpa.", RecordType::PTR, Transport::Udp), Decision::Forward);
+        for (name, kind) in [("example.org.", RecordType::A), ("4.4.8.8.in-addr.arpa.", RecordType::PTR)] {
+            assert_eq!(ask_as(1, 2, name, kind, Transport::Udp), Decision::Forward(vec![]));
+        }
         let Decision::Reply(bytes) = ask_as(2, 9, "example.org.", RecordType::A, Transport::Udp) else {
             panic!()
         };

@@ -27,6 +27,8 @@ struct Member {
     names: Vec<String>,
     /// Names that only it uses, and whose they are.
     links: BTreeMap<String, String>,
+    /// Who is asked for other names; the host's name servers where there are none.
+    dns: Vec<IpAddr>,
     ipv4: Option<Ipv4Addr>,
     ipv6: Option<Ipv6Addr>,
 }
@@ -62,6 +64,7 @@ impl Directory {
         let member = Member {
             names: names.clone(),
             links: endpoint.extras.links.clone(),
+            dns: endpoint.extras.dns.clone(),
             ipv4: endpoint.ipv4.map(|(address, _)| address),
             ipv6: endpoint.ipv6.map(|(address, _)| address),
         };
@@ -125,9 +128,22 @@ impl Directory {
         })
     }
 
-    /// Whether the asker has a network with a way out, so that its other questions may leave the host.
-    pub(crate) fn may_ask_outside(&self, network: &NetworkId, asker: IpAddr) -> bool {
-        self.zones_of(network, asker).any(|zone| !zone.internal)
+    /// Who answers the asker's other questions: name servers of its own, or the host's where the list is empty. `None`
+    /// when nobody may: it has no network with a way out, and no name server within its networks.
+    pub(crate) fn others(&self, network: &NetworkId, asker: IpAddr) -> Option<Vec<IpAddr>> {
+        let holder = self.askers.get(&asker);
+        let member =
+            holder.and_then(|id| self.zones_of(network, asker).find_map(|zone| zone.members.get(id)));
+        let own = member.map(|member| member.dns.clone()).unwrap_or_default();
+        if self.zones_of(network, asker).any(|zone| !zone.internal) {
+            return Some(own);
+        }
+        let is_near = |ip: &IpAddr| {
+            let holder = self.askers.get(ip);
+            holder.is_some_and(|id| self.zones_of(network, asker).any(|zone| zone.members.contains_key(id)))
+        };
+        let near: Vec<IpAddr> = own.into_iter().filter(is_near).collect();
+        (!near.is_empty()).then_some(near)
     }
 
     fn zones_of(&self, network: &NetworkId, asker: IpAddr) -> impl Iterator<Item = &Zone> {
@@ -215,9 +231,10 @@ pub(super) mod tests {
         assert_eq!(ask(&front, 2, "db"), Some(vec![3]), "the proxy is in both");
         assert_eq!(ask(&back, 3, "store"), Some(vec![3, 4]));
         assert_eq!(ask(&back, 3, "web"), None);
-        assert!(directory.may_ask_outside(&front, IpAddr::from([10, 0, 1, 2])));
-        assert!(!directory.may_ask_outside(&back, IpAddr::from([10, 0, 2, 3])));
-        assert!(directory.may_ask_outside(&back, IpAddr::from([10, 0, 2, 2])), "through its other network");
+        assert_eq!(directory.others(&front, IpAddr::from([10, 0, 1, 2])), Some(vec![]), "the host's");
+        assert_eq!(directory.others(&back, IpAddr::from([10, 0, 2, 3])), None);
+        let through_front = directory.others(&back, IpAddr::from([10, 0, 2, 2]));
+        assert_eq!(through_front, Some(vec![]), "through its other network");
         let mut linking = endpoint(1, 5, &["app"]);
         linking.extras.links.insert("frontend".into(), "web".into());
         directory.add(&linking);
@@ -226,6 +243,25 @@ pub(super) mod tests {
         assert_eq!(ask(2), None, "a link is its owner's alone");
         let reverse = directory.reverse(&back, IpAddr::from([10, 0, 2, 4]), IpAddr::from([10, 0, 2, 3]));
         assert_eq!(reverse.as_deref(), Some("db.back"));
+    }
+
+    #[test]
+    fn servers_of_its_own_are_asked() {
+        let mut directory = Directory::default();
+        directory.set_network(&network(1, "front", false));
+        directory.set_network(&network(2, "back", true));
+        let (far, near) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([10, 0, 2, 9]));
+        for zone in [1, 2] {
+            let mut choosy = endpoint(zone, zone, &["choosy"]);
+            choosy.extras.dns = vec![far, near];
+            directory.add(&choosy);
+        }
+        let (front, back) = (NetworkId::from_bytes([1; 32]), NetworkId::from_bytes([2; 32]));
+        assert_eq!(directory.others(&front, IpAddr::from([10, 0, 1, 1])), Some(vec![far, near]));
+        let inner = IpAddr::from([10, 0, 2, 2]);
+        assert_eq!(directory.others(&back, inner), None, "nothing leaves an internal network");
+        directory.add(&endpoint(2, 9, &["server"]));
+        assert_eq!(directory.others(&back, inner), Some(vec![near]), "but a server in it may be asked");
     }
 
     #[test]

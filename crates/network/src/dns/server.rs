@@ -66,10 +66,12 @@ impl Shared {
         decide(&directory, network, asker, query, transport, turn)
     }
 
-    /// The answer of the host's resolvers, or a failure that the asker understands.
-    async fn forward(&self, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
+    /// The answer of name servers, the host's where none are given, or a failure that the asker understands.
+    async fn forward(&self, servers: Vec<IpAddr>, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
         let Ok(_permit) = self.forwarded.try_acquire() else { return failure(query) };
-        match ask(&self.resolv_conf, query, transport).await {
+        let servers =
+            if servers.is_empty() { self.resolv_conf.current().nameservers.clone() } else { servers };
+        match ask(&servers, query, transport).await {
             Ok(answer) => Some(answer),
             Err(error) => {
                 tracing::debug!(%error, "forwarded DNS query failed");
@@ -197,11 +199,11 @@ async fn serve_udp(zone: Zone, socket: UdpSocket) {
         match zone.decide(asker, &buffer[..len], Transport::Udp) {
             Decision::Ignore => {}
             Decision::Reply(answer) => send(&socket, &answer, asker).await,
-            Decision::Forward => {
+            Decision::Forward(servers) => {
                 let (shared, socket, query) =
                     (Arc::clone(&zone.shared), Arc::clone(&socket), buffer[..len].to_vec());
                 tokio::spawn(async move {
-                    if let Some(answer) = shared.forward(&query, Transport::Udp).await {
+                    if let Some(answer) = shared.forward(servers, &query, Transport::Udp).await {
                         send(&socket, &answer, asker).await;
                     }
                 });
@@ -246,7 +248,7 @@ async fn converse(zone: &Zone, mut stream: TcpStream, asker: SocketAddr) -> io::
         let answer = match zone.decide(asker, &query, Transport::Tcp) {
             Decision::Ignore => None,
             Decision::Reply(answer) => Some(answer),
-            Decision::Forward => zone.shared.forward(&query, Transport::Tcp).await,
+            Decision::Forward(servers) => zone.shared.forward(servers, &query, Transport::Tcp).await,
         };
         let Some(answer) = answer else { return Ok(()) };
         timeout(IDLE_TIMEOUT, write_message(&mut stream, &answer)).await??;

@@ -1,7 +1,6 @@
-//! Questions that are not about containers, put to the host's resolvers.
+//! Questions that are not about containers, put to other name servers.
 
 use super::answer::Transport;
-use super::resolv_conf::ResolvConf;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -19,14 +18,13 @@ const PORT: u16 = 53;
 /// Offset of the question in a message.
 const HEADER_LEN: usize = 12;
 
-/// Asks the host's resolvers in turn and returns the first answer, under the id of the query.
-pub(super) async fn ask(conf: &ResolvConf, query: &[u8], transport: Transport) -> io::Result<Vec<u8>> {
-    let servers = conf.current();
+/// Asks name servers in turn and returns the first answer, under the id of the query.
+pub(super) async fn ask(servers: &[IpAddr], query: &[u8], transport: Transport) -> io::Result<Vec<u8>> {
     let mut last = io::Error::new(
         io::ErrorKind::NotConnected,
         "the host's /etc/resolv.conf names no server: add a nameserver line",
     );
-    for server in servers.nameservers.iter().take(MAX_SERVERS) {
+    for server in servers.iter().take(MAX_SERVERS) {
         let address = SocketAddr::new(*server, PORT);
         let exchange = async {
             match transport {

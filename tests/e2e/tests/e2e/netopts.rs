@@ -22,9 +22,11 @@ fn places_have_options_of_their_own() {
         assert!(addresses.contains(part), "{part} in {addresses}");
     }
     let resolv = inside(&e, "c1", "cat /etc/resolv.conf");
-    for part in ["search ex.org", "options ndots:3", "9.9.9.9"] {
+    for part in ["search ex.org", "options ndots:3", "nameserver 10.215.94.1"] {
         assert!(resolv.contains(part), "{part} in {resolv}");
     }
+    // musl asks all servers at once: one that knows no container would deny their names.
+    assert!(!resolv.contains("9.9.9.9"), "asked by the engine: {resolv}");
     let host =
         e.run(&["network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", "bridge"]).ok();
     assert!(inside(&e, "c1", "cat /etc/hosts").contains(&format!("{host}\tx\n")), "the engine's own bridge");
@@ -131,4 +133,73 @@ fn lists_and_prune_obey_filters() {
         "bridge",
     ]);
     assert_eq!(own.ok(), "true");
+}
+
+#[test]
+fn the_way_out_is_dockers() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["network", "create", "--subnet", "10.215.101.0/24", "n1"]).ok();
+    e.run(&["network", "create", "--subnet", "10.215.102.0/24", "--ipv6", "--subnet", "fd00:102::/64", "n2"])
+        .ok();
+    e.run(&["network", "create", "--ipv4=false", "--ipv6", "--subnet", "fd00:103::/64", "n3"]).ok();
+    let routes = |name: &str| inside(&e, name, "ip route; ip -6 route");
+    e.run(&["run", "-d", "--name", "c1", "--network", "n1", "--network", "n2", "busybox", "sleep", "1000"])
+        .ok();
+    let found = routes("c1");
+    for way in ["default via 10.215.102.1", "default via fd00:102::1"] {
+        assert!(found.contains(way), "without {way} one family had none: {found}");
+    }
+    assert!(inside(&e, "c1", "ip addr show eth0").contains("10.215.101."), "the first network is eth0");
+    e.run(&["network", "disconnect", "n2", "c1"]).ok();
+    assert!(routes("c1").contains("default via 10.215.101.1"), "{}", routes("c1"));
+    e.run(&["network", "connect", "n3", "c1"]).ok();
+    let found = routes("c1");
+    for way in ["default via 10.215.101.1", "default via fd00:103::1"] {
+        assert!(found.contains(way), "a family a network: {found}");
+    }
+}
+
+#[test]
+fn name_servers_of_its_own_hide_no_names() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["network", "create", "n1"]).ok();
+    e.run(&["run", "-d", "--name", "server", "--network", "n1", "busybox", "sleep", "1000"]).ok();
+    let asking = ["run", "--rm", "--network", "n1", "--dns", "192.0.2.1", "busybox"];
+    e.run(&[&asking[..], &["ping", "-c", "1", "server"]].concat()).ok();
+    // musl asks all servers at once, and believes the first that says that there is no such name.
+    let resolv = e.run(&["run", "--rm", "--network", "n1", "busybox", "cat", "/etc/resolv.conf"]).ok();
+    let servers: Vec<&str> = resolv.lines().filter(|l| l.starts_with("nameserver")).collect();
+    let gateway = e.run(&["network", "inspect", "--format", "{{(index .IPAM.Config 0).Gateway}}", "n1"]).ok();
+    assert_eq!(servers, [format!("nameserver {gateway}")]);
+}
+
+#[test]
+fn who_shares_a_network_shares_its_names() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["run", "-d", "--name", "donor", "-h", "given", "--add-host", "a:192.0.2.7", "busybox", "top"])
+        .ok();
+    let script =
+        "hostname; cat /etc/hostname; echo $HOSTNAME; grep -c 192.0.2.7 /etc/hosts; ping -qc1 given >&2";
+    let sharing = ["run", "--rm", "--network", "container:donor"];
+    let seen = e.run(&[&sharing[..], &["busybox", "sh", "-c", script]].concat()).ok();
+    assert_eq!(seen, "given\ngiven\ngiven\n1");
+    for (flags, what) in [
+        (["--hostname", "x"], "hostname and the network mode"),
+        (["--dns", "192.0.2.1"], "dns and the network mode"),
+        (["--add-host", "a:192.0.2.1"], "custom host-to-IP mapping"),
+        (["--expose", "80"], "port exposing"),
+    ] {
+        let done = e.run(&[&sharing[..], &flags[..], &["busybox", "true"]].concat());
+        assert!(done.code == 125 && done.err.contains(what), "{flags:?}: {}", done.err);
+    }
+    // Who shares the host's has its name, or one of its own; never does it name the host.
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let of_host = |more: &[&str]| e.run(&[&["run", "--rm", "--network", "host"], more].concat()).ok();
+    assert_eq!(of_host(&["-h", "own", "busybox", "hostname"]), "own");
+    assert_eq!(
+        of_host(&["busybox", "sh", "-c", "echo $HOSTNAME; cat /etc/hostname"]),
+        format!("{host}\n{host}")
+    );
+    of_host(&["--privileged", "busybox", "hostname", "renamed"]);
+    assert_eq!(rustix::system::uname().nodename().to_string_lossy(), host);
 }

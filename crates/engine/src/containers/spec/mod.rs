@@ -66,7 +66,7 @@ impl Surroundings<'_> {
 /// The configuration of a container.
 pub fn build(record: &ContainerRecord, around: &Surroundings<'_>) -> Spec {
     let spec = &record.spec;
-    let own_uts = spec.uts == NamespaceMode::Private && !matches!(spec.network, NetworkMode::Host);
+    let own_uts = spec.uts == NamespaceMode::Private;
     Spec {
         oci_version: "1.2.0".to_owned(),
         root: Some(Root { path: String::new(), readonly: spec.read_only }),
@@ -80,9 +80,16 @@ pub fn build(record: &ContainerRecord, around: &Surroundings<'_>) -> Spec {
     }
 }
 
-/// The host name inside.
+/// The host name inside: without one of its own, the host's for who shares its network.
 pub fn hostname(record: &ContainerRecord) -> String {
-    if record.spec.hostname.is_empty() { record.id.short().to_owned() } else { record.spec.hostname.clone() }
+    let spec = &record.spec;
+    if !spec.hostname.is_empty() {
+        spec.hostname.clone()
+    } else if spec.network == NetworkMode::Host {
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
+    } else {
+        record.id.short().to_owned()
+    }
 }
 
 fn process(record: &ContainerRecord, identity: &Identity) -> Process {
@@ -93,7 +100,7 @@ fn process(record: &ContainerRecord, identity: &Identity) -> Process {
         terminal: spec.tty,
         user: identity.user.clone(),
         args: record.command(),
-        env: environment(record),
+        env: environment(record, spec.tty),
         cwd: wharf_oci::path::clean(cwd.into_iter().find(|c| !c.is_empty()).unwrap_or("/")),
         capabilities: Some(capabilities_of(record)),
         rlimits: spec.ulimits.clone(),
@@ -106,9 +113,9 @@ fn process(record: &ContainerRecord, identity: &Identity) -> Process {
 }
 
 /// What a container's processes see: defaults, the image's, the user's.
-pub fn environment(record: &ContainerRecord) -> Vec<String> {
+pub fn environment(record: &ContainerRecord, tty: bool) -> Vec<String> {
     let mut defaults = vec![DEFAULT_PATH.to_owned(), format!("HOSTNAME={}", hostname(record))];
-    if record.spec.tty {
+    if tty {
         defaults.push("TERM=xterm".to_owned());
     }
     wharf_model::container::merge_env(&defaults, &record.env())
@@ -179,7 +186,7 @@ fn namespaces(
     add(NamespaceKind::Network, "net", matches!(spec.network, NetworkMode::Host));
     add(NamespaceKind::Ipc, "ipc", is_host(&spec.ipc));
     add(NamespaceKind::Pid, "pid", is_host(&spec.pid));
-    add(NamespaceKind::Uts, "uts", is_host(&spec.uts) || matches!(spec.network, NetworkMode::Host));
+    add(NamespaceKind::Uts, "uts", is_host(&spec.uts));
     add(NamespaceKind::Cgroup, "cgroup", is_host(&spec.cgroup));
     list
 }
