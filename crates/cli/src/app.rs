@@ -66,30 +66,11 @@ pub fn main(arguments: Vec<OsString>, hooks: Hooks) -> i32 {
         Ok(status) => status,
         Err(failure) => {
             if !failure.message.is_empty() {
-                note(without_numbers(&failure.message));
+                note(wharf_docker_api::words::without_numbers(&failure.message));
             }
             failure.status
         }
     }
-}
-
-/// Without the numbers of the system's errors, which stand behind their words.
-fn without_numbers(message: &str) -> String {
-    const BEGIN: &str = " (os error ";
-    let mut text = String::with_capacity(message.len());
-    let mut rest = message;
-    while let Some(at) = rest.find(BEGIN) {
-        let after = &rest[at + BEGIN.len()..];
-        let digits = after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
-        if digits > 0 && after[digits..].starts_with(')') {
-            text += &rest[..at];
-            rest = &after[digits + 1..];
-        } else {
-            text += &rest[..at + BEGIN.len()];
-            rest = after;
-        }
-    }
-    text + rest
 }
 
 fn run(program: &str, arguments: Vec<OsString>, hooks: Hooks) -> Outcome {
@@ -184,9 +165,10 @@ fn call(
     outcome
 }
 
-/// The verb's flags and `--help`.
+/// The verb's flags and `--help`. Of a flag that is there twice the last one counts.
 pub(crate) fn decorate(verb: &Verb) -> clap::Command {
-    let command = (verb.command)().disable_version_flag(true).disable_help_flag(true);
+    let command =
+        (verb.command)().disable_version_flag(true).disable_help_flag(true).args_override_self(true);
     let takes_h = command.get_arguments().any(|argument| argument.get_short() == Some('h'));
     let mut help = clap::Arg::new("help").long("help").action(clap::ArgAction::Help).help("Print usage");
     if !takes_h {
@@ -261,10 +243,12 @@ fn arity(command: &clap::Command) -> String {
 
 fn context(globals: Globals, hooks: Hooks, needs_engine: bool) -> Result<Context, Failure> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let named = globals.host.or_else(|| variable("WHARF_HOST")).or_else(|| variable("DOCKER_HOST"));
-    if named.is_some() && globals.context.is_some() {
+    if globals.host.is_some() && globals.context.is_some() {
         return Err(Failure::new("conflicting options: cannot specify both --host and --context"));
     }
+    // Of what is not written here and now the environment is the nearest.
+    let in_environment = || variable("WHARF_HOST").or_else(|| variable("DOCKER_HOST"));
+    let named = globals.host.or_else(|| in_environment().filter(|_| globals.context.is_none()));
     let config_dir = config_dir(globals.config_dir);
     let chosen = match &named {
         Some(_) => DEFAULT.to_owned(),
@@ -353,18 +337,4 @@ fn globals(arguments: Vec<OsString>) -> Result<(Globals, Vec<OsString>), Failure
         }
     }
     Ok((globals, arguments.collect()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_of_errors_are_not_shown() {
-        assert_eq!(
-            without_numbers("open /x: No such file (os error 2): mend"),
-            "open /x: No such file: mend"
-        );
-        assert_eq!(without_numbers("a (os error x) (os error 5"), "a (os error x) (os error 5");
-    }
 }

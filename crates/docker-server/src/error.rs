@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use wharf_docker_api::types::ErrorResponse;
+use wharf_docker_api::words::without_numbers;
 use wharf_model::{Error, ErrorKind};
 
 /// A failed request.
@@ -60,6 +61,7 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::NOT_MODIFIED {
             return self.status.into_response();
         }
-        (self.status, Json(ErrorResponse { message: self.message })).into_response()
+        let message = without_numbers(&self.message);
+        (self.status, Json(ErrorResponse { message })).into_response()
     }
 }

@@ -15,6 +15,7 @@ use tokio::io::AsyncWriteExt;
 use wharf_docker_api::detach::Watch;
 use wharf_docker_api::types::IdResponse;
 use wharf_docker_api::types::exec::{ExecCreateRequest, ExecInspect, ExecStartRequest, ProcessConfig};
+use wharf_docker_api::words::without_numbers;
 use wharf_engine::execs::{Exec, ExecState, NewExec};
 use wharf_oci::runtime_spec::ConsoleSize;
 
@@ -84,7 +85,7 @@ async fn run(
             }
         }
         Err(e) => {
-            let text = format!("{}\r\n", e.full()).into_bytes();
+            let text = format!("{}\r\n", without_numbers(&e.full())).into_bytes();
             let text = if plain { text } else { frame(1, &text) };
             // The client may be gone; whoever asks gets the exit code.
             let _ = client.write_all(&text).await;

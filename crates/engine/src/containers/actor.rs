@@ -472,12 +472,13 @@ impl Actor {
         let id = self.record.id.to_string();
         let claim = Change::Claim { kind, name: name.clone(), id };
         let release = Change::Release { kind, name: self.record.name.clone() };
-        self.shared.records.commit(vec![claim, release], Durability::Process).map_err(|e| match e.kind() {
-            ErrorKind::Conflict => Error::conflict(format!(
-                "Error when allocating new name: Conflict. The container name \"/{name}\" is already in use. You have to remove (or rename) that container to be able to reuse that name."
-            )),
-            _ => e,
-        })?;
+        match self.shared.records.commit(vec![claim, release], Durability::Process) {
+            Err(e) if e.kind() == ErrorKind::Conflict => {
+                let taken = self.shared.taken(&name)?;
+                return Err(Error::conflict(format!("Error when allocating new name: {taken}")));
+            }
+            done => done?,
+        }
         let old = std::mem::replace(&mut self.record.name, name);
         self.shared.publish("rename", &self.record, &[("oldName", format!("/{old}"))]);
         self.commit()

@@ -168,12 +168,7 @@ impl Containers {
                 Ok(()) => return Ok(record),
                 Err(e) if e.kind() == ErrorKind::Conflict && !given => {}
                 Err(e) if e.kind() == ErrorKind::Conflict => {
-                    let holder = self.shared.records.holder(RecordKind::Container, &record.name)?;
-                    return Err(Error::conflict(format!(
-                        "Conflict. The container name \"/{}\" is already in use by container \"{}\". You have to remove (or rename) that container to be able to reuse that name.",
-                        record.name,
-                        holder.unwrap_or_default()
-                    )));
+                    return Err(Error::conflict(self.shared.taken(&record.name)?));
                 }
                 Err(e) => return Err(e),
             }

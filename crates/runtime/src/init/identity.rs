@@ -2,7 +2,7 @@
 
 use super::lookup::{self, Program};
 use super::rootfs::Built;
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Error, Result, Stage};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -56,7 +56,15 @@ pub fn take_on(spec: &Process, filter: Option<&(seccomp::Program, u64)>) -> Resu
 /// Changes to the working directory, as the user: it may be closed to root on a network file system. A link of procfs
 /// may lead out of the root to a directory that is open elsewhere (CVE-2024-21626); getcwd(2) tells.
 fn enter_directory(path: &str) -> Result<()> {
-    rustix::process::chdir(path).doing(format_args!("chdir to cwd ({path:?}) set in config.json failed"))?;
+    rustix::process::chdir(path).map_err(|e| {
+        // Clients tell these apart as they do for the program.
+        let stage = match e {
+            Errno::NOENT | Errno::NOTDIR => Stage::NotFound,
+            Errno::ACCESS => Stage::NotExecutable,
+            _ => Stage::Setup,
+        };
+        Error { stage, message: format!("chdir to cwd ({path:?}) set in config.json failed: {e}") }
+    })?;
     match rustix::process::getcwd(Vec::new()) {
         Ok(found) if found.as_bytes().starts_with(b"/") => Ok(()),
         Ok(_) | Err(Errno::NOENT) => Err(Error::setup(format!(

@@ -100,8 +100,11 @@ pub(super) fn build(plan: &Plan<'_>, mut stock: Stock, entrance: &mut Entrance<'
         attach_devices(&built, devices, &prepared.devices)?;
     }
     if let Some(process) = &plan.spec.process {
-        open_place(built.root.as_fd(), &process.cwd, Place::Directory)
-            .doing(format_args!("make the working directory {:?}", process.cwd))?;
+        let what = || format!("make the working directory {:?}", process.cwd);
+        let place = open_place(built.root.as_fd(), &process.cwd, Place::Directory).doing(what())?;
+        if !mounts::is_directory(place.as_fd()).doing(what())? {
+            return Err(Error::setup(format!("Cannot mkdir: {} is not a directory", process.cwd)));
+        }
     }
     Ok(built)
 }
@@ -210,12 +213,13 @@ fn attach_bind(built: &Built, mount: &Mount, parsed: &options::Options, made: &O
     let place = if is_directory { Place::Directory } else { Place::File };
     let at = open_place(built.root.as_fd(), &mount.destination, place).doing("open the destination")?;
     guard::check(built.root.as_fd(), at.as_fd(), made.as_fd(), &mount.destination)?;
-    attach(made.as_fd(), at.as_fd()).map_err(|e| match e {
-        Errno::NOTDIR => Error::setup(
+    // move_mount(2) only says that this is invalid.
+    if mounts::is_directory(at.as_fd()).doing("look at the destination")? != is_directory {
+        return Err(Error::setup(
             "not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type",
-        ),
-        e => Error::setup(format!("attach: {e}")),
-    })?;
+        ));
+    }
+    attach(made.as_fd(), at.as_fd()).doing("attach")?;
     mounts::change(made.as_fd(), parsed)
 }
 

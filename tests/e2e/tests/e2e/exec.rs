@@ -85,3 +85,22 @@ fn looking_into_a_running_container_leaves_its_files_as_they_are() {
     e.run(&["exec", "c1", "sh", "-c", "echo more >> /etc/group && rm /etc/passwd && mkdir /home/new"]).ok();
     assert_eq!(e.run(&["exec", "c1", "sh", "-c", "tail -n1 /etc/group; ls /home"]).ok(), "more\nnew");
 }
+
+#[test]
+fn what_cannot_be_run_is_told_as_by_docker() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["run", "-dt", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    assert_eq!(e.run(&["exec", "-w", "/nosuch", "c1", "pwd"]).code, 127);
+    assert!(!e.run(&["exec", "c1", "env"]).ok().contains("TERM="), "without a terminal of its own");
+    e.run(&["pause", "c1"]).ok();
+    let done = e.run(&["exec", "c1", "true"]);
+    assert!(done.err.contains("Container c1 is paused, unpause the container before exec"), "{}", done.err);
+    e.run(&["unpause", "c1"]).ok();
+    e.run(&["run", "-d", "--name", "c2", "--restart", "always", "busybox", "false"]).ok();
+    wharf_e2e::eventually("a pause between two starts", || {
+        e.run(&["exec", "c2", "true"]).err.contains("is restarting, wait until the container is running")
+    });
+    let done = e.run(&["rename", "c2", "c1"]);
+    let holder = e.run(&["inspect", "-f", "{{.Id}}", "c1"]).ok();
+    assert!(done.err.contains(&format!("already in use by container \"{holder}\"")), "{}", done.err);
+}

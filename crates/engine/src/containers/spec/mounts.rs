@@ -15,7 +15,9 @@ pub fn build(record: &ContainerRecord, around: &Surroundings<'_>) -> Vec<Mount> 
         defaults(record, around).into_iter().filter(|m| !replaced(&m.destination)).collect();
     let files =
         around.files.iter().filter(|(_, destination)| !replaced(destination)).map(|(source, destination)| {
-            Mount::new(destination, "bind", &source.to_string_lossy(), &["rbind", "rprivate"])
+            // Who cannot write to its root does not write to these, either.
+            let access = if spec.read_only { "ro" } else { "rw" };
+            Mount::new(destination, "bind", &source.to_string_lossy(), &["rbind", "rprivate", access])
         });
     // The engine's files lie in a volume over /etc, too.
     let mut others: Vec<Mount> = files.collect();
