@@ -31,7 +31,7 @@ pub(crate) fn normalise(command: &Command, arguments: Vec<OsString>) -> Vec<OsSt
                 },
                 (Some(Kind::Valued), None) => {
                     out.push(argument);
-                    out.extend(arguments.next());
+                    take_value(&mut out, arguments.next());
                 }
                 _ => out.push(argument),
             }
@@ -40,7 +40,7 @@ pub(crate) fn normalise(command: &Command, arguments: Vec<OsString>) -> Vec<OsSt
         match text.strip_prefix('-') {
             Some(cluster) if !cluster.is_empty() => {
                 if short(command, cluster, &mut out) {
-                    out.extend(arguments.next());
+                    take_value(&mut out, arguments.next());
                 }
             }
             _ if stops => {
@@ -53,6 +53,17 @@ pub(crate) fn normalise(command: &Command, arguments: Vec<OsString>) -> Vec<OsSt
     }
     out.extend(arguments);
     out
+}
+
+/// The value of the last flag. One that begins with a dash (`--tail -1`) is tied to it, or clap takes it for a flag.
+fn take_value(out: &mut Vec<OsString>, value: Option<OsString>) {
+    match (value, out.last_mut()) {
+        (Some(value), Some(flag)) if value.len() > 1 && value.as_encoded_bytes().starts_with(b"-") => {
+            flag.push("=");
+            flag.push(value);
+        }
+        (value, _) => out.extend(value),
+    }
 }
 
 /// Takes a cluster of short flags apart; whether the last of them waits for a value.
@@ -169,5 +180,6 @@ mod tests {
         check("-tH=false img -x", "-t -H=false -- img -x");
         check("--human --rm=true img -x", "--human --rm -- img -x");
         check("-Ht img", "-H -t -- img");
+        check("-te -1 --env -x=y img", "-t -e=-1 --env=-x=y -- img");
     }
 }

@@ -13,6 +13,8 @@ fn exit_codes_are_dockers() {
         (&["busybox", "/etc"], 126),
         (&["busybox", "/etc/passwd"], 126),
         (&["-v", "relative:/x:purple", "busybox", "true"], 125),
+        (&["-w", "/etc/passwd", "busybox", "true"], 125),
+        (&["-v", "/etc/hostname:/etc", "busybox", "true"], 125),
     ] {
         let done = e.run(&[&["run", "--rm"], args].concat());
         assert_eq!(done.code, code, "{args:?}: {}{}", done.out, done.err);
@@ -31,6 +33,16 @@ fn errors_name_what_and_why() {
         (&["run", "--name", "a b", "busybox", "true"], "Invalid container name"),
         (&["run", "--mount", "type=bind,src=/no/such/path,dst=/x", "busybox", "true"], "does not exist"),
         (&["start", "nothing"], "No such container: nothing"),
+        (
+            &["run", "--rm", "-v", "/etc:/etc/passwd", "busybox", "true"],
+            "a directory onto a file (or vice-versa)?",
+        ),
+        (&["run", "--rm", "-v", "/etc/hostname:/etc", "busybox", "true"], "a directory onto a file"),
+        (&["run", "--rm", "-w", "/etc/passwd", "busybox", "true"], "/etc/passwd is not a directory"),
+        (
+            &["run", "--network", "none", "--network", "n", "busybox"],
+            "both user-defined and non-user-defined",
+        ),
         (&["rmi", "nothing"], "nothing"),
         (&["nosuchcommand"], "nosuchcommand"),
     ] {
@@ -201,4 +213,33 @@ fn programs_that_end_at_once_are_seen_to_end() {
         }
     });
     assert_eq!(e.run(&["ps", "-aq"]).ok(), "");
+}
+
+#[test]
+fn flags_are_read_as_dockers() {
+    let Some(e) = Engine::start() else { return };
+    // The same twice is no conflict, and a value may begin with a dash.
+    let twice =
+        ["run", "--rm", "--rm", "-i", "-i", "-v", "v1:/m", "-v", "v1:/m", "--name", "x1", "--name", "c1"];
+    assert_eq!(e.run(&[&twice[..], &["busybox", "echo", "hi"]].concat()).ok(), "hi");
+    e.run(&["run", "-d", "--name", "c1", "-e", "-x=y", "busybox", "sh", "-c", "echo one; exec sleep 1000"])
+        .ok();
+    assert_eq!(e.run(&["logs", "--tail", "-1", "c1"]).ok(), "one");
+    assert_eq!(e.run(&["logs", "--tail", "1", "-n", "0", "c1"]).ok(), "");
+    // Who asks for a container in the background is told its id, even if it does not start.
+    let done = e.run(&["run", "-d", "busybox", "nope"]);
+    assert_eq!((done.code, done.out.trim().len()), (127, 64), "{}", done.err);
+    let done = e.run(&["--context", "nosuch", "ps"]);
+    assert!(done.err.contains("nosuch"), "a context counts more than the environment: {}", done.err);
+    let done = e.run(&["ps", "-q", "--format", "x"]);
+    assert!(done.err.starts_with("WARNING: Ignoring custom format"), "{}", done.err);
+    assert_eq!(done.out.trim().len(), 12);
+}
+
+#[test]
+fn a_read_only_root_has_read_only_files() {
+    let Some(e) = Engine::start() else { return };
+    let script = "for f in hosts hostname resolv.conf; do echo x > /etc/$f && echo $f; done; true";
+    assert_eq!(e.run(&["run", "--rm", "--read-only", "busybox", "sh", "-c", script]).ok(), "");
+    assert_eq!(e.run(&["run", "--rm", "busybox", "sh", "-c", script]).ok(), "hosts\nhostname\nresolv.conf");
 }

@@ -1,7 +1,7 @@
 //! `ps`.
 
 use super::ports_column;
-use crate::context::{Context, print};
+use crate::context::{Context, note, print};
 use crate::failure::Outcome;
 use crate::format::list::{ID_WIDTH, Listing, Row, cut, ellipsis, pairs};
 use crate::format::size::decimal_with;
@@ -83,7 +83,10 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         .flag("size", wants_size)
         .filters(pairs(&options.filter)?);
     let containers: Vec<Summary> = context.client.json(Call::get("/containers/json").query(query)).await?;
-    if options.quiet && options.format.is_none() {
+    if options.quiet {
+        if options.format.is_some() {
+            note("WARNING: Ignoring custom format, because both --format and --quiet are set.");
+        }
         let width = if options.no_trunc { usize::MAX } else { ID_WIDTH };
         print(containers.iter().map(|c| cut(&c.id, width) + "\n").collect::<String>())?;
         return Ok(0);

@@ -25,6 +25,8 @@ pub(super) fn build(flags: &ContainerFlags) -> Parsed<CreateRequest> {
     for text in &flags.volume {
         match volume(text, &current_dir)? {
             Volume::Anonymous(path) => drop(volumes.insert(path, Some(Default::default()))),
+            // The same words twice are one wish.
+            Volume::Bind(bind) if binds.contains(&bind) => {}
             Volume::Bind(bind) => binds.push(bind),
         }
     }
@@ -257,7 +259,30 @@ fn networks(flags: &ContainerFlags) -> Parsed<Vec<Attachment>> {
             settings.links = some(flags.link.clone());
         }
     }
+    check_networks(&networks)?;
     Ok(networks)
+}
+
+/// What no engine would make sense of.
+fn check_networks(networks: &[Attachment]) -> Parsed<()> {
+    let is_own = |network: &&Attachment| {
+        let predefined = ["default", "bridge", "host", "none"].contains(&network.name.as_str());
+        !predefined && !network.name.starts_with("container:")
+    };
+    let own = networks.iter().filter(is_own).count();
+    if own > 0 && own < networks.len() {
+        return Err(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes".into(),
+        );
+    }
+    if networks.iter().any(|n| n.settings.aliases.is_some() && !is_own(&n)) {
+        return Err("network-scoped aliases are only supported for user-defined networks".into());
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    match networks.iter().find(|network| !seen.insert(&network.name)) {
+        Some(twice) => Err(format!("network {:?} is specified multiple times", twice.name)),
+        None => Ok(()),
+    }
 }
 
 /// What Docker's API has no place for is asked for by label.
@@ -473,6 +498,11 @@ mod tests {
         assert!(parse(&["--add-host", "x:y", "img"]).is_err());
         assert!(parse(&["--security-opt", "what", "img"]).is_err());
         assert!(parse(&["--no-healthcheck", "--health-cmd", "x", "img"]).is_err());
+        assert!(
+            parse(&["--net", "a", "--net", "a", "img"]).unwrap_err().contains("specified multiple times")
+        );
+        assert!(parse(&["--net", "none", "--net", "a", "img"]).unwrap_err().contains("cannot attach both"));
+        assert!(parse(&["--network-alias", "x", "img"]).unwrap_err().contains("network-scoped aliases"));
         assert!(parse(&[]).is_err());
     }
 

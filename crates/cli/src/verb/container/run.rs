@@ -56,8 +56,10 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
     }
     let id = create(context, flags, request).await.map_err(failed)?;
     let Some(attached) = attached else {
-        context.client.done(Call::post(path(&id, "/start"))).await.map_err(|e| failed(e.into()))?;
+        let started = context.client.done(Call::post(path(&id, "/start"))).await;
+        // The container is there even if it did not start: who called knows which.
         line(&id)?;
+        started.map_err(|e| failed(e.into()))?;
         return options.wait.until_healthy(context, &id).await;
     };
     foreground(context, &options, &id, attached).await.map_err(|failure| match failure.status {
@@ -155,7 +157,7 @@ pub(super) fn status_of(message: &str, status: i32) -> i32 {
         || said("system cannot find the file")
     {
         127
-    } else if said("permission denied") || said("not a directory") || said("is a directory") {
+    } else if said("permission denied") || said("is a directory") {
         126
     } else {
         ENGINE_FAILED
