@@ -193,15 +193,63 @@ fn spelt_otherwise<'a>(map: &'a serde_json::Map<String, Value>, name: &str) -> O
     found.next().map(|(_, value)| value)
 }
 
+/// Fields of Docker's that are maps of whatever keys: one that is not there is no mistake, but nothing.
+const MAPS: [&str; 17] = [
+    "Annotations",
+    "Attributes",
+    "Containers",
+    "Data",
+    "DriverOpts",
+    "ExposedPorts",
+    "Labels",
+    "LogOpts",
+    "Metadata",
+    "Networks",
+    "Options",
+    "PortBindings",
+    "Ports",
+    "StorageOpt",
+    "Sysctls",
+    "Tmpfs",
+    "Volumes",
+];
+
+/// Fields of Docker's that are not on the wire where they are nothing: `{{if .State.Health}}`.
+const LEFT_OUT: [&str; 12] = [
+    "GraphDriver",
+    "Health",
+    "Healthcheck",
+    "Init",
+    "Manifests",
+    "Mounts",
+    "Peers",
+    "Services",
+    "Shell",
+    "Status",
+    "StopTimeout",
+    "UsageData",
+];
+
+/// Whether a name that is not there stands for nothing.
+fn may_be_missing(names: &[String], index: usize) -> bool {
+    let of_map = index > 0 && MAPS.contains(&names[index - 1].as_str());
+    let name = names[index].as_str();
+    let is_last = index + 1 == names.len();
+    // What would be looked up in a map that is left out is not there either.
+    of_map || (MAPS.contains(&name) && index > 0) || (is_last && LEFT_OUT.contains(&name))
+}
+
 fn field(value: &Value, names: &[String], methods: Methods<'_>) -> Result<Value, TemplateError> {
     let mut current = value;
     for (index, name) in names.iter().enumerate() {
         match current {
+            Value::Null if may_be_missing(names, index) => return Ok(Value::Null),
             Value::Object(map) => match map.get(name).or_else(|| spelt_otherwise(map, name)) {
                 Some(value) => current = value,
                 None => {
                     return match methods(current, name, &[]) {
                         Some(value) => field(&value, &names[index + 1..], methods),
+                        None if may_be_missing(names, index) => Ok(Value::Null),
                         None => Err(TemplateError(format!(
                             "executing \"\" at <.{}>: map has no entry for key \"{name}\"",
                             names.join(".")

@@ -129,6 +129,27 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_missing_is_nothing() {
+        let value = json!({
+            "Config": {"Labels": {"a": "b"}}, "State": {"Status": "running"}, "Options": null,
+            "NetworkSettings": {"Networks": {"n1": {"IPAddress": "10.0.0.1"}}},
+        });
+        let run = |text: &str| Template::parse(text).unwrap().run(&value);
+        for (template, expected) in [
+            ("{{.Config.Labels.a}} {{.Config.Labels.b}}", "b <no value>"),
+            ("{{.Options.x}}", "<no value>"),
+            ("{{.NetworkSettings.Networks.n2.IPAddress}}", "<no value>"),
+            ("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", "none"),
+            ("{{with .Config.Healthcheck}}x{{end}}{{if .Config.Labels.c}}y{{end}}", ""),
+        ] {
+            assert_eq!(run(template).unwrap(), expected, "{template}");
+        }
+        for mistake in ["{{.State.Health.Status}}", "{{.Config.Nope}}", "{{.Nope.Labels}}"] {
+            assert!(run(mistake).unwrap_err().to_string().contains("map has no entry"), "{mistake}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let parse = |text: &str| Template::parse(text).unwrap_err().to_string();
         assert!(parse("{{.Name").contains("unclosed action"));

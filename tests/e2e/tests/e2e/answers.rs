@@ -77,3 +77,40 @@ fn a_context_that_cannot_be_read_hides_no_other() {
     let shown = e.run(&["context", "inspect", "-f", "{{.Metadata.Description}}\t{{.Name}}", "far"]).ok();
     assert_eq!(shown, "\\u{1b}]0;owned\\u{7}far\tfar");
 }
+
+#[test]
+fn what_docker_takes_or_refuses_by_hand() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    // As people write it for curl.
+    let (status, body) =
+        e.ask("GET", r#"/v1.47/containers/json?filters={"name":["c1"],"status":["running"]}"#, "");
+    assert!(status == 200 && body.contains(r#""/c1""#), "{status}: {body}");
+    let (status, body) = e.ask("GET", r#"/containers/json?filters={"bogus":["x"]}"#, "");
+    assert_eq!((status, body.as_str()), (400, r#"{"message":"invalid filter 'bogus'"}"#));
+    let of_bind = |bind: &str| {
+        let body = format!(r#"{{"Image":"busybox","Cmd":["true"],"HostConfig":{{"Binds":["{bind}"]}}}}"#);
+        e.ask("POST", "/v1.47/containers/create", &body)
+    };
+    assert_eq!(of_bind("/anonymous").0, 201);
+    for (bind, why) in
+        [("v1:/m:ro,rw", "invalid mode: ro,rw"), ("/tmp:/m:nocopy", "VolumeOptions must not be")]
+    {
+        let (status, body) = of_bind(bind);
+        assert!(status == 400 && body.contains(why), "{bind}: {status}: {body}");
+    }
+    let (status, body) = e.ask("POST", "/containers/c1/attach?stream=1&detachKeys=bogus", "");
+    assert!(status == 400 && body.contains("Invalid detach keys (bogus) provided"), "{status}: {body}");
+    let done = e.run(&["commit", "--change", "BOGUS x", "c1", "i1"]);
+    assert!(done.err.contains("BOGUS is not a valid change command"), "{}", done.err);
+}
+
+#[test]
+fn a_label_that_is_not_there_is_no_mistake_of_a_template() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["create", "--name", "c1", "--label", "a=b", "busybox", "true"]).ok();
+    let shown = |format: &str| e.run(&["inspect", "-f", format, "c1"]);
+    assert_eq!(shown("{{.Config.Labels.a}} {{.Config.Labels.nope}}").ok(), "b <no value>");
+    assert_eq!(shown("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}").ok(), "none");
+    assert_eq!(shown("{{.State.Nope}}").code, 1);
+}
