@@ -12,7 +12,11 @@ use wharf_oci::image_config::Config;
 /// `Invalid` for other instructions and for what cannot be read.
 pub fn apply_changes(mut config: Config, changes: &[String]) -> Result<Config> {
     for text in changes {
-        let instruction = Dockerfile::parse_trigger(text).map_err(|e| Error::invalid(e.to_string()))?;
+        let word = text.split_whitespace().next().unwrap_or_default();
+        let unfit = || Error::invalid(format!("{word} is not a valid change command"));
+        let instruction = Dockerfile::parse_alone(text).map_err(|why| {
+            if why.starts_with("unknown instruction") { unfit() } else { Error::invalid(why) }
+        })?;
         config = match instruction {
             Instruction::Workdir(path) => {
                 Config { working_dir: std::path::Path::new("/").join(path).display().to_string(), ..config }
@@ -23,10 +27,7 @@ pub fn apply_changes(mut config: Config, changes: &[String]) -> Result<Config> {
             | Instruction::Copy(_)
             | Instruction::Add(_)
             | Instruction::Maintainer(_)
-            | Instruction::Shell(_) => {
-                let word = text.split_whitespace().next().unwrap_or_default();
-                return Err(Error::invalid(format!("{word} is not a valid change command")));
-            }
+            | Instruction::Shell(_) => return Err(unfit()),
             instruction => apply_to(config, &instruction, text)?,
         };
     }

@@ -21,6 +21,7 @@ pub mod fuzzing;
 mod gc;
 mod git;
 mod images;
+mod line;
 mod networks;
 mod params;
 mod peer;

@@ -11,6 +11,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
@@ -18,6 +19,7 @@ use tower::ServiceExt;
 
 use crate::body::RunOut;
 use crate::error::ApiError;
+use crate::line;
 use crate::peer::Peer;
 
 /// The newest API version that is spoken.
@@ -50,13 +52,19 @@ impl Listener {
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let peer = Peer::of(&stream);
-                tokio::spawn(serve_one(stream, peer, router, activity));
+                tokio::spawn(async move {
+                    let looked = stream.async_io(Interest::READABLE, || line::look(&stream)).await;
+                    serve_mended(looked, stream, peer, router, activity).await;
+                });
             }
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 let peer = Peer::of(&stream);
-                tokio::spawn(serve_one(stream, peer, router, activity));
+                tokio::spawn(async move {
+                    let looked = stream.async_io(Interest::READABLE, || line::look(&stream)).await;
+                    serve_mended(looked, stream, peer, router, activity).await;
+                });
             }
             Self::Tls(listener, acceptor) => {
                 let (stream, peer) = listener.accept().await?;
@@ -94,6 +102,25 @@ pub async fn serve(
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             },
         }
+    }
+}
+
+async fn serve_mended<S>(
+    looked: std::io::Result<Option<line::Mended>>,
+    stream: S,
+    peer: Peer,
+    router: Router,
+    activity: Arc<Notify>,
+) where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    // A failure is one for who reads next, too.
+    let Some(mended) = looked.unwrap_or_default() else {
+        return serve_one(stream, peer, router, activity).await;
+    };
+    match mended.in_front_of(stream).await {
+        Ok(stream) => serve_one(stream, peer, router, activity).await,
+        Err(e) => tracing::debug!("connection: {e}"),
     }
 }
 

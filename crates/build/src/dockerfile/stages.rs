@@ -72,9 +72,13 @@ impl Dockerfile {
 
     /// Parses one instruction, of an `ONBUILD` trigger.
     pub fn parse_trigger(text: &str) -> Result<Instruction, ParseError> {
-        let line = Line { number: 1, text: text.to_owned(), heredocs: Vec::new() };
-        parse(&line, '\\')
+        Self::parse_alone(text)
             .map_err(|why| ParseError { line: 1, why: format!("{why} (in the ONBUILD trigger {text:?})") })
+    }
+
+    /// Parses one instruction that is in no file; what is wrong with it.
+    pub fn parse_alone(text: &str) -> Result<Instruction, String> {
+        parse(&Line { number: 1, text: text.to_owned(), heredocs: Vec::new() }, '\\')
     }
 
     /// The stage a name or a number means, looking at those before `before`.

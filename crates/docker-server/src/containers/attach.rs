@@ -36,6 +36,9 @@ pub(super) fn keys(interactive: bool, text: Option<&str>) -> ApiResult<detach::W
 async fn prepare(api: &Api, id: &str, params: &Params) -> ApiResult<Attachment> {
     let handle = api.containers.find(id)?;
     let record = handle.record();
+    if let Some(keys) = params.get("detachKeys").filter(|keys| detach::Watch::parse(keys).is_err()) {
+        return Err(ApiError::bad_request(format!("Invalid detach keys ({keys}) provided")));
+    }
     let streams = StreamSet {
         stdin: params.flag("stdin"),
         stdout: params.flag("stdout"),

@@ -66,6 +66,11 @@ fn parse_bind(text: &str) -> ApiResult<MountSpec> {
     let invalid = || ApiError::bad_request(format!("invalid volume specification: '{text}'"));
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, options) = match parts[..] {
+        // As `VOLUME` would.
+        [target] if target.starts_with('/') => {
+            let (source, target) = (volume(""), target.to_owned());
+            return Ok(MountSpec { source, target, read_only: false, relabel: Relabel::Shared });
+        }
         [source, target] => (source, target, ""),
         [source, target, options] => (source, target, options),
         _ => return Err(invalid()),
@@ -77,9 +82,13 @@ fn parse_bind(text: &str) -> ApiResult<MountSpec> {
     // As Docker: files of a volume are all containers', unless its mode says anything.
     let is_volume = !source.starts_with('/');
     let mut relabel = if is_volume && options.is_empty() { Relabel::Shared } else { Relabel::No };
+    let (mut said, mut twice) = (false, false);
     for option in options.split(',').filter(|o| !o.is_empty()) {
         match option {
-            "ro" => read_only = true,
+            "ro" | "rw" => {
+                (said, twice) = (true, said);
+                read_only = option == "ro";
+            }
             "z" | "Z" => {
                 let wanted = if option == "z" { Relabel::Shared } else { Relabel::Private };
                 if relabel != Relabel::No && relabel != wanted {
@@ -87,13 +96,20 @@ fn parse_bind(text: &str) -> ApiResult<MountSpec> {
                 }
                 relabel = wanted;
             }
-            "rw" | "cached" | "delegated" | "consistent" => {}
-            "nocopy" => no_copy = true,
+            "cached" | "delegated" | "consistent" => {}
+            "nocopy" if is_volume => no_copy = true,
+            "nocopy" => {
+                let why = "invalid mount config for type \"bind\": field VolumeOptions must not be specified";
+                return Err(ApiError::bad_request(format!("invalid volume specification: '{text}': {why}")));
+            }
             "private" | "rprivate" | "slave" | "rslave" | "shared" | "rshared" => {
                 option.clone_into(&mut propagation);
             }
             _ => return Err(ApiError::bad_request(format!("invalid mode: {options}"))),
         }
+    }
+    if twice {
+        return Err(ApiError::bad_request(format!("invalid mode: {options}")));
     }
     let source = if !is_volume {
         MountSource::Bind {
