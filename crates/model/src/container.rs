@@ -643,7 +643,7 @@ mod tests {
             ContainerSpec { hostname: "x".into(), ..sharing.clone() },
             ContainerSpec { dns: vec!["192.0.2.1".into()], ..sharing.clone() },
             ContainerSpec { extra_hosts: vec!["a:192.0.2.1".into()], ..sharing.clone() },
-            ContainerSpec { publish_all: true, ..sharing.clone() },
+            ContainerSpec { publish_all: true, ..sharing },
         ] {
             assert!(validate(&refused).unwrap_err().to_string().starts_with("conflicting options: "));
         }
