@@ -266,7 +266,13 @@ mod tests {
         ] {
             assert_eq!(parse_bind(text).unwrap().relabel, relabel, "{text}");
         }
-        for bad in ["", "/a", ":/b", "/a:/b:purple", "/a:/b:ro:x", "/a:/b:z,Z"] {
+        let alone = parse_bind("/a").unwrap();
+        assert!(
+            alone.target == "/a"
+                && matches!(alone.source, MountSource::Volume { ref name, .. } if name.is_empty())
+        );
+        for bad in ["", "a", ":/b", "/a:/b:purple", "/a:/b:ro:x", "/a:/b:z,Z", "/a:/b:ro,rw", "/a:/b:nocopy"]
+        {
             assert!(parse_bind(bad).is_err(), "{bad}");
         }
     }
