@@ -92,11 +92,11 @@ impl HeldPorts {
         self.held.get(port).is_some_and(|held| held.target.0 == address)
     }
 
-    /// Passes connections to a held TCP port on, in a task of `runtime`.
+    /// Passes on what comes to a held port, in a task of `runtime`.
     pub(crate) fn relay(&mut self, port: &HostPort, runtime: &Handle) -> Result<()> {
         let Some(held) = self.held.get_mut(port) else { return Ok(()) };
         if let Some(socket) = held.socket.take() {
-            let relay = Relay::start(runtime, socket, held.target).map_err(|error| {
+            let relay = Relay::start(runtime, port.protocol, socket, held.target).map_err(|error| {
                 let address = SocketAddr::new(port.ip, port.port);
                 Error::wrap(ErrorKind::Internal, format!("listen on {address}"), error)
             })?;

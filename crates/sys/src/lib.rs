@@ -3,6 +3,7 @@
 //! What rustix already wraps safely is used from rustix directly; here is what it lacks.
 
 pub mod cgroup;
+pub mod datagram;
 pub mod device_filter;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod entry;

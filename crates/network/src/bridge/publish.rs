@@ -4,7 +4,7 @@ use super::{BridgeNetwork, kernel, lock};
 use crate::conntrack::forget;
 use crate::hold::HeldPorts;
 use crate::nft::content::{HostPort, Target};
-use crate::relay::host_has_ipv6;
+use crate::relay::{self, host_has_ipv6};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wharf_failpoint::failpoint;
 use wharf_model::error::{Error, Result};
@@ -104,7 +104,7 @@ impl BridgeNetwork {
         self.add_rules(endpoint, published)
     }
 
-    /// Relays what the kernel cannot lead: TCP over IPv6, of which `::1` never goes through the rules.
+    /// Relays what the kernel cannot lead: IPv6, of which `::1` never goes through the rules.
     fn relay(&self, ports: &mut HeldPorts, published: &[PublishedPort]) -> Result<()> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
         let held = published.iter().filter(|port| port.host_port != 0);
@@ -214,9 +214,9 @@ fn forget_flows(ports: impl Iterator<Item = HostPort>) -> Result<()> {
     forget(&udp).map_err(|errno| kernel("forget old flows of UDP ports", errno))
 }
 
-/// Whether connections to the port may need a relay.
+/// Whether what comes to the port may need a relay.
 fn is_relayed(port: &HostPort) -> bool {
-    port.ip.is_ipv6() && port.protocol == Protocol::Tcp
+    port.ip.is_ipv6() && relay::exists(port.protocol)
 }
 
 fn target(endpoint: &Endpoint, host_ip: IpAddr, port: u16) -> Result<Target> {

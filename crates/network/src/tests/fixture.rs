@@ -156,6 +156,22 @@ pub(super) fn neighbour(wire: &str, host: (&str, u8), outside: (&str, u8)) -> Ow
     far
 }
 
+/// One more address of the host's on the wire of a [`neighbour`].
+pub(super) fn second_address(wire: &str, gateway: IpAddr, prefix: u8) {
+    let mut route = Socket::route().unwrap();
+    let bridge = link::find(&mut route, wire).unwrap().unwrap();
+    let subnet = wharf_model::network::Subnet {
+        base: gateway,
+        prefix,
+        gateway,
+        range: None,
+        auxiliary: Default::default(),
+    };
+    let wish =
+        link::BridgeWish { name: wire, alias: "test", mac: [2, 0, 0, 0, 0, 1], mtu: 0, subnets: &[subnet] };
+    link::configure_bridge(&mut route, bridge.index, &wish).unwrap();
+}
+
 /// A server that answers each connection with the address it came from. Ends with its last connection.
 pub(super) fn serve(netns: &OwnedFd, at: impl Into<SocketAddr>, connections: usize) -> JoinHandle<()> {
     let at = at.into();

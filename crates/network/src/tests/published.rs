@@ -2,7 +2,7 @@
 
 use super::fixture::{
     Container, DOUBT, PATIENCE, bridge_netfilter, engine, inside, leftovers, neighbour, network, on_a_host,
-    own_netns, runtime, seen_by, serve,
+    own_netns, runtime, second_address, seen_by, serve,
 };
 use crate::bridge::{BridgeNetwork, Config};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -187,6 +187,66 @@ fn ipv6_reaches_containers_without_it() {
         assert!(seen_by(&own_netns(), at("::1"), PATIENCE).is_some(), "a successor relays again");
         successor.teardown().unwrap();
         drop(successor);
+        runtime.shutdown_timeout(PATIENCE);
+    });
+}
+
+/// What a server of UDP at port 53 of a container sees, and where its answer comes from.
+fn asked(client: &UdpSocket, at: &str, server: &UdpSocket) -> (SocketAddr, SocketAddr) {
+    let mut buffer = [0; 16];
+    client.send_to(b"ask", at).unwrap();
+    let (_, from) = server.recv_from(&mut buffer).unwrap();
+    server.send_to(b"answer", from).unwrap();
+    let (len, answerer) = client.recv_from(&mut buffer).unwrap();
+    assert_eq!(&buffer[..len], b"answer");
+    (from, answerer)
+}
+
+#[test]
+fn udp_over_ipv6_reaches_containers_without_it() {
+    on_a_host(|| {
+        let runtime = runtime();
+        let engine = BridgeNetwork::new(Config {
+            table: "wharf".into(),
+            resolv_conf: "/dev/null".into(),
+            runtime: Some(runtime.handle().clone()),
+        })
+        .unwrap();
+        network(&engine, 1, |_| {});
+        let outside = neighbour("wire", ("fd00:9::1", 64), ("fd00:9::9", 64));
+        second_address("wire", "fd00:9::2".parse().unwrap(), 64);
+        let container = Container::new(&engine, 1, 1);
+        let server = inside(&container.netns, || UdpSocket::bind("0.0.0.0:53").unwrap());
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
+        let udp = ContainerPort { port: 53, protocol: Protocol::Udp };
+        let mapping = PortMapping { container: udp, ..mapping(53, Some(5300)) };
+        let client = |netns, at: &str| {
+            let client = inside(netns, || UdpSocket::bind(at).unwrap());
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            client
+        };
+        let (near, far) = (client(&own_netns(), "[::1]:0"), client(&outside, "[::]:0"));
+        // The port is free at once: published again, it is the same one.
+        for _ in 0..3 {
+            let published = engine.publish(&container.endpoint, std::slice::from_ref(&mapping)).unwrap();
+            let ips: Vec<String> = published.iter().map(|port| port.host_ip.to_string()).collect();
+            assert_eq!(ips, ["0.0.0.0", "::"]);
+            let (from, answerer) = asked(&near, "[::1]:5300", &server);
+            assert_eq!(
+                (from.ip(), answerer.to_string()),
+                ("10.231.1.1".parse().unwrap(), "[::1]:5300".into())
+            );
+            assert_eq!(asked(&near, "[::1]:5300", &server).0, from, "one socket for a client");
+            // Each address answers for itself.
+            for address in ["[fd00:9::1]:5300", "[fd00:9::2]:5300"] {
+                let (of_far, answerer) = asked(&far, address, &server);
+                assert_eq!(answerer.to_string(), address);
+                assert_ne!(of_far, from, "clients are told apart");
+            }
+            engine.unpublish(&container.endpoint, &published).unwrap();
+        }
+        engine.teardown().unwrap();
+        drop(engine);
         runtime.shutdown_timeout(PATIENCE);
     });
 }

@@ -107,6 +107,7 @@ fn all_forms_of_ports() {
     for line in [
         format!("80/tcp -> 0.0.0.0:{r}"),
         format!("80/udp -> 0.0.0.0:{r}"),
+        format!("80/udp -> [::]:{r}"),
         format!("80/sctp -> 0.0.0.0:{r}"),
         format!("80/tcp -> 127.0.0.2:{}", r + 1),
         format!("80/tcp -> [::1]:{}", r + 2),

@@ -1,7 +1,4 @@
-//! Connections that the kernel cannot lead: from IPv6 to a container with IPv4 only, and from `::1`.
-//!
-//! Everything else about published ports is the kernel's. These few are accepted on the held port itself and
-//! passed on; they pause while no engine runs.
+//! Connections, accepted and made a second time.
 
 use rustix::net::Shutdown;
 use std::io;
@@ -24,24 +21,16 @@ const BACKLOG: i32 = 4096;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Where the kernel lists its IPv6 addresses; absent or empty without IPv6.
-const IPV6_ADDRESSES: &str = "/proc/net/if_inet6";
-
-/// Whether this host has IPv6 at all.
-pub(crate) fn host_has_ipv6() -> bool {
-    std::fs::read(IPV6_ADDRESSES).is_ok_and(|list| !list.is_empty())
-}
-
 /// A port whose connections are passed on; ends when dropped.
 #[derive(Debug)]
-pub(crate) struct Relay {
+pub(super) struct Relay {
     listener: Arc<TcpListener>,
     task: JoinHandle<()>,
 }
 
 impl Relay {
     /// Listens on a bound socket and passes connections on to `target`.
-    pub(crate) fn start(runtime: &Handle, socket: OwnedFd, target: (IpAddr, u16)) -> io::Result<Self> {
+    pub(super) fn start(runtime: &Handle, socket: OwnedFd, target: (IpAddr, u16)) -> io::Result<Self> {
         let _context = runtime.enter();
         // Connections that go on after the port was given up shall not keep it from its next holder. While
         // this socket listens, nobody else can have the port all the same.
