@@ -118,7 +118,7 @@ fn options(params: &Params, headers: &HeaderMap) -> ApiResult<Options> {
             .get("platform")
             .map(str::parse)
             .transpose()
-            .map_err(|e| ApiError::bad_request(format!("invalid platform: {e}")))?,
+            .map_err(|e| ApiError::bad_request(format!("{e}")))?,
         network: params.get("networkmode").unwrap_or("default").to_owned(),
         host: host(params)?,
         credentials: credentials(headers)?,

@@ -31,11 +31,13 @@ mod stream;
 mod system;
 mod taken;
 mod verify;
+mod version;
 mod volumes;
 
 pub use error::ApiError;
 pub use routes::router;
-pub use serve::{API_VERSION, Listener, MIN_API_VERSION, serve};
+pub use serve::{Listener, serve};
+pub use version::{API_VERSION, MIN_API_VERSION};
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;

@@ -159,6 +159,11 @@ impl Filters {
         Ok(Self(filters))
     }
 
+    /// Adds a value of a filter.
+    pub(crate) fn add(&mut self, name: &str, value: &str) {
+        self.0.entry(name.to_owned()).or_default().push(value.to_owned());
+    }
+
     /// The values of a filter; empty when it is not set.
     pub(crate) fn values(&self, name: &str) -> &[String] {
         self.0.get(name).map(Vec::as_slice).unwrap_or_default()

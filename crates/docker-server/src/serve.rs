@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, StatusCode, Uri};
+use axum::http::{HeaderValue, Request, Response, Uri};
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -18,14 +18,9 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use crate::body::RunOut;
-use crate::error::ApiError;
 use crate::line;
 use crate::peer::Peer;
-
-/// The newest API version that is spoken.
-pub const API_VERSION: &str = "1.51";
-/// The oldest API version that is spoken.
-pub const MIN_API_VERSION: &str = "1.24";
+use crate::version::{self, API_VERSION};
 
 /// How long to wait with the next connection when one could not be taken: the kernel says at once that there is one,
 /// and no event tells when a descriptor is free again.
@@ -146,9 +141,10 @@ where
 async fn answer(router: Router, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     tracing::debug!(method = %request.method(), uri = %request.uri(), "request");
     let uri = readable(request.uri());
-    let mut response = match strip_version(uri.as_ref().unwrap_or(request.uri())) {
-        Ok(uri) => {
+    let mut response = match version::strip(uri.as_ref().unwrap_or(request.uri())) {
+        Ok((version, uri)) => {
             *request.uri_mut() = uri;
+            request.extensions_mut().insert(version);
             router.oneshot(request.map(|body| Body::new(RunOut::new(body)))).await?
         }
         Err(e) => e.into_response(),
@@ -160,29 +156,6 @@ async fn answer(router: Router, mut request: Request<Incoming>) -> Result<Respon
     headers
         .insert("Server", HeaderValue::from_static(concat!("Wharf/", env!("CARGO_PKG_VERSION"), " (linux)")));
     Ok(response)
-}
-
-/// Takes `/v1.43` off the path, after seeing that it is spoken.
-fn strip_version(uri: &Uri) -> Result<Uri, ApiError> {
-    let path = uri.path();
-    let Some((version, rest)) = path.strip_prefix("/v").and_then(|p| p.split_once('/')) else {
-        return Ok(uri.clone());
-    };
-    let Some(number) = parse_version(version) else { return Ok(uri.clone()) };
-    if Some(number) > parse_version(API_VERSION) {
-        return Err(ApiError::bad_request(format!(
-            "client version {version} is too new. Maximum supported API version is {API_VERSION}"
-        )));
-    }
-    if Some(number) < parse_version(MIN_API_VERSION) {
-        return Err(ApiError::bad_request(format!(
-            "client version {version} is too old. Minimum supported API version is {MIN_API_VERSION}, please upgrade your client to a newer version"
-        )));
-    }
-    let query = uri.query().map(|q| format!("?{q}")).unwrap_or_default();
-    format!("/{rest}{query}")
-        .parse()
-        .map_err(|_| ApiError::new(StatusCode::BAD_REQUEST, format!("invalid path {path:?}")))
 }
 
 /// A path with bytes that are no UTF-8 as Go's text has them: each is a replacement character. Nothing is called so, and
@@ -215,24 +188,9 @@ fn readable(uri: &Uri) -> Option<Uri> {
     format!("{text}{query}").parse().ok()
 }
 
-fn parse_version(text: &str) -> Option<(u32, u32)> {
-    let (major, minor) = text.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_taken_off() {
-        let strip = |uri: &str| strip_version(&uri.parse().unwrap()).map(|u| u.to_string());
-        assert_eq!(strip("/v1.43/containers/json?all=1").unwrap(), "/containers/json?all=1");
-        assert_eq!(strip("/version").unwrap(), "/version");
-        assert_eq!(strip("/volumes/x").unwrap(), "/volumes/x");
-        assert!(strip("/v1.99/info").is_err());
-        assert!(strip("/v1.12/info").is_err());
-    }
 
     #[test]
     fn paths_that_are_no_text_are_made_one() {

@@ -3,6 +3,7 @@
 use crate::error::ApiResult;
 use crate::frames::{Unframer, frame};
 use crate::taken::AfterHead;
+use crate::version::Version;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -75,21 +76,19 @@ fn wants_upgrade(headers: &HeaderMap) -> bool {
 
 /// Answers with a stream that `serve` fills: the whole connection when the client asks for that, else the output as
 /// the body, without input. The stream ends with `serve`.
-pub(crate) fn hijack<S, F>(request: Request, plain: bool, serve: S) -> ApiResult
+pub(crate) fn hijack<S, F>(request: Request, version: Version, plain: bool, serve: S) -> ApiResult
 where
     S: FnOnce(Client) -> F + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let raw = HeaderValue::from_static("application/vnd.docker.raw-stream");
     if !wants_upgrade(request.headers()) {
         let (ours, theirs) = tokio::io::duplex(PIECE);
         tokio::spawn(serve(Box::new(tokio::io::join(tokio::io::empty(), ours))));
         let body = Body::from_stream(ReaderStream::with_capacity(theirs, PIECE));
         // Docker calls it raw whatever it is.
-        return Ok(respond(StatusCode::OK, raw, body));
+        return Ok(respond(StatusCode::OK, HeaderValue::from_static(version.stream_type(true)), body));
     }
-    let framed = HeaderValue::from_static("application/vnd.docker.multiplexed-stream");
-    let kind = if plain { raw } else { framed };
+    let kind = HeaderValue::from_static(version.stream_type(plain));
     let upgrade = hyper::upgrade::on(request);
     tokio::spawn(async move {
         // A client that goes away while waiting for the start is seen when it is written to.

@@ -2,7 +2,7 @@
 
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
-use crate::serve::{API_VERSION, MIN_API_VERSION};
+use crate::version::{API_VERSION, MIN_API_VERSION};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};

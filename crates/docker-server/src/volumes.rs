@@ -5,6 +5,7 @@ use crate::body::reader;
 use crate::containers::archive::{tar, written_body};
 use crate::error::{ApiError, ApiResult};
 use crate::params::{JsonBody, Params};
+use crate::version::Version;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -135,9 +136,10 @@ pub(crate) async fn import(State(api): State<Api>, Path(name): Path<String>, bod
 }
 
 /// `POST /volumes/prune`.
-pub(crate) async fn prune(State(api): State<Api>, params: Params) -> ApiResult {
+pub(crate) async fn prune(State(api): State<Api>, params: Params, version: Version) -> ApiResult {
     let filters = params.filters(&["all", "label", "label!"])?;
-    let all = filters.boolean("all")?.unwrap_or(false);
+    // Until 1.41 those with names went, too.
+    let all = version.is_before(42) || filters.boolean("all")?.unwrap_or(false);
     let response = blocking(move || {
         let (mut deleted, mut reclaimed) = (Vec::new(), 0);
         let in_use = users(&api);

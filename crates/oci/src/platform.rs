@@ -4,10 +4,27 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Why a text is not a platform.
+/// Why a text is not a platform, in the words of Docker, which clients look for.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("invalid platform {0:?}: expected os/architecture[/variant], as in linux/amd64 or linux/arm/v7")]
-pub struct PlatformError(String);
+pub enum PlatformError {
+    /// One word that names neither a system nor an architecture.
+    #[error("{0:?}: unknown operating system or architecture: invalid argument")]
+    Unknown(String),
+    /// More parts than three.
+    #[error("{0:?}: cannot parse platform specifier: invalid argument")]
+    Parts(String),
+    /// A part with other signs than names have.
+    #[error(
+        "{part:?} is an invalid component of {text:?}: platform specifier component must match {:?}: invalid argument",
+        "^[A-Za-z0-9_.-]+$"
+    )]
+    Component {
+        /// The part.
+        part: String,
+        /// The whole.
+        text: String,
+    },
+}
 
 /// What an image runs on. Names are Go's (`amd64`, `arm64`), normalised when parsed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -103,13 +120,15 @@ impl FromStr for Platform {
 
     /// `linux/arm/v7`, or one word: an operating system or an architecture, the host's for the other.
     fn from_str(text: &str) -> Result<Self, PlatformError> {
-        let bad = || PlatformError(text.to_owned());
         let parts: Vec<&str> = text.split('/').collect();
         let valid = |p: &&str| {
             !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
         };
-        if !parts.iter().all(valid) {
-            return Err(bad());
+        if parts.len() > 3 {
+            return Err(PlatformError::Parts(text.to_owned()));
+        }
+        if let Some(part) = parts.iter().find(|part| !valid(part)) {
+            return Err(PlatformError::Component { part: (*part).to_owned(), text: text.to_owned() });
         }
         match parts[..] {
             [word]
@@ -125,11 +144,15 @@ impl FromStr for Platform {
                 let platform = Self::new("linux", word, None);
                 let known =
                     ["amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "mips64le", "loong64"];
-                if known.contains(&platform.architecture.as_str()) { Ok(platform) } else { Err(bad()) }
+                if known.contains(&platform.architecture.as_str()) {
+                    Ok(platform)
+                } else {
+                    Err(PlatformError::Unknown(text.to_owned()))
+                }
             }
             [os, architecture] => Ok(Self::new(os, architecture, None)),
             [os, architecture, variant] => Ok(Self::new(os, architecture, Some(variant))),
-            _ => Err(bad()),
+            _ => Err(PlatformError::Parts(text.to_owned())),
         }
     }
 }
@@ -164,6 +187,11 @@ mod tests {
         for bad in ["", "linux/", "/amd64", "a/b/c/d", "nonsense", "linux/a b"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");
         }
+        let why = |text: &str| text.parse::<Platform>().unwrap_err().to_string();
+        assert_eq!(why("foo"), r#""foo": unknown operating system or architecture: invalid argument"#);
+        assert_eq!(why("a/b/c/d"), r#""a/b/c/d": cannot parse platform specifier: invalid argument"#);
+        let component = r#""" is an invalid component of "linux/": platform specifier component must match "^[A-Za-z0-9_.-]+$": invalid argument"#;
+        assert_eq!(why("linux/"), component);
     }
 
     #[test]

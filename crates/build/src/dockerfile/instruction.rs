@@ -279,10 +279,11 @@ fn from(text: &str) -> Result<Instruction, String> {
 pub(super) fn parse(line: &Line, escape: char) -> Result<Instruction, String> {
     let (name, rest) = line.text.split_once(char::is_whitespace).unwrap_or((&line.text, ""));
     let (name, rest) = (name.to_ascii_uppercase(), rest.trim());
-    let needed = || match rest {
-        "" => Err(format!("{name} requires at least one argument")),
+    let asked = |count: &str| match rest {
+        "" => Err(format!("{name} requires {count} one argument")),
         rest => Ok(rest.to_owned()),
     };
+    let (needed, one) = (|| asked("at least"), || asked("exactly"));
     Ok(match name.as_str() {
         "FROM" => from(rest)?,
         "ARG" => {
@@ -300,15 +301,15 @@ pub(super) fn parse(line: &Line, escape: char) -> Result<Instruction, String> {
         "ENTRYPOINT" => Instruction::Entrypoint(command(rest)),
         "COPY" => Instruction::Copy(transfer("COPY", line, rest, escape)?),
         "ADD" => Instruction::Add(transfer("ADD", line, rest, escape)?),
-        "WORKDIR" => Instruction::Workdir(needed()?),
-        "USER" => Instruction::User(needed()?),
+        "WORKDIR" => Instruction::Workdir(one()?),
+        "USER" => Instruction::User(one()?),
         "EXPOSE" => Instruction::Expose(needed()?),
         "VOLUME" => match command(&needed()?) {
             Command::Exec(paths) => Instruction::Volume(paths),
             Command::Shell(text) => Instruction::Volume(split_raw(&text, escape)),
         },
-        "MAINTAINER" => Instruction::Maintainer(needed()?),
-        "STOPSIGNAL" => Instruction::StopSignal(needed()?),
+        "MAINTAINER" => Instruction::Maintainer(one()?),
+        "STOPSIGNAL" => Instruction::StopSignal(one()?),
         "SHELL" => match command(rest) {
             Command::Exec(words) if !words.is_empty() => Instruction::Shell(words),
             _ => return Err("SHELL requires the arguments to be in JSON form".into()),

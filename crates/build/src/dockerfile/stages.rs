@@ -70,15 +70,31 @@ impl Dockerfile {
         Ok(file)
     }
 
-    /// Parses one instruction, of an `ONBUILD` trigger.
-    pub fn parse_trigger(text: &str) -> Result<Instruction, ParseError> {
-        Self::parse_alone(text)
-            .map_err(|why| ParseError { line: 1, why: format!("{why} (in the ONBUILD trigger {text:?})") })
+    /// Parses instructions of a configuration, which belong to no stage: only those that `allowed` takes by their
+    /// names in capitals.
+    pub fn parse_changes(text: &str, allowed: &dyn Fn(&str) -> bool) -> Result<Vec<Statement>, ParseError> {
+        let lines = split(text)?;
+        let statement = |line: Line| {
+            let at = line.number;
+            let word = line.text.split_whitespace().next().unwrap_or_default();
+            if !allowed(&word.to_ascii_uppercase()) {
+                return Err(ParseError { line: at, why: format!("{word} is not a valid change command") });
+            }
+            let instruction = parse(&line, lines.escape).map_err(|why| ParseError { line: at, why })?;
+            Ok(Statement { line: at, text: line.text, instruction })
+        };
+        let statements: Vec<Statement> = lines.lines.into_iter().map(statement).collect::<Result<_, _>>()?;
+        match statements.is_empty() {
+            true => Err(ParseError { line: 1, why: "file with no instructions".into() }),
+            false => Ok(statements),
+        }
     }
 
-    /// Parses one instruction that is in no file; what is wrong with it.
-    pub fn parse_alone(text: &str) -> Result<Instruction, String> {
-        parse(&Line { number: 1, text: text.to_owned(), heredocs: Vec::new() }, '\\')
+    /// Parses one instruction, of an `ONBUILD` trigger.
+    pub fn parse_trigger(text: &str) -> Result<Instruction, ParseError> {
+        let line = Line { number: 1, text: text.to_owned(), heredocs: Vec::new() };
+        parse(&line, '\\')
+            .map_err(|why| ParseError { line: 1, why: format!("{why} (in the ONBUILD trigger {text:?})") })
     }
 
     /// The stage a name or a number means, looking at those before `before`.

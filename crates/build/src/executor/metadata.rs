@@ -205,7 +205,7 @@ fn shown_words(words: &[String]) -> String {
 
 /// `80`, `80/udp`, `80-82/tcp`.
 fn parse_ports(text: &str) -> Result<Vec<String>> {
-    let bad = || Error::invalid(format!("invalid containerPort: {text}"));
+    let bad = || Error::invalid(format!("Invalid containerPort: {text}"));
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = protocol.to_ascii_lowercase();
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {

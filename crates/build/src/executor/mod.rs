@@ -83,7 +83,7 @@ pub struct Options {
     pub pull: bool,
     /// What the image shall run on.
     pub platform: Option<Platform>,
-    /// The network of RUN steps: `default`, `none`, `host` or a network's name.
+    /// The network of RUN steps: `default`, `none`, `host`, `container:` and a container, or a network's name.
     pub network: String,
     /// What RUN steps run with.
     pub host: StepHost,

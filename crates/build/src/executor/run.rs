@@ -38,7 +38,7 @@ pub struct Step {
     pub user: String,
     /// Where it starts; `/` when empty. Made if it is not there.
     pub working_dir: String,
-    /// `default`, `none`, `host` or a network's name.
+    /// `default`, `none`, `host`, `container:` and a container, or a network's name.
     pub network: String,
     /// What the user set for all commands.
     pub host: StepHost,

@@ -334,7 +334,7 @@ async fn failures() {
     assert!(site.fails("FROM base\nNOPE").await.contains("line 2: unknown instruction: NOPE"));
     assert!(site.fails("FROM ${none}").await.contains("should not be blank"));
     assert!(site.fails("FROM scratch").await.contains("No image was generated"));
-    assert!(site.fails("FROM base\nEXPOSE x").await.contains("invalid containerPort"));
+    assert!(site.fails("FROM base\nEXPOSE x").await.contains("Invalid containerPort"));
     let absent = Options { dockerfile: "Other".into(), ..Options::default() };
     let error = site.build_with("FROM base", &[], absent).await.0.unwrap_err();
     assert!(error.full().contains("Cannot locate specified Dockerfile: Other"));

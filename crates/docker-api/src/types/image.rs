@@ -18,6 +18,9 @@ wire! { "PascalCase":
         /// -1 when not computed.
         pub shared_size: i64,
         pub size: i64,
+        /// Until API 1.43.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub virtual_size: Option<i64>,
     }
 
     /// Something damaged, in `aux` of a message of `POST /images/check`.
@@ -62,6 +65,9 @@ wire! { "PascalCase":
         pub docker_version: String,
         pub author: String,
         pub config: Option<ImageConfig>,
+        /// Until API 1.44.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub container_config: Option<ImageConfig>,
         pub architecture: String,
         #[serde(skip_serializing_if = "is_default")]
         pub variant: String,

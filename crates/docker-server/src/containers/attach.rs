@@ -5,6 +5,7 @@ use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
 use crate::stream::{Client, End, Framing, hijack, relay};
+use crate::version::Version;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Request, State};
 use std::sync::Arc;
@@ -57,11 +58,12 @@ pub(crate) async fn attach(
     State(api): State<Api>,
     Path(id): Path<String>,
     params: Params,
+    version: Version,
     request: Request,
 ) -> ApiResult {
     let attachment = prepare(&api, &id, &params).await?;
     let tty = attachment.record.spec.tty;
-    hijack(request, tty, move |client| serve(api, attachment, client))
+    hijack(request, version, tty, move |client| serve(api, attachment, client))
 }
 
 async fn serve(api: Api, attachment: Attachment, mut client: Client) {

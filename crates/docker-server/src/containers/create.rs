@@ -2,6 +2,7 @@
 
 use crate::error::ApiResult;
 use crate::params::{JsonBody, Params};
+use crate::version::Version;
 use crate::{Api, convert, verify};
 use axum::Json;
 use axum::extract::State;
@@ -12,8 +13,10 @@ use wharf_docker_api::types::container::{CreateRequest, CreateResponse};
 pub(crate) async fn create(
     State(api): State<Api>,
     params: Params,
-    JsonBody(request): JsonBody<CreateRequest>,
+    version: Version,
+    JsonBody(mut request): JsonBody<CreateRequest>,
 ) -> ApiResult {
+    version.create(&mut request);
     let is_signal = |name: &str| api.containers.launcher().signal_number(name).is_some();
     let mut warnings = verify::create(&request, is_signal)?;
     let platforms = crate::images::platforms(&params, "platform")?;

@@ -4,6 +4,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::frames::frame;
 use crate::params::{JsonBody, Params, bytes};
 use crate::stream::{Client, End, Framing, hijack, relay};
+use crate::version::Version;
 use crate::{Api, verify};
 use axum::Json;
 use axum::body::Body;
@@ -44,7 +45,12 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, Json(IdResponse { id: exec.id.to_string() })).into_response())
 }
 
-pub(crate) async fn start(State(api): State<Api>, Path(id): Path<String>, request: Request) -> ApiResult {
+pub(crate) async fn start(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    version: Version,
+    request: Request,
+) -> ApiResult {
     let exec = api.execs.find(&id)?;
     let (parts, body) = request.into_parts();
     let body = bytes(body).await?;
@@ -61,7 +67,7 @@ pub(crate) async fn start(State(api): State<Api>, Path(id): Path<String>, reques
     let text = Some(exec.spec.detach_keys.as_str()).filter(|text| !text.is_empty());
     let keys = super::attach::keys(exec.spec.tty && exec.spec.attach.0, text)?;
     let request = Request::from_parts(parts, Body::empty());
-    hijack(request, wanted.tty, move |client| run(api, exec, size, wanted.tty, keys, client))
+    hijack(request, version, wanted.tty, move |client| run(api, exec, size, wanted.tty, keys, client))
 }
 
 /// Starts the process and serves its streams. Why it could not be started is told in the stream, as with Docker: the

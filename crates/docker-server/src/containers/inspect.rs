@@ -5,6 +5,7 @@ use crate::Api;
 use crate::convert::{health_config, mac_text};
 use crate::error::ApiResult;
 use crate::params::Params;
+use crate::version::Version;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
@@ -20,12 +21,21 @@ use wharf_model::container::{ContainerRecord, Link, NetworkMode, ResolvedMount};
 use wharf_model::health::Health;
 use wharf_model::state::Status;
 
-pub(crate) async fn inspect(State(api): State<Api>, Path(id): Path<String>, params: Params) -> ApiResult {
+pub(crate) async fn inspect(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    params: Params,
+    version: Version,
+) -> ApiResult {
     let record = api.containers.find(&id)?.record();
     let mut inspect = wire(&api, &record);
     if params.flag("size") {
         let (own, whole) = sizes(&api, &record).await?;
         (inspect.size_rw, inspect.size_root_fs) = (Some(own), Some(whole));
+    }
+    let names = [record.id.short(), inspect.config.hostname.as_str()];
+    for (network, settings) in &mut inspect.network_settings.networks {
+        version.endpoint(network, names, settings);
     }
     Ok(Json(inspect).into_response())
 }

@@ -4,6 +4,7 @@ use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
 use crate::peer::Peer;
+use crate::version::Version;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,6 +16,7 @@ pub(crate) async fn logs(
     Path(id): Path<String>,
     params: Params,
     peer: Peer,
+    version: Version,
 ) -> ApiResult {
     let handle = api.containers.find(&id)?;
     let record = handle.record();
@@ -39,7 +41,7 @@ pub(crate) async fn logs(
     let shown = Shown { timestamps: params.flag("timestamps"), details: params.flag("details") };
     // What is there already is sent to the end, also to a client that has ended its side.
     let peer = if params.flag("follow") { peer } else { Peer::default() };
-    Ok(respond(entries, peer, record.spec.tty, shown))
+    Ok(respond(entries, peer, record.spec.tty, shown, version))
 }
 
 /// What is shown before each line.
@@ -61,16 +63,15 @@ fn respond(
     peer: Peer,
     tty: bool,
     shown: Shown,
+    version: Version,
 ) -> Response {
     let stream = futures_util::stream::unfold(entries, move |mut entries| async move {
         let entry = entries.recv().await?;
         let bytes = entry.map(|e| encode(&e, tty, shown)).map_err(|e| std::io::Error::other(e.full()));
         Some((bytes, entries))
     });
-    let kind =
-        if tty { "application/vnd.docker.raw-stream" } else { "application/vnd.docker.multiplexed-stream" };
     let mut response = peer.body(stream).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(version.stream_type(tty)));
     response
 }
 

@@ -3,6 +3,7 @@
 use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
+use crate::version::Version;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -36,9 +37,13 @@ pub(super) fn created_ns(image: &Image) -> i128 {
     nanoseconds(image.config.created.as_ref())
 }
 
-pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
-    let filters =
+pub(crate) async fn list(State(api): State<Api>, params: Params, version: Version) -> ApiResult {
+    let mut filters =
         params.filters(&["before", "dangling", "label", "label!", "reference", "since", "until"])?;
+    // Until 1.40 a name was a parameter of its own.
+    if let Some(name) = params.get("filter").filter(|_| version.is_before(41)) {
+        filters.add("reference", name);
+    }
     let (dangling, until) = (filters.flag("dangling")?, filters.until()?);
     let created = |name: &str| match filters.values(name).first() {
         Some(image) => Ok::<_, ApiError>(Some(seconds(api.images.resolve(image)?.config.created.as_ref()))),
@@ -57,6 +62,7 @@ pub(crate) async fn list(State(api): State<Api>, params: Params) -> ApiResult {
         .filter(|l| filters.labels(&l.image.config.config.labels))
         .filter(|l| until.is_none_or(|t| created_ns(&l.image) < t))
         .map(|l| summary(&api, &narrowed(l, filters.values("reference"))))
+        .map(|s| Summary { virtual_size: version.is_before(44).then_some(s.size), ..s })
         .filter(|s| before.is_none_or(|t| s.created < t) && since.is_none_or(|t| s.created > t))
         .collect();
     summaries.sort_by_key(|s| std::cmp::Reverse(s.created));
@@ -94,10 +100,11 @@ pub(crate) fn summary(api: &Api, listed: &Listed) -> Summary {
         repo_tags: familiar(&listed.tags),
         shared_size: -1,
         size: image.size as i64,
+        virtual_size: None,
     }
 }
 
-pub(super) fn inspect(api: &Api, name: &str) -> ApiResult {
+pub(super) fn inspect(api: &Api, name: &str, version: Version) -> ApiResult {
     let details = api.images.inspect(name)?;
     let image = &details.image;
     let config = &image.config;
@@ -115,6 +122,9 @@ pub(super) fn inspect(api: &Api, name: &str) -> ApiResult {
         variant: config.platform.variant.clone().unwrap_or_default(),
         os: config.platform.os.clone(),
         size: image.size as i64,
+        virtual_size: version.is_before(44).then_some(image.size as i64),
+        // Of the container it was made from: Compose 1 looks up an image's volumes there.
+        container_config: version.is_before(45).then(|| container_config(&config.config)),
         graph_driver: GraphDriver { data: None, name: api.about.storage.clone() },
         root_fs: RootFs {
             kind: "layers".to_owned(),

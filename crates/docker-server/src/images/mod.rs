@@ -18,15 +18,21 @@ use crate::Api;
 use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
 use crate::peer::Peer;
+use crate::version::Version;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 
 /// `GET /images/NAME/json|history|get`: a name has slashes of its own, so the last part tells what is wanted.
-pub(crate) async fn get(State(api): State<Api>, Path(rest): Path<String>, params: Params) -> ApiResult {
+pub(crate) async fn get(
+    State(api): State<Api>,
+    Path(rest): Path<String>,
+    params: Params,
+    version: Version,
+) -> ApiResult {
     match rest.rsplit_once('/') {
         Some((name, "json")) => {
             api.images.resolve_for(name, &platforms(&params, "platform")?)?;
-            describe::inspect(&api, name)
+            describe::inspect(&api, name, version)
         }
         Some((name, "history")) => {
             api.images.resolve_for(name, &platforms(&params, "platform")?)?;

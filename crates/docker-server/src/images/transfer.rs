@@ -30,10 +30,11 @@ pub(super) fn platform(params: &Params) -> ApiResult<Option<Platform>> {
 
 /// Platforms as `linux/arm64`, or as JSON, which clients of API 1.48 send.
 pub(crate) fn platforms(params: &Params, name: &str) -> ApiResult<Vec<Platform>> {
-    let invalid = |e: &dyn std::fmt::Display| ApiError::bad_request(format!("invalid platform: {e}"));
     let parse = |text: &str| match text.starts_with('{') {
-        true => serde_json::from_str(text).map(Platform::normalised).map_err(|e| invalid(&e)),
-        false => text.parse().map_err(|e| invalid(&e)),
+        true => serde_json::from_str(text)
+            .map(Platform::normalised)
+            .map_err(|e| ApiError::bad_request(format!("invalid platform: {e}"))),
+        false => text.parse().map_err(|e| ApiError::bad_request(format!("{e}"))),
     };
     params.all(name).into_iter().filter(|text| !text.is_empty()).map(parse).collect()
 }

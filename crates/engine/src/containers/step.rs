@@ -29,7 +29,7 @@ pub struct StepSpec {
     pub user: String,
     /// Where it starts; `/` when empty.
     pub working_dir: String,
-    /// `default`, `none`, `host` or a network's name.
+    /// `default`, `none`, `host`, `container:` and a container, or a network's name.
     pub network: String,
     /// What the user set for all commands of the build.
     pub host: StepHost,
@@ -263,7 +263,10 @@ fn record_of(step: StepSpec) -> ContainerRecord {
             "" | "default" | "bridge" => NetworkMode::Bridge,
             "none" => NetworkMode::None,
             "host" => NetworkMode::Host,
-            name => NetworkMode::Named(name.to_owned()),
+            name => match name.strip_prefix("container:") {
+                Some(donor) => NetworkMode::Container(donor.to_owned()),
+                None => NetworkMode::Named(name.to_owned()),
+            },
         },
         extra_hosts: step.host.extra_hosts,
         resources: step.host.resources,

@@ -77,11 +77,12 @@ impl Images {
         platform: Option<&Platform>,
         progress: &Progress,
     ) -> Result<Arc<Image>> {
+        let top = repository.manifest(reference.selector()).await.map_err(|e| explain(e, reference))?;
+        // Nothing is told before the registry has it: a failure until here has a status of its own.
         progress(Event::PullingFrom {
             selector: reference.selector().to_owned(),
             path: reference.path().to_owned(),
         });
-        let top = repository.manifest(reference.selector()).await.map_err(|e| explain(e, reference))?;
         let top_digest = top.digest.clone();
         self.admit(repository, reference, &top_digest).await?;
         let (fetched, manifest) = choose(repository, top, platform).await?;
