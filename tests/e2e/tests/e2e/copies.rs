@@ -47,3 +47,35 @@ fn the_content_of_a_directory_goes_into_another() {
     let (_, tar) = e.ask("GET", "/containers/c1/archive?path=/data/.", "");
     assert!(tar.contains("./\0") && tar.contains("./a.b\0"), "what clients put another name to");
 }
+
+#[test]
+fn the_root_of_a_running_container_comes_without_what_the_kernel_shows() {
+    let Some(e) = Engine::start() else { return };
+    let out = e.path("out");
+    std::fs::create_dir(&out).unwrap();
+    let copy = |from: &str, to: &str| e.run(&["cp", from, &out.join(to).display().to_string()]).ok();
+    e.run(&[
+        "run",
+        "-d",
+        "--name",
+        "c1",
+        "-v",
+        "v1:/v",
+        "busybox",
+        "sh",
+        "-c",
+        "echo x > /v/f; echo y > /g; top",
+    ])
+    .ok();
+    wharf_e2e::eventually("the files", || e.run(&["exec", "c1", "test", "-s", "/g"]).code == 0);
+    copy("c1:/", "all");
+    for empty in ["proc", "sys", "dev"] {
+        assert!(names(&out.join("all").join(empty)).is_empty(), "{empty}");
+    }
+    assert_eq!(std::fs::read_to_string(out.join("all/v/f")).unwrap(), "x\n");
+    assert_eq!(std::fs::read_to_string(out.join("all/g")).unwrap(), "y\n");
+    copy("c1:/proc", "proc");
+    assert!(names(&out.join("proc")).is_empty());
+    // A single file is read when it is asked for.
+    copy("c1:/proc/version", "version");
+}
