@@ -108,6 +108,9 @@ fn run(program: &str, arguments: Vec<OsString>, hooks: Hooks) -> Outcome {
                 print(help::group(program, first))?;
                 Ok(0)
             }
+            Some(second) if let Some(why) = absent::why(first) => {
+                Err(Failure::new(format!("{program} {first} {second}: {why}")))
+            }
             Some(second) => Err(unknown(program, &format!("{first} {second}"), &format!("{first} "))),
         };
     }

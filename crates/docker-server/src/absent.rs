@@ -1,8 +1,10 @@
 //! What Docker's API has and this engine has not: answers of an engine that is in no swarm and has no plugins.
 
-use crate::error::ApiError;
+use crate::error::{ApiError, ApiResult};
+use crate::params::Params;
 use axum::extract::Path;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
 
@@ -16,7 +18,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Rou
         .route("/swarm/init", post(|| unsupported("swarm mode")))
         .route("/swarm/join", post(|| unsupported("swarm mode")))
         .route("/swarm/{*rest}", any(no_swarm))
-        .route("/plugins", get(async || Json(Vec::<()>::new())))
+        .route("/plugins", get(plugins))
         .route("/plugins/{*rest}", any(plugin))
         .route("/containers/{id}/checkpoints", any(|| unsupported("checkpoints")))
         .route("/containers/{id}/checkpoints/{*rest}", any(|| unsupported("checkpoints")));
@@ -30,6 +32,11 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Rou
 
 async fn no_swarm() -> ApiError {
     ApiError::new(StatusCode::SERVICE_UNAVAILABLE, NO_SWARM)
+}
+
+async fn plugins(params: Params) -> ApiResult {
+    params.filters(&["capability", "enabled"])?.flag("enabled")?;
+    Ok(Json(Vec::<()>::new()).into_response())
 }
 
 async fn plugin(Path(rest): Path<String>) -> ApiError {

@@ -7,6 +7,7 @@ mod context;
 mod image;
 mod manifest;
 mod network;
+mod plugin;
 mod prune;
 mod system;
 mod up;
@@ -51,7 +52,7 @@ impl Verb {
 }
 
 /// Groups of verbs.
-pub(crate) const GROUPS: [(&str, &str); 9] = [
+pub(crate) const GROUPS: [(&str, &str); 10] = [
     ("builder", "What builds keep"),
     ("compose", "Projects of several services, from Compose files"),
     ("container", "Containers"),
@@ -59,6 +60,7 @@ pub(crate) const GROUPS: [(&str, &str); 9] = [
     ("image", "Images"),
     ("manifest", "Manifests and lists of them, in registries"),
     ("network", "Networks"),
+    ("plugin", "Plugins, which this engine has none of"),
     ("system", "The engine itself"),
     ("volume", "Volumes"),
 ];
@@ -148,6 +150,7 @@ verbs! {
     network::ls("[OPTIONS]", "Show networks") "network ls" "network list";
     network::prune("[OPTIONS]", "Remove networks that no container is in") "network prune";
     network::rm("[OPTIONS] NETWORK [NETWORK...]", "Remove networks") "network rm" "network remove";
+    plugin::ls("[OPTIONS]", "Show plugins, of which this engine has none") "plugin ls" "plugin list";
     volume::clone("SOURCE TARGET", "Make a volume with the content of another") "volume clone";
     volume::create("[OPTIONS] [VOLUME]", "Make a volume") "volume create";
     volume::export("[OPTIONS] VOLUME", "Write a volume's files as a tar") "volume export";

@@ -75,10 +75,25 @@ fn every_verb_and_flag_of_dockers_is_there() {
     }
     assert!(missing.is_empty(), "{missing:?}");
     assert!(verbs_seen > 100, "{verbs_seen}");
-    for group in ABSENT.into_iter().filter(|group| *group != "compose") {
+    for group in ABSENT.into_iter().filter(|group| !["compose", "plugin"].contains(group)) {
         let done = e.run(&[group, "ls"]);
         assert!(done.code == 1 && done.err.starts_with(&format!("wharf {group}: ")), "{group}: {}", done.err);
     }
+}
+
+#[test]
+fn of_plugins_there_is_an_empty_list() {
+    let Some(e) = Engine::start() else { return };
+    assert_eq!(e.run(&["plugin", "ls"]).ok(), "ID        NAME      DESCRIPTION   ENABLED");
+    for flags in [&["-q"][..], &["--filter", "enabled=true", "--format", "{{.Name}}"]] {
+        assert_eq!(e.run(&[&["plugin", "ls"], flags].concat()).ok(), "");
+    }
+    for wrong in ["enabled=xx", "foo=bar"] {
+        let done = e.run(&["plugin", "ls", "-f", wrong]);
+        assert!(done.code == 1 && done.err.contains("invalid filter"), "{}", done.err);
+    }
+    let done = e.run(&["plugin", "install", "x"]);
+    assert!(done.code == 1 && done.err.contains("plugins are not supported"), "{}", done.err);
 }
 
 #[test]

@@ -1,0 +1,3 @@
+//! Verbs about plugins, of which this engine has none.
+
+pub(super) mod ls;
