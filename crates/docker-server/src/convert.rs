@@ -12,6 +12,7 @@ use wharf_docker_api::types::host_config::{
     LogConfig, Resources as WireResources, RestartPolicy as WireRestart, ThrottleDevice as WireThrottle,
 };
 use wharf_docker_api::types::network::EndpointSettings;
+use wharf_engine::networks::check_without_network;
 use wharf_model::container::{
     ContainerSpec, EndpointSpec, Link, LogSpec, NetworkMode, RestartPolicy, VolumesFrom,
 };
@@ -338,6 +339,9 @@ fn endpoints(
         spec.endpoints.entry(name).or_default().mac = parse_mac(mac)?;
     }
     if matches!(spec.network, NetworkMode::Host | NetworkMode::None | NetworkMode::Container(_)) {
+        for (name, wish) in &spec.endpoints {
+            check_without_network(name, wish)?;
+        }
         spec.endpoints.clear();
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! What Docker refuses of a request to create a container before anything is made, in its words.
 
 use crate::error::{ApiError, ApiResult};
+use crate::version::Version;
 use std::net::IpAddr;
 use wharf_docker_api::types::container::{Config, CreateRequest};
 use wharf_docker_api::types::host_config::{HostConfig, Resources};
@@ -8,23 +9,46 @@ use wharf_docker_api::types::host_config::{HostConfig, Resources};
 /// The least memory that a container can be held to.
 const MIN_MEMORY: i64 = 6 << 20;
 
+/// The version 1.x from which on a container is made with several networks.
+const SEVERAL_NETWORKS: u32 = 44;
+
 fn refuse<T>(message: impl Into<String>) -> ApiResult<T> {
     Err(ApiError::bad_request(message))
 }
 
 /// Checks a request. Returns what the user should know.
-pub(crate) fn create(request: &CreateRequest, signal: impl Fn(&str) -> bool) -> ApiResult<Vec<String>> {
+pub(crate) fn create(
+    request: &CreateRequest,
+    version: Version,
+    signal: impl Fn(&str) -> bool,
+) -> ApiResult<Vec<String>> {
     if request.config == Config::default() {
         return refuse("config cannot be empty in order to create a container");
     }
     config(&request.config, signal)?;
     host(&request.host_config)?;
+    if version.is_before(SEVERAL_NETWORKS) {
+        one_network(
+            request.networking_config.endpoints_config.iter().flatten().map(|(name, _)| name.as_str()),
+        )?;
+    }
     let mut warnings = Vec::new();
     let host = &request.host_config;
     if host.network_mode == "host" && host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
     Ok(warnings)
+}
+
+/// A container of an older version is connected to further networks after it was made.
+fn one_network<'a>(names: impl Iterator<Item = &'a str>) -> ApiResult<()> {
+    match names.collect::<Vec<_>>() {
+        several if several.len() > 1 => refuse(format!(
+            "Container cannot be created with multiple network endpoints: {}",
+            several.join(", ")
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn config(config: &Config, signal: impl Fn(&str) -> bool) -> ApiResult<()> {
@@ -169,6 +193,7 @@ fn parse_set(text: &str) -> Option<Vec<(u32, u32)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::version::NEWEST;
 
     fn told(result: ApiResult<()>) -> String {
         result.err().map(|e| e.to_string()).unwrap_or_default()
@@ -197,7 +222,7 @@ mod tests {
     fn requests_that_cannot_run() {
         let check = |json: serde_json::Value| {
             let request: CreateRequest = serde_json::from_value(json).unwrap();
-            create(&request, |name| name == "SIGTERM").map(|w| w.len()).map_err(|e| e.to_string())
+            create(&request, NEWEST, |name| name == "SIGTERM").map(|w| w.len()).map_err(|e| e.to_string())
         };
         assert_eq!(check(serde_json::json!({"Image": "a", "StopSignal": "SIGTERM"})), Ok(0));
         for (json, text) in [
@@ -214,6 +239,10 @@ mod tests {
             assert!(check(json).unwrap_err().contains(text), "{text}");
         }
         let ports = serde_json::json!({"80/tcp": [{"HostPort": "80"}]});
+        let two = serde_json::json!({"EndpointsConfig": {"a": {}, "b": null}});
+        assert_eq!(check(serde_json::json!({"Image": "a", "NetworkingConfig": two})), Ok(0));
+        assert!(one_network(["a", "b"].into_iter()).unwrap_err().to_string().ends_with("endpoints: a, b"));
+        assert!(one_network(["a"].into_iter()).is_ok());
         let host = serde_json::json!({"NetworkMode": "host", "PortBindings": ports});
         assert_eq!(check(serde_json::json!({"Image": "a", "HostConfig": host})), Ok(1));
     }

@@ -13,7 +13,8 @@ pub const API_VERSION: &str = "1.51";
 /// The oldest API version that is spoken.
 pub const MIN_API_VERSION: &str = "1.24";
 
-const NEWEST: Version = Version(1, 51);
+/// What a request speaks that does not say.
+pub(crate) const NEWEST: Version = Version(1, 51);
 const OLDEST: Version = Version(1, 24);
 
 /// The version that a request is in: the newest where its path names none.
@@ -142,6 +143,13 @@ mod tests {
         assert!(Version(1, 41).stream_type(false).contains("raw"));
         assert!(Version(1, 42).stream_type(false).contains("multiplexed"));
         assert!(Version(1, 42).stream_type(true).contains("raw"));
+    }
+
+    #[test]
+    fn versions_are_known() {
+        let version = |uri: &str| strip(&uri.parse().unwrap()).unwrap().0;
+        assert!(version("/v1.43/info").is_before(44) && !version("/v1.44/info").is_before(44));
+        assert_eq!(version("/info"), NEWEST);
     }
 
     #[test]

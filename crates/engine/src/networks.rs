@@ -7,6 +7,8 @@ mod options;
 mod republish;
 pub(crate) mod settings;
 
+pub use settings::check_without_network;
+
 pub use configuration::{OPERATOR_FIELDS, OWN_CONFIGURATION};
 
 use crate::clock::now_ns;

@@ -7,8 +7,8 @@ use crate::plan::Observed;
 use crate::project::service::Hook;
 use tokio::io::AsyncReadExt;
 use wharf_docker_api::client::{Call, Demux};
+use wharf_docker_api::types::IdResponse;
 use wharf_docker_api::types::exec::{ExecCreateRequest, ExecInspect, ExecStartRequest};
-use wharf_docker_api::types::{IdResponse, StrSlice};
 
 /// Bytes read at a time.
 const CHUNK: usize = 32 * 1024;
@@ -41,7 +41,7 @@ impl Run<'_> {
             attach_stderr: true,
             env: Some(env.collect()),
             working_dir: hook.working_dir.clone(),
-            cmd: Some(StrSlice(hook.command.0.clone().unwrap_or_default())),
+            cmd: Some(hook.command.0.clone().unwrap_or_default()),
             ..ExecCreateRequest::default()
         };
         let made: IdResponse =

@@ -1,6 +1,6 @@
 //! `/exec`.
 
-use super::{StrSlice, is_default};
+use super::is_default;
 
 wire! { "PascalCase":
     /// `POST /containers/{id}/exec`.
@@ -16,7 +16,8 @@ wire! { "PascalCase":
         pub detach_keys: String,
         pub env: Option<Vec<String>>,
         pub working_dir: String,
-        pub cmd: Option<StrSlice>,
+        /// Unlike a container's, never a single string.
+        pub cmd: Option<Vec<String>>,
     }
 
     /// `POST /exec/{id}/start`.

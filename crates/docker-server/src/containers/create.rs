@@ -18,7 +18,7 @@ pub(crate) async fn create(
 ) -> ApiResult {
     version.create(&mut request);
     let is_signal = |name: &str| api.containers.launcher().signal_number(name).is_some();
-    let mut warnings = verify::create(&request, is_signal)?;
+    let mut warnings = verify::create(&request, version, is_signal)?;
     let platforms = crate::images::platforms(&params, "platform")?;
     if !platforms.is_empty() {
         api.images.resolve_for(&request.config.image, &platforms)?;

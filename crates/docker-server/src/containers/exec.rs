@@ -32,7 +32,7 @@ pub(crate) async fn create(
     }
     let record = api.containers.find(&id)?.record();
     let wanted = NewExec {
-        command: request.cmd.unwrap_or_default().0,
+        command: request.cmd.unwrap_or_default(),
         tty: request.tty,
         attach: (request.attach_stdin, request.attach_stdout, request.attach_stderr),
         env: request.env.unwrap_or_default(),

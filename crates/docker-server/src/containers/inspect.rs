@@ -281,6 +281,10 @@ fn ports(record: &ContainerRecord) -> BTreeMap<String, Option<Vec<PortBinding>>>
     if matches!(record.spec.network, NetworkMode::Host | NetworkMode::None) {
         return ports;
     }
+    // Without a network there is nothing to reach them by.
+    if record.endpoints.is_empty() {
+        return ports;
+    }
     let exposed = record
         .image_config
         .exposed_ports

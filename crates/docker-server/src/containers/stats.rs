@@ -1,9 +1,10 @@
 //! `GET /containers/{id}/stats`.
 
 use crate::Api;
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::params::Params;
 use crate::peer::Peer;
+use crate::version::Version;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
@@ -20,16 +21,23 @@ use wharf_engine::containers::{Handle, Sample};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The pause between the two samples of one answer: long enough for a load to show.
 const SHORT: Duration = Duration::from_millis(100);
+/// The version 1.x from which on one sample can be asked for.
+const ONE_SHOT: u32 = 41;
 
 pub(crate) async fn stats(
     State(api): State<Api>,
     Path(id): Path<String>,
     params: Params,
+    version: Version,
     peer: Peer,
 ) -> ApiResult {
     let handle = api.containers.find(&id)?;
+    let one_shot = params.flag("one-shot") && !version.is_before(ONE_SHOT);
+    if params.flag_or_true("stream") && one_shot {
+        return Err(ApiError::bad_request("cannot have stream=true and one-shot=true"));
+    }
     if !params.flag_or_true("stream") {
-        let before = if params.flag("one-shot") { None } else { sample(&api, &handle).await? };
+        let before = if one_shot { None } else { sample(&api, &handle).await? };
         if before.is_some() {
             tokio::time::sleep(SHORT).await;
         }

@@ -114,3 +114,39 @@ fn a_label_that_is_not_there_is_no_mistake_of_a_template() {
     assert_eq!(shown("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}").ok(), "none");
     assert_eq!(shown("{{.State.Nope}}").code, 1);
 }
+
+#[test]
+fn old_clients_ask_for_one_network_and_one_sample_is_no_stream() {
+    let Some(e) = Engine::start() else { return };
+    let two =
+        r#"{"Image":"busybox","Cmd":["top"],"NetworkingConfig":{"EndpointsConfig":{"bridge":{},"foo":{}}}}"#;
+    let (status, body) = e.ask("POST", "/v1.43/containers/create", two);
+    assert!(status == 400 && body.contains("multiple network endpoints: bridge, foo"), "{status} {body}");
+    assert_eq!(e.ask("POST", "/v1.44/containers/create", two).0, 201);
+    e.run(&["run", "-d", "--name", "c1", "busybox", "sleep", "1000"]).ok();
+    let (status, body) = e.ask("GET", "/containers/c1/stats?one-shot=1", "");
+    assert!(status == 400 && body.contains("cannot have stream=true and one-shot=true"), "{status} {body}");
+    assert_eq!(e.ask("GET", "/containers/c1/stats?one-shot=1&stream=0", "").0, 200);
+    let (status, body) = e.ask("POST", "/containers/c1/exec", r#"{"Cmd":"echo hi"}"#);
+    assert!(status == 400 && body.contains("invalid JSON"), "{status} {body}");
+    assert_eq!(e.ask("POST", "/containers/create", r#"{"Image":"busybox","Cmd":"top"}"#).0, 201);
+}
+
+#[test]
+fn who_has_no_network_of_its_own_asks_nothing_of_it() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["run", "-d", "--name", "c1", "--expose", "80", "busybox", "sleep", "1000"]).ok();
+    for network in ["container:c1", "host", "none"] {
+        let done = e.run(&["create", "--network", network, "--ip", "1.2.3.4", "busybox", "true"]);
+        let text = format!("invalid config for network {network}: invalid endpoint settings:\n");
+        assert!(done.code == 1 && done.err.contains(&text), "{network}: {}", done.err);
+        assert!(done.err.contains("supported on user defined networks only"), "{network}: {}", done.err);
+    }
+    let alias = r#"{"Image":"busybox","NetworkingConfig":{"EndpointsConfig":{"bridge":{"Aliases":["a"]}}}}"#;
+    let (status, body) = e.ask("POST", "/containers/create", alias);
+    assert!(status == 400 && body.contains("network-scoped alias is supported only"), "{status} {body}");
+    let ports = || e.run(&["inspect", "-f", "{{json .NetworkSettings.Ports}}", "c1"]).ok();
+    assert_eq!(ports(), r#"{"80/tcp":null}"#);
+    e.run(&["network", "disconnect", "bridge", "c1"]).ok();
+    assert_eq!(ports(), "{}");
+}

@@ -10,8 +10,8 @@ use crate::stream::signals;
 use crate::stream::terminal::{self, stdin_is_terminal};
 use wharf_docker_api::client::{Call, segment};
 use wharf_docker_api::detach;
+use wharf_docker_api::types::IdResponse;
 use wharf_docker_api::types::exec::{ExecCreateRequest, ExecInspect, ExecStartRequest};
-use wharf_docker_api::types::{IdResponse, StrSlice};
 
 /// Flags of `exec`.
 #[derive(Debug, clap::Args)]
@@ -68,7 +68,7 @@ pub(crate) async fn run(context: &Context, options: Options) -> Outcome {
         detach_keys: options.detach_keys.clone().unwrap_or_default(),
         env: Some(env::variables(&options.env_file, &options.env).map_err(Failure::new)?),
         working_dir: options.workdir,
-        cmd: Some(StrSlice(options.command)),
+        cmd: Some(options.command),
     };
     let created: IdResponse =
         client.json(Call::post(path(&options.container, "/exec")).json(&request)?).await?;
