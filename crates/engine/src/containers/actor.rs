@@ -268,7 +268,6 @@ impl Actor {
     async fn exited(&mut self, exit: ExitStatus, left: Left) {
         failpoint!("end.heard");
         self.watch = None;
-        let lasted = exit.at_ns - self.record.started_ns;
         if let Err(e) = self.step(Event::Exited) {
             tracing::warn!("{}", e.full());
         }
@@ -281,12 +280,7 @@ impl Actor {
         self.end_health();
         self.shared.execs.container_ended(&self.record.id);
         self.release(left).await;
-        if exit.oom_killed {
-            self.shared.publish("oom", &self.record, &[]);
-        }
-        let seconds = (lasted.max(0) / 1_000_000_000).to_string();
-        let outcome = [("execDuration", seconds), ("exitCode", exit.code.to_string())];
-        self.shared.publish("die", &self.record, &outcome);
+        self.shared.publish_end(&self.record);
         if std::mem::take(&mut self.stop_asked) {
             self.shared.publish("stop", &self.record, &[]);
         }
@@ -328,9 +322,7 @@ impl Actor {
             && match self.record.spec.restart {
                 RestartPolicy::No => false,
                 RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
-                RestartPolicy::OnFailure(most) => {
-                    self.record.exit_code != 0 && (most == 0 || self.record.restart_count < most)
-                }
+                RestartPolicy::OnFailure(most) => has_tries_left(&self.record, most),
             };
         if !again || self.step(Event::Backoff).is_err() {
             return;
@@ -594,4 +586,9 @@ async fn at(when: Option<Instant>) {
         Some(when) => tokio::time::sleep_until(when).await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether a container failed, and may be started again `most` times, 0 being always.
+pub(super) fn has_tries_left(record: &ContainerRecord, most: u32) -> bool {
+    record.exit_code != 0 && (most == 0 || record.restart_count < most)
 }

@@ -371,6 +371,16 @@ impl Collaborators {
         self.events.publish("container", action, record.id.as_str(), attributes);
     }
 
+    /// That it ended, as it is recorded.
+    fn publish_end(&self, record: &ContainerRecord) {
+        if record.oom_killed {
+            self.publish("oom", record, &[]);
+        }
+        let lasted = record.finished_ns - record.started_ns;
+        let seconds = (lasted.max(0) / 1_000_000_000).to_string();
+        self.publish("die", record, &[("execDuration", seconds), ("exitCode", record.exit_code.to_string())]);
+    }
+
     /// As Docker: the command is part of what happened, but for the end.
     fn publish_exec(&self, action: &str, record: &ContainerRecord, exec: &Exec, more: &[(&str, String)]) {
         let action = match action {

@@ -1,7 +1,7 @@
 //! A new engine process finds the containers of the one before.
 
 use super::Containers;
-use super::actor::Actor;
+use super::actor::{Actor, has_tries_left};
 use crate::clock::now_ns;
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::Arc;
@@ -81,20 +81,14 @@ impl Containers {
             }
         }
         let id = record.id.clone();
-        let again = watch.is_none()
-            && match record.spec.restart {
-                RestartPolicy::Always => true,
-                RestartPolicy::UnlessStopped => !record.stopped_by_user,
-                RestartPolicy::OnFailure(_) => record.status == Status::Restarting,
-                RestartPolicy::No => false,
-            }
-            && record.status != Status::Created;
+        let again = watch.is_none() && comes_back(&record);
         if record.status == Status::Restarting {
             record.status = Status::Exited;
         }
         let removes = watch.is_none() && record.spec.auto_remove && record.status == Status::Exited;
         if removes {
             self.shared.erase(&record, true)?;
+            self.shared.publish("destroy", &record, &[]);
             return Ok(None);
         }
         failpoint!("recover.one");
@@ -142,11 +136,25 @@ impl Containers {
         record.exit_code = exit.code;
         record.finished_ns = exit.at_ns;
         record.oom_killed = exit.oom_killed;
+        self.shared.publish_end(record);
         self.shared.networks.release(&record.endpoints, &record.published)?;
         self.shared.launcher.clean(&record.id, &self.shared.cgroup_of(record)).await?;
         record.endpoints.clear();
         record.published.clear();
         Ok(None)
+    }
+}
+
+/// Whether the restart policy starts it with the engine, also by what happened while there was none.
+fn comes_back(record: &ContainerRecord) -> bool {
+    match record.spec.restart {
+        _ if record.status == Status::Created => false,
+        RestartPolicy::Always => true,
+        RestartPolicy::UnlessStopped => !record.stopped_by_user,
+        RestartPolicy::OnFailure(most) => {
+            record.status == Status::Restarting || !record.stopped_by_user && has_tries_left(record, most)
+        }
+        RestartPolicy::No => false,
     }
 }
 

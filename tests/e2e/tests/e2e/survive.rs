@@ -42,6 +42,40 @@ fn an_exit_while_the_engine_is_dead_is_known_later() {
 }
 
 #[test]
+fn what_ended_while_the_engine_was_dead_is_told_and_started_again() {
+    let Some(mut e) = Engine::start() else { return };
+    let go = e.path("go");
+    std::fs::create_dir(&go).unwrap();
+    let (volume, script) =
+        (format!("{}:/go", go.display()), "while [ ! -e /go/on ]; do usleep 10000; done; exit 6");
+    let run = |name, flags: &[&str]| {
+        let all =
+            [&["run", "-d", "--name", name, "-v", &volume][..], flags, &["busybox", "sh", "-c", script]];
+        e.run(&all.concat()).ok();
+        e.run(&["inspect", "--format", "{{.State.Pid}}", name]).ok()
+    };
+    let pids = [run("fails", &["--restart", "on-failure:1"]), run("goes", &["--rm"]), run("ends", &[])];
+    e.kill();
+    std::fs::write(go.join("on"), "").unwrap();
+    let is_there = |pid: &String| std::path::Path::new(&format!("/proc/{pid}/root/go")).exists();
+    eventually("their ends", || !pids.iter().any(is_there));
+    e.launch();
+    assert_eq!(e.run(&["wait", "fails"]).ok(), "6");
+    let events = |name: &str| {
+        let filters = ["--filter", &format!("container={name}"), "--filter", "type=container"];
+        let format = ["--format", "{{.Action}}{{with index .Actor.Attributes \"exitCode\"}} {{.}}{{end}}"];
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+        let until = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
+        let span = ["events", "--since", "10m", "--until", until.as_str()];
+        e.run(&[&span[..], &filters, &format].concat()).ok().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(events("ends"), ["die 6"]);
+    assert_eq!(events("goes"), ["die 6", "destroy"]);
+    // Once by what happened meanwhile, and once more as its policy allows.
+    eventually("its last end", || events("fails") == ["die 6", "start", "die 6", "start", "die 6"]);
+}
+
+#[test]
 fn ports_and_execs_go_on() {
     let Some(mut e) = Engine::start() else { return };
     let serve = "mkdir /w; echo page > /w/index.html; httpd -f -h /w";
