@@ -93,6 +93,19 @@ fn of_mapped_directories(
     label: &str,
 ) -> Result<OwnedFd> {
     let what = "mount the overlay with ids mapped";
+    let make = |lower: &[PathBuf], upper: Option<(&Path, &Path)>| {
+        namespace.as_its_root_on_files(|| {
+            if *TAKES_LOWERDIR_PLUS.get_or_init(takes_lowerdir_plus) {
+                modern(lower, upper, label).doing(what)
+            } else {
+                legacy(point, lower, upper, label)
+            }
+        })
+    };
+    if directories(lower).chain(both(upper)).next().is_none() {
+        // Images alone: each is mapped already.
+        return make(lower, None)?;
+    }
     let base = common_directory(directories(lower).chain(both(upper)));
     let short = |path: &Path| path.strip_prefix(&base).unwrap_or(path).to_owned();
     let mapped = mounts::bind(&base, false).doing(what)?;
@@ -103,13 +116,7 @@ fn of_mapped_directories(
     let lower: Vec<PathBuf> = lower.iter().map(|p| short(p)).collect();
     let upper = upper.map(|(upper, work)| (short(upper), short(work)));
     let upper = upper.as_ref().map(|(upper, work)| (upper.as_path(), work.as_path()));
-    let made = namespace.as_its_root_on_files(|| {
-        if *TAKES_LOWERDIR_PLUS.get_or_init(takes_lowerdir_plus) {
-            modern(&lower, upper, label).doing(what)
-        } else {
-            legacy(point, &lower, upper, label)
-        }
-    })?;
+    let made = make(&lower, upper)?;
     rustix::process::chdir("/").doing(what)?;
     rustix::mount::unmount(point, UnmountFlags::DETACH).doing(what)?;
     made

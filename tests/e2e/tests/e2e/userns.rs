@@ -90,6 +90,11 @@ fn files_keep_the_owners_of_the_image() {
     std::fs::write(e.path("ctx/Dockerfile"), "FROM busybox\nRUN echo b > /b && chown 7:8 /b\n").unwrap();
     e.run(&["build", "-q", "-t", "built", &e.path("ctx").display().to_string()]).ok();
     assert_eq!(e.run(&["run", "--rm", "built", "stat", "-c", "%u %g", "/b"]).ok(), "7 8");
+    // Also an image of several layers that is mounted.
+    let image = "type=image,src=built,dst=/img";
+    let shown =
+        e.run(&["run", "--rm", "--mount", image, "busybox", "stat", "-c", "%u %g", "/img/b", "/img/bin"]);
+    assert_eq!(shown.ok(), "7 8\n0 0");
 }
 
 #[test]
