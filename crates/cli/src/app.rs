@@ -5,7 +5,7 @@ use crate::config::contexts::{DEFAULT, Store};
 use crate::context::{Context, Hooks, note, print};
 use crate::failure::{ENGINE_FAILED, FAILED, Failure, Outcome};
 use crate::verb::{GROUPS, Verb, absent, find};
-use crate::{flags, help};
+use crate::{complete, flags, help};
 use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -75,6 +75,9 @@ pub fn main(arguments: Vec<OsString>, hooks: Hooks) -> i32 {
 
 fn run(program: &str, arguments: Vec<OsString>, hooks: Hooks) -> Outcome {
     let (mut globals, mut words) = globals(arguments)?;
+    if words.first().is_some_and(|word| word == complete::VERB) {
+        return names(words.split_off(1), hooks);
+    }
     if words.first().is_some_and(|word| word == "compose") {
         (words, globals.compose) = crate::verb::compose::globals(&words)?;
     }
@@ -120,6 +123,21 @@ fn run(program: &str, arguments: Vec<OsString>, hooks: Hooks) -> Outcome {
     Err(unknown(program, first, ""))
 }
 
+/// What may be typed after these words.
+fn names(words: Vec<OsString>, hooks: Hooks) -> Outcome {
+    let (globals, words) = globals(words)?;
+    let context = context(globals, hooks, false)?;
+    let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    runtime()?.block_on(complete::run(&context, &words))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(format!("start the runtime: {e}")))
+}
+
 fn unknown(program: &str, words: &str, group: &str) -> Failure {
     Failure::new(format!(
         "{program}: unknown command: {program} {words}\n\nRun '{program} {group}--help' for more information"
@@ -153,10 +171,7 @@ fn call(
         Err(error) => return usage(program, verb, &error),
     };
     let context = context(globals, hooks, verb.needs_engine)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::new(format!("start the runtime: {e}")))?;
+    let runtime = runtime()?;
     let outcome = runtime.block_on(async {
         if verb.needs_engine {
             context.engine().await?;

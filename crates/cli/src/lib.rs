@@ -7,6 +7,7 @@
 mod app;
 mod archive;
 mod buildkit;
+mod complete;
 mod config;
 mod context;
 mod failure;

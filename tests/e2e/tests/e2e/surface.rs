@@ -1,6 +1,6 @@
 //! What Docker's client has, ours has: verbs, flags, and what they do where the two are easily told apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use wharf_e2e::{Done, Engine, run_limited};
 
@@ -94,6 +94,48 @@ fn of_plugins_there_is_an_empty_list() {
     }
     let done = e.run(&["plugin", "install", "x"]);
     assert!(done.code == 1 && done.err.contains("plugins are not supported"), "{}", done.err);
+}
+
+/// What bash would offer after a line.
+fn offered(e: &Engine, line: &str) -> BTreeSet<String> {
+    let script = "source <(wharf completion bash); COMP_LINE=$1; COMP_POINT=${#1}
+        read -ra COMP_WORDS <<< \"$1\"; [[ $1 == *' ' ]] && COMP_WORDS+=('')
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); read -r _ _ _ _ _ _ last _ < <(complete -p wharf)
+        $last wharf \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD-1]}\"; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let binary = wharf_e2e::binary();
+    let path =
+        format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap_or_default());
+    let mut bash = Command::new("bash");
+    bash.args(["-c", script, "bash", line]).env("PATH", path).env("WHARF_HOST", e.host());
+    run_limited(&mut bash, "").ok().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn shells_are_offered_names() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["run", "-d", "--name", "live", "busybox", "sleep", "1000"]).ok();
+    e.run(&["create", "--name", "made", "busybox", "true"]).ok();
+    e.run(&["volume", "create", "vol"]).ok();
+    e.run(&["tag", "busybox", "box:one"]).ok();
+    for (line, names) in [
+        ("wharf stop ", &["live"][..]),
+        ("wharf start ", &["made"]),
+        ("wharf container rm -f ", &["live", "made"]),
+        ("wharf logs m", &["made"]),
+        ("wharf volume rm ", &["vol"]),
+        ("wharf network disconnect ", &["bridge", "host", "none"]),
+        ("wharf network disconnect bridge l", &["live"]),
+        ("wharf run --network=b", &["bridge"]),
+        ("wharf run --network container:", &["live"]),
+        ("wharf rmi box", &["box:one"]),
+        ("wharf rmi box:", &["one"]),
+        ("wharf run -v x:/x --restart un", &["unless-stopped"]),
+        // Verbs and flags as before.
+        ("wharf plug", &["plugin"]),
+        ("wharf stop --sig", &["--signal"]),
+    ] {
+        assert_eq!(offered(&e, line), names.iter().map(ToString::to_string).collect(), "{line}");
+    }
 }
 
 #[test]
