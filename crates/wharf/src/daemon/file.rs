@@ -1,6 +1,7 @@
 //! The daemon's configuration file: Docker's daemon.json in its words, and `gc`.
 
 mod gc;
+mod native;
 
 use super::config::Args;
 use super::registries;
@@ -77,7 +78,8 @@ fn merge_text(args: &mut Args, matches: &ArgMatches, text: &str) -> anyhow::Resu
     if text.trim().is_empty() {
         return Ok(());
     }
-    let map: Map<String, Value> = serde_json::from_str(text).context("a JSON object is expected")?;
+    let mut map: Map<String, Value> = serde_json::from_str(text).context("a JSON object is expected")?;
+    native::take(&mut map)?;
     let names: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
     known(&map, &names, "")?;
     let clashes: Vec<String> = map.iter().filter_map(|(key, value)| clash(matches, key, value)).collect();
@@ -213,6 +215,7 @@ mod tests {
         assert_eq!(args.gc.rules(), ["images unused for 72h"]);
         assert_eq!(args.bip.as_deref(), Some("10.0.0.1/24"));
         merged(&[], " ").unwrap();
+        assert!(merged(&[], r#"{"live-restore": true, "debug": true}"#).unwrap().debug);
         let text = r#"{"registry-mirrors": ["https://a"], "mirrors": {"ghcr.io": ["https://b"]},
             "proxies": {"http-proxy": "http://p", "no-proxy": "x"}}"#;
         let args = merged(&[], text).unwrap();
