@@ -2,9 +2,8 @@
 
 use super::fixture::{
     Container, DOUBT, PATIENCE, bridge_netfilter, engine, inside, leftovers, neighbour, network, on_a_host,
-    own_netns, runtime, seen_by, serve,
+    own_netns, relaying_engine, runtime, seen_by, serve,
 };
-use crate::bridge::{BridgeNetwork, Config};
 use crate::link;
 use crate::netlink::socket::Socket;
 use crate::nft::table::Table;
@@ -105,12 +104,7 @@ fn two_engines_side_by_side() {
 fn a_flushed_table_is_restored() {
     on_a_host(|| {
         let runtime = runtime();
-        let engine = BridgeNetwork::new(Config {
-            table: "wharf".into(),
-            resolv_conf: "/dev/null".into(),
-            runtime: Some(runtime.handle().clone()),
-        })
-        .unwrap();
+        let engine = relaying_engine(&runtime);
         network(&engine, 1, |_| {});
         let web = Container::new(&engine, 1, 1);
         engine.publish(&web.endpoint, &[mapping(80, Some(8080))]).unwrap();
@@ -265,12 +259,7 @@ fn a_binding_is_where_ports_without_an_address_go() {
 fn a_large_table_is_restored_within_a_second() {
     on_a_host(|| {
         let runtime = runtime();
-        let engine = BridgeNetwork::new(Config {
-            table: "wharf".into(),
-            resolv_conf: "/dev/null".into(),
-            runtime: Some(runtime.handle().clone()),
-        })
-        .unwrap();
+        let engine = relaying_engine(&runtime);
         let ipv6 = Subnet {
             base: "fd00:231::".parse().unwrap(),
             prefix: 64,

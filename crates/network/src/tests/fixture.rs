@@ -73,6 +73,16 @@ pub(super) fn engine(table: &str) -> BridgeNetwork {
     BridgeNetwork::new(config).unwrap()
 }
 
+/// An engine with tasks, which relays what the kernel cannot lead and mends its rules.
+pub(super) fn relaying_engine(runtime: &Runtime) -> BridgeNetwork {
+    let config = Config {
+        table: "wharf".into(),
+        resolv_conf: "/dev/null".into(),
+        runtime: Some(runtime.handle().clone()),
+    };
+    BridgeNetwork::new(config).unwrap()
+}
+
 /// A tokio runtime whose threads live in the namespace of the calling thread.
 pub(super) fn runtime() -> Runtime {
     let netns = own_netns();
@@ -127,15 +137,8 @@ pub(super) fn neighbour(wire: &str, host: (&str, u8), outside: (&str, u8)) -> Ow
     let parse = |(ip, prefix): (&str, u8)| (ip.parse::<IpAddr>().unwrap(), prefix);
     let mut route = Socket::route().unwrap();
     let (gateway, prefix) = parse(host);
-    let subnet = wharf_model::network::Subnet {
-        base: gateway,
-        prefix,
-        gateway,
-        range: None,
-        auxiliary: Default::default(),
-    };
-    let wish =
-        link::BridgeWish { name: wire, alias: "test", mac: [2, 0, 0, 0, 0, 1], mtu: 0, subnets: &[subnet] };
+    let subnet = [subnet_of(gateway, prefix)];
+    let wish = wire_wish(wire, &subnet);
     link::create_bridge(&mut route, &wish).unwrap();
     let bridge = link::find(&mut route, wire).unwrap().unwrap();
     link::configure_bridge(&mut route, bridge.index, &wish).unwrap();
@@ -160,16 +163,22 @@ pub(super) fn neighbour(wire: &str, host: (&str, u8), outside: (&str, u8)) -> Ow
 pub(super) fn second_address(wire: &str, gateway: IpAddr, prefix: u8) {
     let mut route = Socket::route().unwrap();
     let bridge = link::find(&mut route, wire).unwrap().unwrap();
-    let subnet = wharf_model::network::Subnet {
+    let subnet = [subnet_of(gateway, prefix)];
+    link::configure_bridge(&mut route, bridge.index, &wire_wish(wire, &subnet)).unwrap();
+}
+
+fn subnet_of(gateway: IpAddr, prefix: u8) -> wharf_model::network::Subnet {
+    wharf_model::network::Subnet {
         base: gateway,
         prefix,
         gateway,
         range: None,
         auxiliary: Default::default(),
-    };
-    let wish =
-        link::BridgeWish { name: wire, alias: "test", mac: [2, 0, 0, 0, 0, 1], mtu: 0, subnets: &[subnet] };
-    link::configure_bridge(&mut route, bridge.index, &wish).unwrap();
+    }
+}
+
+fn wire_wish<'a>(wire: &'a str, subnets: &'a [wharf_model::network::Subnet]) -> link::BridgeWish<'a> {
+    link::BridgeWish { name: wire, alias: "test", mac: [2, 0, 0, 0, 0, 1], mtu: 0, subnets }
 }
 
 /// A server that answers each connection with the address it came from. Ends with its last connection.

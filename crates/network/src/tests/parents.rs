@@ -2,9 +2,8 @@
 
 use super::fixture::{
     Container, DOUBT, PATIENCE, engine, inside, leftovers, neighbour, netns, network, on_a_host, own_netns,
-    runtime, seen_by, serve,
+    relaying_engine, runtime, seen_by, serve,
 };
-use crate::bridge::{BridgeNetwork, Config};
 use crate::link;
 use crate::link::child::is_known;
 use crate::namespace::within;
@@ -218,14 +217,7 @@ fn names_are_served_inside() {
             return;
         }
         let runtime = runtime();
-        let start = || {
-            BridgeNetwork::new(Config {
-                table: "wharf".into(),
-                resolv_conf: "/dev/null".into(),
-                runtime: Some(runtime.handle().clone()),
-            })
-            .unwrap()
-        };
+        let start = || relaying_engine(&runtime);
         let engine = start();
         let parent = format!("dm-{}", &spec(1).id.as_str()[..12]);
         let made = network(&engine, 1, sits_on(&parent, MacvlanMode::Bridge));

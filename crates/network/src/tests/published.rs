@@ -2,9 +2,8 @@
 
 use super::fixture::{
     Container, DOUBT, PATIENCE, bridge_netfilter, engine, inside, leftovers, neighbour, network, on_a_host,
-    own_netns, runtime, second_address, seen_by, serve,
+    own_netns, relaying_engine, runtime, second_address, seen_by, serve,
 };
-use crate::bridge::{BridgeNetwork, Config};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use wharf_model::network::conformance::{mapping, spec};
@@ -154,12 +153,7 @@ fn udp_flows_follow_the_port() {
 fn ipv6_reaches_containers_without_it() {
     on_a_host(|| {
         let runtime = runtime();
-        let engine = BridgeNetwork::new(Config {
-            table: "wharf".into(),
-            resolv_conf: "/dev/null".into(),
-            runtime: Some(runtime.handle().clone()),
-        })
-        .unwrap();
+        let engine = relaying_engine(&runtime);
         network(&engine, 1, |_| {});
         let outside = neighbour("wire", ("fd00:9::1", 64), ("fd00:9::9", 64));
         let web = Container::new(&engine, 1, 1);
@@ -176,12 +170,7 @@ fn ipv6_reaches_containers_without_it() {
         assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
         let again = engine.publish(&web.endpoint, &[mapping(80, Some(8080))]).unwrap();
         drop(engine);
-        let successor = BridgeNetwork::new(Config {
-            table: "wharf".into(),
-            resolv_conf: "/dev/null".into(),
-            runtime: Some(runtime.handle().clone()),
-        })
-        .unwrap();
+        let successor = relaying_engine(&runtime);
         successor.ensure(&spec(1)).unwrap();
         successor.adopt(&web.endpoint, &again, web.netns.as_fd()).unwrap();
         assert!(seen_by(&own_netns(), at("::1"), PATIENCE).is_some(), "a successor relays again");
@@ -206,12 +195,7 @@ fn asked(client: &UdpSocket, at: &str, server: &UdpSocket) -> (SocketAddr, Socke
 fn udp_over_ipv6_reaches_containers_without_it() {
     on_a_host(|| {
         let runtime = runtime();
-        let engine = BridgeNetwork::new(Config {
-            table: "wharf".into(),
-            resolv_conf: "/dev/null".into(),
-            runtime: Some(runtime.handle().clone()),
-        })
-        .unwrap();
+        let engine = relaying_engine(&runtime);
         network(&engine, 1, |_| {});
         let outside = neighbour("wire", ("fd00:9::1", 64), ("fd00:9::9", 64));
         second_address("wire", "fd00:9::2".parse().unwrap(), 64);
