@@ -377,13 +377,11 @@ pub(super) fn explain(error: Error, reference: &Reference) -> Error {
         ErrorKind::NotFound => {
             Error::not_found(format!("manifest for {} not found: {full}", reference.familiar()))
         }
-        ErrorKind::Unauthorised | ErrorKind::Forbidden => Error::new(
-            error.kind(),
-            format!(
-                "pull access denied for {}, repository does not exist or may require 'docker login': {full}",
-                reference.familiar_name()
-            ),
-        ),
+        // As Docker: to who may not see it, it is not there. Told that it lacks a login, its client would ask for one, and wait.
+        ErrorKind::Unauthorised | ErrorKind::Forbidden => Error::not_found(format!(
+            "pull access denied for {}, repository does not exist or may require 'docker login': {full}",
+            reference.familiar_name()
+        )),
         _ => error,
     }
 }
