@@ -160,6 +160,9 @@ pub(crate) async fn run(context: &Context, work: &Work, options: &up::Options, h
         End::Detached => Ok(0),
         End::Interrupted => {
             note("Gracefully Stopping... press Ctrl+C again to force");
+            while let Ok((one, connection)) = joined.try_recv() {
+                going.follow(one, connection);
+            }
             going.stop_all(&mut interrupts).await?;
             Ok(INTERRUPTED)
         }
@@ -309,7 +312,9 @@ impl<'a> Going<'a> {
     /// Stops what runs; a second Ctrl-C kills it. The last output is shown.
     async fn stop_all(&mut self, interrupts: &mut tokio::signal::unix::Signal) -> Result<(), Failure> {
         let found = self.run.of_services(&[]).await?;
-        let running: Vec<Observed> = found.into_iter().filter(Observed::is_alive).collect();
+        // One whose start was asked for may not be said to run yet.
+        let is_meant = |one: &Observed| one.is_alive() || self.running.contains_key(&one.id);
+        let running: Vec<Observed> = found.into_iter().filter(is_meant).collect();
         let run = self.run;
         {
             let mut stop = Box::pin(run.stop_services(&running, self.how.timeout));
