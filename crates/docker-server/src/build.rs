@@ -121,7 +121,7 @@ fn options(params: &Params, headers: &HeaderMap) -> ApiResult<Options> {
             .map_err(|e| ApiError::bad_request(format!("{e}")))?,
         network: params.get("networkmode").unwrap_or("default").to_owned(),
         host: host(params)?,
-        credentials: credentials(headers)?,
+        credentials: credentials(headers),
         ..Options::default()
     })
 }
@@ -170,10 +170,10 @@ fn map<T: serde::de::DeserializeOwned>(params: &Params, name: &str) -> ApiResult
 }
 
 /// Credentials by registry.
-fn credentials(headers: &HeaderMap) -> ApiResult<CredentialsFor> {
-    let known = crate::images::credentials_by_registry(headers)?;
-    Ok(Arc::new(move |reference| {
+fn credentials(headers: &HeaderMap) -> CredentialsFor {
+    let known = crate::images::credentials_by_registry(headers);
+    Arc::new(move |reference| {
         let found = known.get(reference.domain()).cloned().unwrap_or_default();
         Box::pin(async { found })
-    }))
+    })
 }

@@ -1,7 +1,7 @@
 //! Credentials: `POST /auth`, and the `X-Registry-Auth` header.
 
 use crate::Api;
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiResult;
 use crate::params::json;
 use axum::Json;
 use axum::body::Body;
@@ -11,6 +11,7 @@ use axum::response::IntoResponse;
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use wharf_distribution::client::Credentials;
 use wharf_docker_api::types::system::{AuthConfig, AuthResponse};
@@ -21,28 +22,22 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The credentials of a request; nothing when it has none.
-pub(super) fn credentials(headers: &HeaderMap) -> ApiResult<Credentials> {
-    let Some(value) = headers.get("X-Registry-Auth") else { return Ok(Credentials::Anonymous) };
-    let invalid = || ApiError::bad_request("invalid X-Registry-Auth header: base64url of JSON is expected");
-    let text = value.to_str().map_err(|_| invalid())?.replace('+', "-").replace('/', "_");
-    if text.is_empty() {
-        return Ok(Credentials::Anonymous);
-    }
-    let json = BASE64.decode(text).map_err(|_| invalid())?;
-    let config: AuthConfig = serde_json::from_slice(&json).map_err(|_| invalid())?;
-    Ok(of(config))
+/// The credentials of a request: none when its header cannot be read, as with Docker; clients without any put a word
+/// there, for a header there must be.
+pub(super) fn credentials(headers: &HeaderMap) -> Credentials {
+    header(headers, "X-Registry-Auth").map_or(Credentials::Anonymous, of)
 }
 
-/// `X-Registry-Config`: credentials by registry.
-pub(crate) fn by_registry(headers: &HeaderMap) -> ApiResult<BTreeMap<String, Credentials>> {
-    let Some(value) = headers.get("X-Registry-Config").filter(|v| !v.is_empty()) else {
-        return Ok(BTreeMap::new());
-    };
-    let invalid = || ApiError::bad_request("invalid X-Registry-Config header: base64url of JSON is expected");
-    let json = BASE64.decode(value).map_err(|_| invalid())?;
-    let configs: BTreeMap<String, AuthConfig> = serde_json::from_slice(&json).map_err(|_| invalid())?;
-    Ok(configs.into_iter().map(|(host, config)| (registry(&host).to_owned(), of(config))).collect())
+/// `X-Registry-Config`: credentials by registry; none when it cannot be read.
+pub(crate) fn by_registry(headers: &HeaderMap) -> BTreeMap<String, Credentials> {
+    let configs: BTreeMap<String, AuthConfig> = header(headers, "X-Registry-Config").unwrap_or_default();
+    configs.into_iter().map(|(host, config)| (registry(&host).to_owned(), of(config))).collect()
+}
+
+/// JSON in base64, by either alphabet.
+fn header<T: DeserializeOwned>(headers: &HeaderMap, name: &str) -> Option<T> {
+    let text = headers.get(name)?.to_str().ok()?.replace('+', "-").replace('/', "_");
+    serde_json::from_slice(&BASE64.decode(text).ok()?).ok()
 }
 
 fn of(config: AuthConfig) -> Credentials {
@@ -83,15 +78,21 @@ mod tests {
     #[test]
     fn headers_of_all_clients() {
         let mut headers = HeaderMap::new();
-        assert_eq!(credentials(&headers).unwrap(), Credentials::Anonymous);
+        assert_eq!(credentials(&headers), Credentials::Anonymous);
         let json = br#"{"username":"u","password":"p?>~"}"#;
         let expected = Credentials::Password { user: "u".into(), password: "p?>~".into() };
         for engine in [base64::engine::general_purpose::URL_SAFE, base64::engine::general_purpose::STANDARD] {
             headers.insert("X-Registry-Auth", engine.encode(json).parse().unwrap());
-            assert_eq!(credentials(&headers).unwrap(), expected);
+            assert_eq!(credentials(&headers), expected);
         }
-        headers.insert("X-Registry-Auth", "%%%".parse().unwrap());
-        assert!(credentials(&headers).is_err());
+        for unreadable in ["%%%", "FOO", "bm90anNvbg==", "eyJ1c2VybmFtZSI6MX0="] {
+            headers.insert("X-Registry-Auth", unreadable.parse().unwrap());
+            headers.insert("X-Registry-Config", unreadable.parse().unwrap());
+            assert_eq!(
+                (credentials(&headers), by_registry(&headers)),
+                (Credentials::Anonymous, BTreeMap::new())
+            );
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) async fn check(
     headers: HeaderMap,
 ) -> ApiResult {
     let names: Vec<String> = params.all("name").into_iter().map(str::to_owned).collect();
-    let known = by_registry(&headers)?;
+    let known = by_registry(&headers);
     let log_in: LogIn = Arc::new(move |name| known.get(name.domain()).cloned().unwrap_or_default());
     let repair = params.flag("repair").then_some(log_in);
     let (stream, messages) = MessageStream::new();

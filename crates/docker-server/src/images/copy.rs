@@ -21,7 +21,7 @@ fn header_value(text: &str) -> ApiResult<HeaderValue> {
 
 /// `GET /distribution/{name}/manifest`: the document's own bytes.
 pub(super) async fn manifest(api: &Api, name: &Reference, headers: &HeaderMap) -> ApiResult {
-    let repository = api.images.client().repository(name, credentials(headers)?);
+    let repository = api.images.client().repository(name, credentials(headers));
     let fetched = repository.manifest(name.selector()).await?;
     let headers = [
         (header::CONTENT_TYPE, header_value(&fetched.media_type)?),
@@ -35,7 +35,7 @@ pub(crate) async fn put_manifest(api: &Api, name: &Reference, headers: &HeaderMa
     let body = bytes(body).await?;
     let stated = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let document = Document::parse(&body, stated).map_err(|e| ApiError::bad_request(e.to_string()))?;
-    let digest = api.images.put_manifest(name, credentials(headers)?, document.media_type(), body).await?;
+    let digest = api.images.put_manifest(name, credentials(headers), document.media_type(), body).await?;
     Ok((StatusCode::CREATED, [(CONTENT_DIGEST, header_value(digest.as_str())?)]).into_response())
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn blob(api: &Api, name: &Reference, params: &Params, headers: 
     let digest = digest.ok_or_else(|| ApiError::bad_request("missing or invalid parameter: digest"))?;
     let size = params.number::<u64>("size")?;
     let size = size.ok_or_else(|| ApiError::bad_request("missing parameter: size"))?;
-    let repository = api.images.client().repository(name, credentials(headers)?);
+    let repository = api.images.client().repository(name, credentials(headers));
     let content = repository.small_blob(&digest, size, MAX_BLOB).await?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")),
@@ -60,7 +60,7 @@ pub(super) async fn blob(api: &Api, name: &Reference, params: &Params, headers: 
 /// `PUT /distribution/{name}/blob`: the body, for the repository.
 pub(super) async fn put_blob(api: &Api, name: &Reference, headers: &HeaderMap, body: Body) -> ApiResult {
     let body = bytes(body).await?;
-    let digest = api.images.client().repository(name, credentials(headers)?).upload_bytes(&body).await?;
+    let digest = api.images.client().repository(name, credentials(headers)).upload_bytes(&body).await?;
     Ok((StatusCode::CREATED, [(CONTENT_DIGEST, header_value(digest.as_str())?)]).into_response())
 }
 
@@ -69,7 +69,7 @@ pub(super) fn copy(api: Api, from: Reference, params: &Params, peer: Peer, heade
     let to = params.get("to").ok_or_else(|| ApiError::bad_request("missing parameter: to"))?;
     let to: Reference = to.parse().map_err(|e| ApiError::bad_request(format!("{e}")))?;
     let platform = super::transfer::platform(params)?;
-    let known = by_registry(headers)?;
+    let known = by_registry(headers);
     let of = move |name: &Reference| known.get(name.domain()).cloned().unwrap_or_default();
     let (stream, messages) = MessageStream::new();
     tokio::spawn(async move {

@@ -98,7 +98,7 @@ pub(crate) async fn post(
 }
 
 async fn inspect(api: &Api, reference: &Reference, headers: &HeaderMap) -> ApiResult {
-    let repository = api.images.client().repository(reference, auth::credentials(headers)?);
+    let repository = api.images.client().repository(reference, auth::credentials(headers));
     let fetched = repository.manifest(reference.selector()).await?;
     let platforms = match &fetched.document {
         Document::Index(index) => index.manifests.iter().filter_map(|entry| entry.platform.clone()).collect(),
@@ -115,7 +115,7 @@ async fn inspect(api: &Api, reference: &Reference, headers: &HeaderMap) -> ApiRe
 }
 
 async fn tags(api: &Api, reference: &Reference, headers: &HeaderMap) -> ApiResult {
-    let repository = api.images.client().repository(reference, auth::credentials(headers)?);
+    let repository = api.images.client().repository(reference, auth::credentials(headers));
     let (name, tags) = (reference.familiar_name(), repository.tags().await?);
     Ok(Json(DistributionTags { name, tags }).into_response())
 }
@@ -134,7 +134,7 @@ pub(crate) async fn search(State(api): State<Api>, params: Params, headers: Head
         let message = format!("invalid repository name: {term:?}: a name without a scheme is expected");
         return Err(ApiError::bad_request(message));
     }
-    let credentials = auth::credentials(&headers)?;
+    let credentials = auth::credentials(&headers);
     let found = api.images.client().search(term, limit, &credentials).await?;
     let results: Vec<SearchResult> = found
         .into_iter()

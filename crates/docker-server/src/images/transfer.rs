@@ -53,7 +53,7 @@ pub(crate) async fn create(
     let name =
         params.get("fromImage").ok_or_else(|| ApiError::bad_request("missing parameter: fromImage"))?;
     let wanted = reference(name, params.get("tag").filter(|tag| !tag.is_empty()))?;
-    let (platform, credentials) = (platform(&params)?, credentials(&headers)?);
+    let (platform, credentials) = (platform(&params)?, credentials(&headers));
     let (stream, messages) = MessageStream::new();
     tokio::spawn(async move {
         let pull = pull(&api, wanted, platform.as_ref(), credentials, &stream);
@@ -142,7 +142,7 @@ pub(super) fn push(api: Api, name: &str, params: &Params, peer: Peer, headers: &
     if let Some(platform) = platform(params)? {
         api.images.resolve_for(&wanted.clone().or_latest().familiar(), &[platform])?;
     }
-    let credentials = credentials(headers)?;
+    let credentials = credentials(headers);
     let (stream, messages) = MessageStream::new();
     tokio::spawn(async move {
         let push = push_names(&api, wanted, credentials, &stream);

@@ -150,3 +150,68 @@ fn who_has_no_network_of_its_own_asks_nothing_of_it() {
     e.run(&["network", "disconnect", "bridge", "c1"]).ok();
     assert_eq!(ports(), "{}");
 }
+
+#[test]
+fn older_versions_have_what_they_had() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["network", "create", "net1"]).ok();
+    let shown = |path: &str| serde_json::from_str::<serde_json::Value>(&e.get(path)).unwrap();
+    let image = |version: &str| shown(&format!("/v{version}/images/busybox/json"));
+    assert!(image("1.43")["VirtualSize"].is_number() && image("1.44")["VirtualSize"].is_null());
+    assert!(image("1.44")["ContainerConfig"].is_object() && image("1.45")["ContainerConfig"].is_null());
+    for (version, ipc) in [("1.39", "shareable"), ("1.40", "private")] {
+        let path = format!("/v{version}/containers/create?name=c{version}");
+        let (status, body) =
+            e.ask("POST", &path, r#"{"Image":"busybox","Cmd":["true"],"HostConfig":{"NetworkMode":"net1"}}"#);
+        assert_eq!(status, 201, "{body}");
+        assert_eq!(shown(&format!("/containers/c{version}/json"))["HostConfig"]["IpcMode"], ipc);
+    }
+    let short = e.run(&["ps", "-aqf", "name=c1.39"]).ok();
+    let aliases = |version: &str| {
+        let of = shown(&format!("/v{version}/containers/c1.39/json"));
+        of["NetworkSettings"]["Networks"]["net1"]["Aliases"].clone()
+    };
+    assert_eq!((aliases("1.44"), aliases("1.45")), (serde_json::json!([short]), serde_json::Value::Null));
+    e.run(&["volume", "create", "v1"]).ok();
+    assert!(e.ask("POST", "/v1.42/volumes/prune", "").1.contains(r#""VolumesDeleted":[]"#));
+    assert!(e.ask("POST", "/v1.41/volumes/prune", "").1.contains("v1"));
+}
+
+#[test]
+fn a_step_shares_a_containers_network() {
+    let Some(e) = Engine::start() else { return };
+    e.run(&["run", "-d", "--name", "c1", "--hostname", "donor", "busybox", "sleep", "100"]).ok();
+    let address = e.run(&["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "c1"]).ok();
+    let site = e.path("site");
+    wharf_e2e::put(&site, "Dockerfile", "FROM busybox\nRUN ip addr show eth0 > /addresses\n");
+    e.run(&["build", "-q", "--network", "container:c1", "-t", "i1", &site.display().to_string()]).ok();
+    let seen = e.run(&["run", "--rm", "i1", "cat", "/addresses"]).ok();
+    assert!(seen.contains(&address), "{seen}, {address}");
+}
+
+#[test]
+fn a_pull_that_fails_at_once_has_a_status() {
+    let Some(e) = Engine::start() else { return };
+    // A registry that has no such image.
+    let registry = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = registry.local_addr().unwrap();
+    std::thread::spawn(move || {
+        use std::io::{BufRead, BufReader, Write};
+        for stream in registry.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let read = BufReader::new(stream.try_clone().unwrap());
+            for line in read.lines() {
+                if line.is_ok_and(|line| line.is_empty()) {
+                    break;
+                }
+            }
+            let _ =
+                stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    let (status, body) = e.ask("POST", &format!("/images/create?fromImage={host}/i1&tag=latest"), "");
+    assert_eq!(status, 404, "{body}");
+    let (status, body) = e.ask("POST", "/images/create?fromImage=i1&tag=1&platform=foo", "");
+    let why = r#"\"foo\": unknown operating system or architecture: invalid argument"#;
+    assert!(status == 400 && body.contains(why), "{status} {body}");
+}
