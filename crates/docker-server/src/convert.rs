@@ -52,7 +52,7 @@ pub(crate) fn spec(request: CreateRequest, about: &About) -> ApiResult<Container
             .flatten()
             .map(|f| volumes_from(f))
             .collect::<ApiResult<_>>()?,
-        network: network_mode(&host.network_mode),
+        network: NetworkMode::of(&host.network_mode),
         exposed: config
             .exposed_ports
             .unwrap_or_default()
@@ -215,18 +215,6 @@ pub(crate) fn restart(policy: &WireRestart) -> ApiResult<RestartPolicy> {
             )));
         }
     })
-}
-
-fn network_mode(text: &str) -> NetworkMode {
-    match text {
-        "" | "default" | "bridge" => NetworkMode::Bridge,
-        "host" => NetworkMode::Host,
-        "none" => NetworkMode::None,
-        other => match other.strip_prefix("container:") {
-            Some(name) => NetworkMode::Container(name.to_owned()),
-            None => NetworkMode::Named(other.to_owned()),
-        },
-    }
 }
 
 pub(crate) fn rlimit(name: &str, hard: i64, soft: i64) -> Rlimit {

@@ -5,9 +5,7 @@
 use rustix::net::RecvFlags;
 use std::io;
 use std::os::fd::AsFd;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 /// How much of what a client says first is looked at: filters are shorter, and a longer line goes on as it is.
 const LOOK_BYTES: usize = 8 << 10;
@@ -46,48 +44,13 @@ fn mend(line: &[u8]) -> Option<Mended> {
 
 impl Mended {
     /// The stream with the line as it should be.
-    pub(crate) async fn in_front_of<S: AsyncRead + Unpin>(self, mut stream: S) -> io::Result<Replayed<S>> {
+    pub(crate) async fn in_front_of<S>(self, mut stream: S) -> io::Result<impl AsyncRead + AsyncWrite + Unpin>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         stream.read_exact(&mut vec![0; self.came]).await?;
-        Ok(Replayed { first: io::Cursor::new(self.line), stream })
-    }
-}
-
-/// Some bytes, and then a stream.
-pub(crate) struct Replayed<S> {
-    first: io::Cursor<Vec<u8>>,
-    stream: S,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Replayed<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let at = usize::try_from(self.first.position()).unwrap_or(usize::MAX);
-        match self.first.get_ref().get(at..).filter(|rest| !rest.is_empty()) {
-            Some(rest) => {
-                let now = rest.len().min(buf.remaining());
-                buf.put_slice(&rest[..now]);
-                self.first.set_position((at + now) as u64);
-                Poll::Ready(Ok(()))
-            }
-            None => Pin::new(&mut self.stream).poll_read(cx, buf),
-        }
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Replayed<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let (read, write) = tokio::io::split(stream);
+        Ok(tokio::io::join(io::Cursor::new(self.line).chain(read), write))
     }
 }
 
@@ -107,7 +70,13 @@ mod tests {
         let text: &[u8] = b"GET /<\r\nHost: \"x\"\r\n\r\n";
         let mended = mend(&text[..6]).unwrap();
         let mut all = Vec::new();
-        mended.in_front_of(text).await.unwrap().read_to_end(&mut all).await.unwrap();
+        mended
+            .in_front_of(tokio::io::join(text, tokio::io::sink()))
+            .await
+            .unwrap()
+            .read_to_end(&mut all)
+            .await
+            .unwrap();
         assert_eq!(all, b"GET /%3C\r\nHost: \"x\"\r\n\r\n");
     }
 }

@@ -277,6 +277,22 @@ pub enum NetworkMode {
     Named(String),
 }
 
+impl NetworkMode {
+    /// The mode that Docker's word for it means: `bridge`, `host`, `none`, `container:` and a container, or a network.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        match text {
+            "" | "default" | "bridge" => Self::Bridge,
+            "host" => Self::Host,
+            "none" => Self::None,
+            other => match other.strip_prefix("container:") {
+                Some(name) => Self::Container(name.to_owned()),
+                None => Self::Named(other.to_owned()),
+            },
+        }
+    }
+}
+
 /// What a container asks of a network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

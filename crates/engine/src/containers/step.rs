@@ -259,15 +259,7 @@ fn record_of(step: StepSpec) -> ContainerRecord {
         env: step.env,
         user: step.user,
         working_dir: step.working_dir,
-        network: match step.network.as_str() {
-            "" | "default" | "bridge" => NetworkMode::Bridge,
-            "none" => NetworkMode::None,
-            "host" => NetworkMode::Host,
-            name => match name.strip_prefix("container:") {
-                Some(donor) => NetworkMode::Container(donor.to_owned()),
-                None => NetworkMode::Named(name.to_owned()),
-            },
-        },
+        network: NetworkMode::of(&step.network),
         extra_hosts: step.host.extra_hosts,
         resources: step.host.resources,
         ulimits: step.host.ulimits,

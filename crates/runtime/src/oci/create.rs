@@ -252,9 +252,7 @@ pub(super) fn start(root: &Path, id: &str) -> Result<i32> {
     if let Some((Message::Failed(error), _)) = init::hear(fd.as_fd())? {
         return Err(error);
     }
-    let hooks =
-        read_spec(&record.bundle).map(|s| s.hooks.unwrap_or_default()).unwrap_or_else(|_| Hooks::default());
-    tell_started(root, &record, &hooks).map(|()| 0)
+    tell_started(root, &record, &super::lifecycle::hooks_of(&record.bundle)).map(|()| 0)
 }
 
 /// Runs the hooks that follow a start; the container does not go on without (runtime.md, "Lifecycle").

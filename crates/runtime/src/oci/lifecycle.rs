@@ -157,7 +157,7 @@ pub(super) fn destroy(root: &Path, record: &Record, hooks: Option<Hooks>) -> Res
 }
 
 /// The hooks of a bundle; none where it can't be read any more.
-fn hooks_of(bundle: &Path) -> Hooks {
+pub(super) fn hooks_of(bundle: &Path) -> Hooks {
     let config = std::fs::read(bundle.join("config.json")).ok();
     let spec: Option<Spec> = config.and_then(|c| serde_json::from_slice(&c).ok());
     spec.and_then(|s| s.hooks).unwrap_or_default()
